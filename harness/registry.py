@@ -1,0 +1,61 @@
+"""Names to classes, without importing them: `list` and `plan` know every name and import no torch.
+
+An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.generators",
+"harness.segmenters" and "harness.metrics"; a name that is taken already is an error.
+"""
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any
+
+from harness.errors import HarnessError, near
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One kind of part. `builtin` maps a name to "module:Class"."""
+
+    kind: str
+    builtin: dict[str, str]
+
+    @cached_property
+    def entries(self) -> dict[str, str]:
+        """All names with where they are, plug-ins included."""
+        found = dict(self.builtin)
+        for point in sorted(entry_points(group=f"harness.{self.kind}s"), key=lambda p: (p.name, p.value)):
+            if found.get(point.name, point.value) != point.value:
+                raise HarnessError(
+                    f"the plug-in {point.value!r} calls its {self.kind} {point.name!r}, but {found[point.name]!r} has that name",
+                    hint="rename the entry point of one of them",
+                )
+            found[point.name] = point.value
+        return found
+
+    def names(self) -> list[str]:
+        """Known names, sorted."""
+        return sorted(self.entries)
+
+    def has(self, name: str) -> bool:
+        """Whether `name` is built."""
+        return name in self.entries
+
+    def load(self, name: str) -> Any:
+        """The class called `name`; HarnessError when there is none."""
+        if name not in self.entries:
+            raise HarnessError(f"unknown {self.kind} {name!r}", hint=near(name, self.entries))
+        module, _, attribute = self.entries[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+GENERATORS = Registry(
+    "generator",
+    {
+        "identity": "harness.generators.controls:Identity",
+        "recolor": "harness.generators.controls:Recolor",
+        "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
+    },
+)
+SEGMENTERS = Registry("segmenter", {"oneformer": "harness.segmenters.oneformer:OneFormer"})
+METRICS = Registry("metric", {})
