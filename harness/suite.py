@@ -1,0 +1,155 @@
+"""A suite asks a question; this file reads it, with the profile and the parts that its cells name.
+
+`Suite` (suites/*.toml) enumerates generator x segmenter x backbone; `Profile` (configs/profiles/*.toml) sets data, seeds and
+sizes; a part (configs/<kind>/*.toml) says how one named thing is built, with overlays for the profiles that differ.
+Nothing here runs anything: plan.py turns cells into steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.config import Strict, merge, parse, read_toml
+from harness.errors import HarnessError, near
+from harness.paths import CONFIGS, SUITES
+
+Names = str | list[str]
+
+
+class Synthesis(Strict):
+    """How much a profile synthesises. `frames`: only the first so many train frames; absent: all."""
+
+    recipe: str
+    seed: int = Field(ge=0)
+    top_k: int = Field(ge=1)
+    variants: int = Field(ge=1)
+    frames: int | None = Field(default=None, ge=1)
+
+
+class Profile(Strict):
+    """A scale at which suites run. `comparable`: whether its numbers may stand beside published ones."""
+
+    label: str
+    caption: str
+    comparable: bool = False
+    extends: str | None = None
+    dataset: str
+    seeds: list[int] = Field(min_length=1)
+    synthesis: Synthesis
+    minutes: dict[str, float] = {}
+
+
+class Rows(Strict):
+    """Rows of a table: the product of the named parts. `recipe` and `mix` default to the profile's and to concat."""
+
+    method: str
+    generator: Names
+    segmenter: Names | None = None
+    backbone: Names | None = None
+    recipe: Names | None = None
+    version: str | None = None
+    note: str = ""
+
+
+class Suite(Strict):
+    """One question, one table. `published`: the paper's table whose printed rows stand beside ours."""
+
+    title: str
+    question: str
+    kind: Literal["segmentation", "image_quality"] = "segmentation"
+    published: int | str | None = None
+    seeds: list[int] | None = None
+    rows: list[Rows] = Field(min_length=1)
+    table: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row of a suite's table, before it is run."""
+
+    method: str
+    version: str | None
+    generator: str
+    recipe: str | None
+    segmenter: str | None
+    backbone: str | None
+    note: str
+
+    @property
+    def name(self) -> str:
+        """A readable name, unique in its suite."""
+        return "/".join(part for part in (self.generator, self.recipe, self.segmenter, self.backbone) if part)
+
+
+def cells(suite: Suite) -> Iterator[Cell]:
+    """The rows of `suite` in the order they are written, products expanded left to right."""
+    for rows in suite.rows:
+        axes = (rows.generator, rows.recipe, rows.segmenter, rows.backbone)
+        for generator, recipe, segmenter, backbone in product(*map(_listed, axes)):
+            yield Cell(
+                method=rows.method,
+                version=rows.version,
+                generator=generator,
+                recipe=recipe,
+                segmenter=segmenter,
+                backbone=backbone,
+                note=rows.note,
+            )
+
+
+def load_suite(name: str) -> Suite:
+    """The suite suites/<name>.toml, or the file that `name` is a path of."""
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    return parse(Suite, read_toml(path), path)
+
+
+def load_profile(name: str) -> Profile:
+    """The profile configs/profiles/<name>.toml laid over the one it extends."""
+    data: dict[str, Any] = {}
+    for link in reversed(profile_chain(name)):
+        data = merge(data, read_toml(_part_path("profiles", link)))
+    return parse(Profile, data, _part_path("profiles", name))
+
+
+def profile_chain(name: str) -> list[str]:
+    """`name`, the profile it extends, and so on: overlays of the later ones hold unless an earlier one says otherwise."""
+    chain = [name]
+    while base := read_toml(_part_path("profiles", chain[-1])).get("extends"):
+        if base in chain:
+            raise HarnessError(f"{_part_path('profiles', name)}: key 'extends': {' -> '.join([*chain, base])} is a circle")
+        chain.append(base)
+    return chain
+
+
+def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
+    """The part configs/<kind>/<name>.toml as `profile` has it (a plain table, to be parsed by its model), and its file."""
+    path = _part_path(kind, name)
+    data = read_toml(path)
+    overlays = data.pop("profiles", {})
+    for overlay in overlays:
+        if overlay not in names("profiles"):
+            raise HarnessError(f"{path}: key 'profiles.{overlay}': no such profile", hint=near(overlay, names("profiles")))
+    for link in reversed(profile_chain(profile)):
+        data = merge(data, overlays.get(link, {}))
+    return data, path
+
+
+def names(kind: str) -> list[str]:
+    """The names of all parts of a kind ("generators", "segmenters", ...), or of all "suites"."""
+    folder = SUITES if kind == "suites" else CONFIGS / kind
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _part_path(kind: str, name: str) -> Path:
+    path = CONFIGS / kind / f"{name}.toml"
+    if name not in names(kind):
+        raise HarnessError(f"unknown {kind.rstrip('s')} {name!r}: there is no {path}", hint=near(name, names(kind)))
+    return path
+
+
+def _listed(value: Names | None) -> list[str | None]:
+    return list(value) if isinstance(value, list) else [value]
