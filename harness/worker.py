@@ -5,7 +5,6 @@ process, whatever it was doing. Progress, the result or the failure go to standa
 gives the GPU and the memory back, survives a crash of its neighbours, and lets each use one thread.
 """
 
-import importlib
 import json
 import os
 import resource
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.stages import STAGES
 
 
 def main() -> None:
@@ -43,13 +43,13 @@ def main() -> None:
 
 
 def _run(request: dict[str, Any], report: Any) -> dict[str, Any]:
-    stage = importlib.import_module(f"harness.stages.{request['kind']}")
-    spec = stage.Spec.model_validate_json(json.dumps(request["spec"]))
+    stage = STAGES[request["kind"]]
+    spec = stage.spec.model_validate_json(json.dumps(request["spec"]))
     inputs = {name: Path(path) for name, path in request["inputs"].items()}
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    facts = stage.run(spec, inputs, out, report)
+    facts = stage.code.run(spec, inputs, out, report)
     return {**facts, "wall_s": round(time.monotonic() - started, 3)}
 
 

@@ -1,0 +1,43 @@
+"""The stages: what a step of a plan does. Each module has a parsed specification and `run(spec, inputs, out, report) -> facts`.
+
+`out` outlives kill -9: a stage called again on a half-filled `out` goes on and ends with the same files, bit for bit. A stage's
+VERSION is part of the key of its artifacts: raise it when the same specification gives another result.
+"""
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+from harness.config import Strict
+
+
+class Stage(NamedTuple):
+    """One kind of step: where it is and what its specification is called."""
+
+    module: str
+    specification: str
+
+    @property
+    def code(self) -> ModuleType:
+        """The module (imports no torch before it runs)."""
+        return importlib.import_module(self.module)
+
+    @property
+    def spec(self) -> type[Strict]:
+        """The model of the specification."""
+        return getattr(self.code, self.specification)
+
+    @property
+    def version(self) -> int:
+        """The version of what it makes."""
+        return self.code.VERSION
+
+
+STAGES = {
+    "dataset": Stage("harness.stages.dataset", "DatasetSpec"),
+    "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec"),
+    "train": Stage("harness.stages.train", "TrainSpec"),
+    "predict": Stage("harness.stages.predict", "PredictSpec"),
+    "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec"),
+    "assess": Stage("harness.stages.assess", "AssessSpec"),
+}

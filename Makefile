@@ -1,0 +1,48 @@
+# Every target is one line over the command line `harness`; the first one that needs it makes the environment, once.
+PYTHON  ?= python3
+VENV    ?= .venv
+PROFILE ?= mini
+WORKERS ?=
+HARNESS  = $(VENV)/bin/harness
+SUITE    = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
+
+.PHONY: help table1 table2 ablation controls smoke check bench test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+table1: $(VENV)/installed  ## synthesise, train OneFormer, evaluate: the paper's Table 1
+	@$(SUITE) table1
+
+table2: $(VENV)/installed  ## the same for FastInst: the paper's Table 2
+	@$(SUITE) table2
+
+ablation: $(VENV)/installed  ## image quality of the generators: the paper's ablation
+	@$(SUITE) ablation
+
+controls: $(VENV)/installed  ## zoom, count or appearance: what the gain is made of
+	@$(SUITE) controls
+
+smoke: $(VENV)/installed  ## the whole path of Table 1 with a budget of seconds
+	@$(HARNESS) run --profile smoke table1
+
+check: $(VENV)/installed  ## compare the measured rows with the committed baseline
+	@$(HARNESS) check --profile $(PROFILE) table1
+
+bench: $(VENV)/installed  ## speed, as ratios against references in the same run
+	@$(VENV)/bin/pytest tests/bench --benchmark-enable -m "" -q -s
+
+test: $(VENV)/installed  ## the fast tests
+	@$(VENV)/bin/pytest
+
+lint: $(VENV)/installed  ## style
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+clean:  ## remove the environment and everything that was made
+	rm -rf $(VENV) results/store results/reports
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[run,dev]'
+	@touch $@

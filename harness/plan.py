@@ -1,0 +1,214 @@
+"""Turns the cells of a suite into steps, each once, with a key that is the hash of everything that decides its result.
+
+Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option changes the
+keys from `train` on, so the synthesis is found again. Transport (workers, store, device) is in no key.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.config import Strict, parse
+from harness.errors import HarnessError
+from harness.generators.base import GeneratorPart
+from harness.registry import GENERATORS, SEGMENTERS
+from harness.segmenters.base import SegmenterPart
+from harness.stages import STAGES
+from harness.stages.dataset import DatasetSpec, fingerprint
+from harness.store import Store
+from harness.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite
+
+KEY_VERSION = 1
+"""Raise it when keys are made in another way: every artifact is then made anew."""
+
+NONE = "none"
+"""The adapter of the generator part that adds nothing: cells with it have no synthesis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One piece of work. `external`: it is not made but found there (a Cityscapes tree on disk)."""
+
+    kind: str
+    label: str
+    spec: Strict
+    inputs: dict[str, "Step"]
+    key: str
+    external: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A cell with the last step of each of its seeds; none when it can't be run, and `why` not."""
+
+    cell: Cell
+    labels: dict[str, str]
+    finals: dict[int, Step] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All of a suite under a profile."""
+
+    name: str
+    suite: Suite
+    profile_name: str
+    profile: Profile
+    dataset: Step
+    rows: list[Row]
+
+    def steps(self) -> dict[str, Step]:
+        """Every step once, inputs before what needs them."""
+        found: dict[str, Step] = {}
+        for row in self.rows:
+            for final in row.finals.values():
+                _collect(final, found, lambda step: True)
+        return found
+
+    def missing(self, store: Store) -> dict[str, Step]:
+        """The steps to be made, inputs first. An input is made again only when something that needs it is missing."""
+        found: dict[str, Step] = {}
+        for row in self.rows:
+            for final in row.finals.values():
+                _collect(final, found, lambda step: not step.external and not store.has(step.kind, step.key))
+        return found
+
+
+def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None) -> Plan:
+    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, where the profile wants one.
+
+    HarnessError for every unknown name, key or option, before anything runs.
+    """
+    suite, profile = load_suite(suite_name), load_profile(profile_name)
+    dataset = _dataset(profile, profile_name, data_root)
+    builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset)
+    rows = [builder.row(cell) for cell in cells(suite)]
+    return Plan(
+        name=Path(suite_name).stem, suite=suite, profile_name=profile_name, profile=profile, dataset=dataset, rows=rows
+    )
+
+
+def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, weights: str = "") -> Step:
+    """A step with its key: the hash of the stage's version, the specification, the inputs' keys and the weights it starts from."""
+    material: dict[str, Any] = {
+        "key_version": KEY_VERSION,
+        "kind": kind,
+        "version": STAGES[kind].version,
+        "spec": spec.model_dump(mode="json", exclude=getattr(type(spec), "NOT_IN_KEY", None)),
+        "inputs": {name: step.key for name, step in inputs.items()},
+        "weights": weights,
+    }
+    canonical = json.dumps(material, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    key = hashlib.sha256(canonical.encode()).hexdigest()[:20]
+    return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """What all rows of one plan share."""
+
+    profile: Profile
+    profile_name: str
+    suite: Suite
+    dataset: Step
+
+    def row(self, cell: Cell) -> Row:
+        generator = self._part(GeneratorPart, "generators", cell.generator)
+        labels = {"generator": generator.label}
+        segmenter = None
+        if cell.segmenter:
+            segmenter = self._part(SegmenterPart, "segmenters", cell.segmenter)
+            labels |= {"segmenter": segmenter.label, "backbone": segmenter.chosen(cell.backbone).label}
+        why = self._not_built(generator, segmenter)
+        if why:
+            return Row(cell=cell, labels=labels, why=why)
+        synthesis = self._synthesis(cell, generator)
+        if self.suite.kind == "image_quality":
+            return Row(cell=cell, labels=labels, finals={self.profile.synthesis.seed: self._assessment(cell, synthesis)})
+        seeds = self.suite.seeds or self.profile.seeds
+        finals = {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
+        return Row(cell=cell, labels=labels, finals=finals)
+
+    def _part(self, model: type[Strict], kind: str, name: str) -> Any:
+        data, path = load_part(kind, name, self.profile_name)
+        return parse(model, data, path)
+
+    def _not_built(self, generator: GeneratorPart, segmenter: SegmenterPart | None) -> str:
+        if generator.adapter != NONE and not GENERATORS.has(generator.adapter):
+            return f"the generator adapter {generator.adapter!r} is not built"
+        if segmenter and not SEGMENTERS.has(segmenter.adapter):
+            return f"the segmenter adapter {segmenter.adapter!r} is not built"
+        return ""
+
+    def _synthesis(self, cell: Cell, generator: GeneratorPart) -> Step | None:
+        if generator.adapter == NONE:
+            return None
+        from harness.stages.synthesize import SynthesisSpec
+        from harness.synthesis.recipe import Recipe
+
+        adapter = GENERATORS.load(generator.adapter)
+        options = parse(adapter.Options, generator.options, f"configs/generators/{cell.generator}.toml, options")
+        wanted = self.profile.synthesis
+        spec = SynthesisSpec(
+            generator=generator,
+            recipe=self._part(Recipe, "recipes", cell.recipe or wanted.recipe),
+            seed=wanted.seed,
+            split="train",
+            top_k=wanted.top_k,
+            variants=wanted.variants,
+            limit=wanted.frames,
+        )
+        weights = adapter.fingerprint(options) if hasattr(adapter, "fingerprint") else ""
+        return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
+
+    def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
+        from harness.stages.evaluate import EvaluateSpec
+        from harness.stages.predict import PredictSpec
+        from harness.stages.train import TrainSpec
+
+        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}" + (f", seed {seed}" if seed else "")
+        adapter = SEGMENTERS.load(segmenter.adapter)
+        weights = adapter.fingerprint(segmenter, cell.backbone) if hasattr(adapter, "fingerprint") else ""
+        inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
+        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, seed=seed)
+        train = make_step("train", label, spec, inputs, weights=weights)
+        spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
+        predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})
+        return make_step("evaluate", label, EvaluateSpec(split="val"), {"dataset": self.dataset, "predict": predict})
+
+    def _assessment(self, cell: Cell, synthesis: Step) -> Step:
+        from harness.stages.assess import AssessSpec
+
+        return make_step("assess", cell.generator, AssessSpec(), {"synthesis": synthesis})
+
+
+def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:
+    data, path = load_part("datasets", profile.dataset, profile_name)
+    spec = parse(DatasetSpec, data, path)
+    if spec.adapter == "streets":
+        return make_step("dataset", spec.label, spec, {})
+    if data_root is None:
+        raise HarnessError(
+            f"profile {profile_name!r} needs {spec.label} on disk, and no data root is given",
+            hint="pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds leftImg8bit/ and gtFine/",
+        )
+    return Step(kind="dataset", label=spec.label, spec=spec, inputs={}, key=fingerprint(data_root)[:20], external=data_root)
+
+
+def _collect(step: Step, found: dict[str, Step], wanted: Any) -> None:
+    if step.key in found or not wanted(step):
+        return
+    for needed in step.inputs.values():
+        _collect(needed, found, wanted)
+    found[step.key] = step
+
+
+def chain(step: Step) -> Iterator[Step]:
+    """`step` and everything it is made from, inputs first, each once."""
+    found: dict[str, Step] = {}
+    _collect(step, found, lambda _: True)
+    yield from found.values()
