@@ -62,6 +62,8 @@ class Suite(Strict):
     question: str
     kind: Literal["segmentation", "image_quality"] = "segmentation"
     published: int | str | None = None
+    counterparts: dict[str, str] = {}
+    """Backbone name to the backbone that the paper prints for it: which printed row a measured one stands beside."""
     seeds: list[int] | None = None
     rows: list[Rows] = Field(min_length=1)
     table: dict[str, Any] = {}

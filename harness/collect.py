@@ -1,0 +1,150 @@
+"""Reads the rows of a plan from the store: what was measured, and why a cell has no number.
+
+The only bridge from artifacts to rows; `report` and `check` see rows alone. Reads manifests and scores, never images.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness import results
+from harness.errors import HarnessError
+from harness.plan import Plan, Step, chain
+from harness.plan import Row as PlannedRow
+from harness.store import Store
+
+SCORES = "scores.json"
+
+
+def rows(plan: Plan, store: Store) -> list[results.Row]:
+    """The rows of `plan` in its order: printed systems that we don't run first, then ours with their printed counterparts."""
+    printed = results.published(plan.suite.published) if plan.suite.published is not None else []
+    quoted = [row for row in printed if row.section == "quoted"]
+    return [*quoted, *(_row(plan, store, planned, printed) for planned in plan.rows)]
+
+
+def statistics_folder(run: results.SeedResult, store: Store) -> Path:
+    """Where the per-image statistics of a run lie."""
+    return store.root / run.folder
+
+
+def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Row]) -> results.Row:
+    cell, labels = planned.cell, planned.labels
+    seeds = tuple(_seed(seed, final, store) for seed, final in sorted(planned.finals.items()))
+    steps = {step.key: step for final in planned.finals.values() for step in chain(final)}
+    done = {step.kind: store.manifest(step.kind, step.key) for step in steps.values() if _made(step, store)}
+    version = cell.version if cell.version is not None else labels["generator"]
+    counterpart = _counterpart(plan, planned, version, printed)
+    status = _status(planned, seeds)
+    return results.Row(
+        suite=plan.name,
+        name=cell.name,
+        profile=plan.profile_name,
+        section="measured",
+        method=cell.method,
+        backbone=labels.get("backbone", ""),
+        version=version,
+        segmenter=cell.segmenter or "",
+        generator=cell.generator,
+        recipe=cell.recipe or plan.profile.synthesis.recipe,
+        crop=tuple(done["train"]["facts"]["crop"]) if "train" in done else None,
+        status=status,
+        scores=results.mean_scores(seeds) if status == "ok" else {},
+        seeds=seeds,
+        paper=counterpart.scores if counterpart else {},
+        paper_name=counterpart.name if counterpart else "",
+        budget=_budget(done.get("train")),
+        cost=_cost(steps.values(), store),
+        images=_images(seeds, planned, store),
+        data=plan.dataset.key,
+        signature=_signature(planned, store),
+        note=planned.why or cell.note,
+    )
+
+
+def _seed(seed: int, final: Step, store: Store) -> results.SeedResult:
+    if not store.has(final.kind, final.key):
+        failures = [f for step in chain(final) if (f := store.failure(step.kind, step.key))]
+        if not failures:
+            return results.SeedResult(seed=seed, status="not run")
+        return results.SeedResult(seed=seed, status="failed", error=failures[0]["traceback"] or failures[0]["failure"])
+    folder = store.path(final.kind, final.key)
+    scores = _read(folder / SCORES)
+    environment = store.manifest(final.kind, final.key)["environment"]
+    return results.SeedResult(
+        seed=seed,
+        scores=_numbers(scores),
+        classes={name: _numbers(values) for name, values in (scores.get("classes") or {}).items()},
+        key=final.key,
+        folder=str(folder.relative_to(store.root)),
+        commit=environment["commit"][:12] + ("+" if environment["dirty"] else ""),
+    )
+
+
+def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> results.Status:
+    """A row has a number only when each of its seeds has one."""
+    if not planned.finals:
+        return "not built"
+    states = {run.status for run in seeds}
+    return "ok" if states == {"ok"} else "failed" if "failed" in states else "not run"
+
+
+def _counterpart(
+    plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]
+) -> results.Row | None:
+    backbone = plan.suite.counterparts.get(planned.cell.backbone or "", "")
+    for row in printed:
+        same = (row.method, row.backbone, row.version.casefold()) == (planned.cell.method, backbone, version.casefold())
+        if same and row.section != "quoted":
+            return row
+    return None
+
+
+def _budget(train: dict[str, Any] | None) -> results.Budget:
+    facts = (train or {}).get("facts", {})
+    return results.Budget(**{name: facts[name] for name in results.Budget.model_fields if name in facts})
+
+
+def _cost(steps: Any, store: Store) -> results.Cost:
+    manifests = [store.manifest(step.kind, step.key) for step in steps if _made(step, store)]
+    if not manifests:
+        return results.Cost()
+    return results.Cost(
+        seconds=round(sum(m["facts"]["wall_s"] for m in manifests), 1),
+        peak_memory_mb=round(max(m["peak_memory_bytes"] for m in manifests) / 2**20, 1),
+    )
+
+
+def _images(seeds: tuple[results.SeedResult, ...], planned: PlannedRow, store: Store) -> int | None:
+    for run, final in zip(seeds, planned.finals.values(), strict=True):
+        if run.status == "ok":
+            return _read(store.path(final.kind, final.key) / SCORES).get("n_images")
+    return None
+
+
+def _signature(planned: PlannedRow, store: Store) -> str:
+    for final in planned.finals.values():
+        if store.has(final.kind, final.key):
+            signature = _read(store.path(final.kind, final.key) / SCORES).get("signature", "")
+            return signature if isinstance(signature, str) else "; ".join(signature.values())
+    return ""
+
+
+def _made(step: Step, store: Store) -> bool:
+    return not step.external and store.has(step.kind, step.key)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
+    """The entries that are scores: numbers and nulls, no counts of images, no tables."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "n_images" and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again") from None

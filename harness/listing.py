@@ -1,0 +1,45 @@
+"""What there is to choose from: suites, profiles and parts, and whether each is built here."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harness.plan import NONE
+from harness.registry import GENERATORS, SEGMENTERS, Registry
+from harness.suite import load_part, load_profile, load_suite, names
+
+
+class Entry(NamedTuple):
+    """One choosable thing; `state` is "built", or says what is missing."""
+
+    kind: str
+    name: str
+    label: str
+    state: str
+
+
+def entries() -> Iterator[Entry]:
+    """Everything, kind by kind, sorted by name; plug-ins stand under the adapters."""
+    for name in names("suites"):
+        yield Entry("suite", name, load_suite(name).title, "")
+    for name in names("profiles"):
+        yield Entry("profile", name, load_profile(name).caption, "")
+    for name in names("datasets"):
+        yield Entry("dataset", name, load_part("datasets", name, "mini")[0].get("label", ""), "built")
+    yield from _parts("generators", GENERATORS)
+    yield from _parts("segmenters", SEGMENTERS)
+    for name in names("recipes"):
+        yield Entry("recipe", name, "", "")
+
+
+def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
+    singular = kind.removesuffix("s")
+    used = set()
+    for name in names(kind):
+        data, _ = load_part(kind, name, "mini")
+        adapter = data.get("adapter", "")
+        used.add(adapter)
+        built = adapter == NONE or registry.has(adapter)
+        yield Entry(singular, name, data.get("label", ""), "built" if built else f"not built: no adapter {adapter!r}")
+    for name in registry.names():
+        if name not in used:
+            yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
