@@ -3,8 +3,8 @@
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
     harness synthesize | evaluate | predict | export        single pieces, on anybody's data
 
-Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130 interrupted.
-Results go to standard output, everything else to standard error.
+Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130
+interrupted. Results go to standard output, everything else to standard error.
 """
 
 import argparse
@@ -39,7 +39,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="harness", description="Do synthesised instances really make a segmenter better?")
+    parser = argparse.ArgumentParser(
+        prog="harness", description="Do synthesised instances really make a segmenter better?"
+    )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -164,7 +166,8 @@ def _plan(options: argparse.Namespace) -> int:
     done = len(plan.steps()) - len(missing)
     known = all(step.kind in plan.profile.minutes for step in missing.values())
     estimate = f"about {minutes:.0f} core-minutes" if known else "no estimate for this profile"
-    console.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already; store: {store.root}")
+    console.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
+    console.print(f"store: {store.root}")
     return 0
 
 
@@ -177,7 +180,9 @@ def _run_suite(options: argparse.Namespace) -> int:
     console = _console(stderr=True)
     failed: dict[str, dict[str, Any]] = {}
     if missing:
-        console.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
+        console.print(
+            f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}"
+        )
         with RunView(console, len(missing)) as view:
             failed = run(plan, store, workers=options.workers, tell=view).failed
     folder = _write_reports(plan, store)
@@ -189,7 +194,9 @@ def _run_suite(options: argparse.Namespace) -> int:
     if not failed:
         return 0
     console.print(f"{len(failed)} steps did not end; the same command tries them again. Logs: {store.root / 'logs'}")
-    return 2 if all(record["usage"] or record["failure"] == "an input of it failed" for record in failed.values()) else 1
+    return (
+        2 if all(record["usage"] or record["failure"] == "an input of it failed" for record in failed.values()) else 1
+    )
 
 
 def _report(options: argparse.Namespace) -> int:

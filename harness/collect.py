@@ -17,7 +17,7 @@ SCORES = "scores.json"
 
 
 def rows(plan: Plan, store: Store) -> list[results.Row]:
-    """The rows of `plan` in its order: printed systems that we don't run first, then ours with their printed counterparts."""
+    """The rows of `plan` in its order: first printed systems that we don't run, then ours beside their printed ones."""
     printed = results.published(plan.suite.published) if plan.suite.published is not None else []
     quoted = [row for row in printed if row.section == "quoted"]
     return [*quoted, *(_row(plan, store, planned, printed) for planned in plan.rows)]
@@ -89,9 +89,7 @@ def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> resul
     return "ok" if states == {"ok"} else "failed" if "failed" in states else "not run"
 
 
-def _counterpart(
-    plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]
-) -> results.Row | None:
+def _counterpart(plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]) -> results.Row | None:
     backbone = plan.suite.counterparts.get(planned.cell.backbone or "", "")
     for row in printed:
         same = (row.method, row.backbone, row.version.casefold()) == (planned.cell.method, backbone, version.casefold())
@@ -147,4 +145,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again") from None
+        raise HarnessError(
+            f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again"
+        ) from None

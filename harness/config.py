@@ -41,7 +41,9 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         if first["type"] == "extra_forbidden":
-            raise HarnessError(f"{path}: unknown key '{key}'", hint=near(str(first["loc"][-1]), _keys(model, first["loc"]))) from None
+            raise HarnessError(
+                f"{path}: unknown key '{key}'", hint=near(str(first["loc"][-1]), _keys(model, first["loc"]))
+            ) from None
         if first["type"] == "missing":
             raise HarnessError(f"{path}: key '{key}' is missing") from None
         found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"

@@ -9,7 +9,15 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from harness.progress import Report
 from harness.run import Event
@@ -28,7 +36,9 @@ class RunView(AbstractContextManager["RunView"]):
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def __call__(self, event: Event) -> None:
@@ -64,11 +74,15 @@ class Bar(AbstractContextManager[Report]):
         task = self.progress.add_task(escape(self.name), total=None)
 
         def report(done: int, total: int, note: str = "") -> None:
-            self.progress.update(task, completed=done, total=total or None, description=f"{escape(self.name)} [dim]{escape(note)}")
+            self.progress.update(
+                task, completed=done, total=total or None, description=f"{escape(self.name)} [dim]{escape(note)}"
+            )
 
         return report
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
 

@@ -9,7 +9,16 @@ from importlib import metadata
 
 from harness.paths import REPOSITORY
 
-PACKAGES = ("numpy", "torch", "torchvision", "diffusers", "transformers", "accelerate", "torchmetrics", "cityscapesscripts")
+PACKAGES = (
+    "numpy",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "torchmetrics",
+    "cityscapesscripts",
+)
 
 
 @functools.cache

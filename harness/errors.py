@@ -1,7 +1,7 @@
 """The one error that users see.
 
-Anything a user can cause (a bad file, key, path, name) is raised as `HarnessError`; the command line prints it without a
-traceback and exits with 2. Our own mistakes stay ordinary exceptions, so that they are noticed.
+Anything a user can cause (a bad file, key, path, name) is raised as `HarnessError`; the command line prints it
+without a traceback and exits with 2. Our own mistakes stay ordinary exceptions, so that they are noticed.
 """
 
 import difflib

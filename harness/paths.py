@@ -1,6 +1,7 @@
 """Where things lie: the repository's own data folders, and the roots that a command may choose.
 
-Two environment variables exist and no more: CITYSCAPES_DATASET (the data root) and HARNESS_STORE (where artifacts go).
+Two environment variables exist and no more: CITYSCAPES_DATASET (the data root) and HARNESS_STORE (where artifacts
+go).
 """
 
 import os

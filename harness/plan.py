@@ -1,7 +1,8 @@
-"""Turns the cells of a suite into steps, each once, with a key that is the hash of everything that decides its result.
+"""Turns the cells of a suite into steps, each once, with a key that is the hash of everything that decides its
+result.
 
-Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option changes the
-keys from `train` on, so the synthesis is found again. Transport (workers, store, device) is in no key.
+Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option
+changes the keys from `train` on, so the synthesis is found again. Transport (workers, store, device) is in no key.
 """
 
 import hashlib
@@ -79,7 +80,7 @@ class Plan:
 
 
 def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None) -> Plan:
-    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, where the profile wants one.
+    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, if the profile wants one.
 
     HarnessError for every unknown name, key or option, before anything runs.
     """
@@ -93,7 +94,7 @@ def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = No
 
 
 def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, weights: str = "") -> Step:
-    """A step with its key: the hash of the stage's version, the specification, the inputs' keys and the weights it starts from."""
+    """A step with its key: the hash of stage version, specification, keys of the inputs and starting weights."""
     material: dict[str, Any] = {
         "key_version": KEY_VERSION,
         "kind": kind,
@@ -128,7 +129,9 @@ class _Builder:
             return Row(cell=cell, labels=labels, why=why)
         synthesis = self._synthesis(cell, generator)
         if self.suite.kind == "image_quality":
-            return Row(cell=cell, labels=labels, finals={self.profile.synthesis.seed: self._assessment(cell, synthesis)})
+            return Row(
+                cell=cell, labels=labels, finals={self.profile.synthesis.seed: self._assessment(cell, synthesis)}
+            )
         seeds = self.suite.seeds or self.profile.seeds
         finals = {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
         return Row(cell=cell, labels=labels, finals=finals)
@@ -196,7 +199,9 @@ def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Ste
             f"profile {profile_name!r} needs {spec.label} on disk, and no data root is given",
             hint="pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds leftImg8bit/ and gtFine/",
         )
-    return Step(kind="dataset", label=spec.label, spec=spec, inputs={}, key=fingerprint(data_root)[:20], external=data_root)
+    return Step(
+        kind="dataset", label=spec.label, spec=spec, inputs={}, key=fingerprint(data_root)[:20], external=data_root
+    )
 
 
 def _collect(step: Step, found: dict[str, Step], wanted: Any) -> None:

@@ -27,7 +27,7 @@ class Registry:
         for point in sorted(entry_points(group=f"harness.{self.kind}s"), key=lambda p: (p.name, p.value)):
             if found.get(point.name, point.value) != point.value:
                 raise HarnessError(
-                    f"the plug-in {point.value!r} calls its {self.kind} {point.name!r}, but {found[point.name]!r} has that name",
+                    f"the {self.kind} {point.name!r} is claimed by {point.value!r} and by {found[point.name]!r}",
                     hint="rename the entry point of one of them",
                 )
             found[point.name] = point.value

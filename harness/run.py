@@ -1,7 +1,7 @@
 """Makes the artifacts of a plan that are missing: independent steps side by side, each in a process of its own.
 
-Same command again = resume: whole artifacts are left alone, half-made ones go on where they stopped. A step that fails is
-recorded and everything that does not need it still runs. Nothing here knows what a step does.
+Same command again = resume: whole artifacts are left alone, half-made ones go on where they stopped. A step that
+fails is recorded and everything that does not need it still runs. Nothing here knows what a step does.
 """
 
 import contextlib
@@ -42,7 +42,9 @@ class Outcome:
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def run(plan: Plan, store: Store, *, workers: int | None = None, tell: Callable[[Event], None] = lambda event: None) -> Outcome:
+def run(
+    plan: Plan, store: Store, *, workers: int | None = None, tell: Callable[[Event], None] = lambda event: None
+) -> Outcome:
     """Make what is missing of `plan`.
 
     `workers`: steps at a time; default one per GPU, without a GPU one per core, each with one thread (small models lose
@@ -75,7 +77,12 @@ def run(plan: Plan, store: Store, *, workers: int | None = None, tell: Callable[
         for step in list(waiting.values()):  # in the order of the plan, inputs first, so that one pass is enough
             if any(i.key in outcome.failed for i in step.inputs.values()):
                 del waiting[step.key]
-                outcome.failed[step.key] = {"failure": "an input of it failed", "hint": "", "usage": False, "traceback": ""}
+                outcome.failed[step.key] = {
+                    "failure": "an input of it failed",
+                    "hint": "",
+                    "usage": False,
+                    "traceback": "",
+                }
         ready = [s for s in waiting.values() if all(i.external or store.has(i.kind, i.key) for i in s.inputs.values())]
         while ready and not slots.empty():
             step = ready.pop(0)
@@ -104,10 +111,17 @@ def _make(step: Step, store: Store, slot: str | None, threads: int, say: Callabl
     with store.lock(step.kind, step.key):
         if store.has(step.kind, step.key):
             return {}
-        started, last = time.time(), {"failure": "the process of this step was killed", "hint": "", "usage": False, "traceback": ""}
+        started, last = (
+            time.time(),
+            {"failure": "the process of this step was killed", "hint": "", "usage": False, "traceback": ""},
+        )
         log = store.log(step.kind, step.key)
         with open(log, "ab") as errors, _process(step, slot, threads, errors) as process:
-            request = {"kind": step.kind, "spec": step.spec.model_dump(mode="json"), "out": str(store.partial(step.kind, step.key))}
+            request = {
+                "kind": step.kind,
+                "spec": step.spec.model_dump(mode="json"),
+                "out": str(store.partial(step.kind, step.key)),
+            }
             request["inputs"] = {name: str(i.external or store.path(i.kind, i.key)) for name, i in step.inputs.items()}
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -138,11 +152,20 @@ def _make(step: Step, store: Store, slot: str | None, threads: int, say: Callabl
 
 
 def _process(step: Step, slot: str | None, threads: int, errors: Any) -> subprocess.Popen:
-    variables = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    variables = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     if slot is not None and step.kind in ON_GPU:
         variables["CUDA_VISIBLE_DEVICES"] = slot
     return subprocess.Popen(
-        [sys.executable, "-m", "harness.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=variables
+        [sys.executable, "-m", "harness.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=variables,
     )
 
 

@@ -1,8 +1,8 @@
 """Artifacts on disk, by content key.
 
-A step works in partial/<kind>-<key>/, which survives kill -9; when it is done its manifest is written into that folder, last,
-and the folder is renamed to artifacts/<kind>/<key>/. So whatever stands under artifacts/ is whole. What failed leaves a
-traceback under failed/ until it succeeds or is retried.
+A step works in partial/<kind>-<key>/, which survives kill -9; when it is done its manifest is written into that
+folder, last, and the folder is renamed to artifacts/<kind>/<key>/. So whatever stands under artifacts/ is whole. What
+failed leaves a traceback under failed/ until it succeeds or is retried.
 """
 
 import contextlib
@@ -48,7 +48,9 @@ class Store:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise HarnessError(f"{path}: not a readable manifest: {error}", hint=f"remove {path.parent} and run again") from None
+            raise HarnessError(
+                f"{path}: not a readable manifest: {error}", hint=f"remove {path.parent} and run again"
+            ) from None
 
     def failure(self, kind: str, key: str) -> dict[str, Any] | None:
         """What is known of the last failed try: message and traceback; None when there was none."""

@@ -1,8 +1,8 @@
 """A suite asks a question; this file reads it, with the profile and the parts that its cells name.
 
-`Suite` (suites/*.toml) enumerates generator x segmenter x backbone; `Profile` (configs/profiles/*.toml) sets data, seeds and
-sizes; a part (configs/<kind>/*.toml) says how one named thing is built, with overlays for the profiles that differ.
-Nothing here runs anything: plan.py turns cells into steps.
+`Suite` (suites/*.toml) enumerates generator x segmenter x backbone; `Profile` (configs/profiles/*.toml) sets data,
+seeds and sizes; a part (configs/<kind>/*.toml) says how one named thing is built, with overlays for the profiles that
+differ. Nothing here runs anything: plan.py turns cells into steps.
 """
 
 from collections.abc import Iterator
@@ -118,23 +118,27 @@ def load_profile(name: str) -> Profile:
 
 
 def profile_chain(name: str) -> list[str]:
-    """`name`, the profile it extends, and so on: overlays of the later ones hold unless an earlier one says otherwise."""
+    """`name`, the profile it extends, and so on; the overlay of an earlier one lies over those of later ones."""
     chain = [name]
     while base := read_toml(_part_path("profiles", chain[-1])).get("extends"):
         if base in chain:
-            raise HarnessError(f"{_part_path('profiles', name)}: key 'extends': {' -> '.join([*chain, base])} is a circle")
+            raise HarnessError(
+                f"{_part_path('profiles', name)}: key 'extends': {' -> '.join([*chain, base])} is a circle"
+            )
         chain.append(base)
     return chain
 
 
 def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
-    """The part configs/<kind>/<name>.toml as `profile` has it (a plain table, to be parsed by its model), and its file."""
+    """The part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file."""
     path = _part_path(kind, name)
     data = read_toml(path)
     overlays = data.pop("profiles", {})
     for overlay in overlays:
         if overlay not in names("profiles"):
-            raise HarnessError(f"{path}: key 'profiles.{overlay}': no such profile", hint=near(overlay, names("profiles")))
+            raise HarnessError(
+                f"{path}: key 'profiles.{overlay}': no such profile", hint=near(overlay, names("profiles"))
+            )
     for link in reversed(profile_chain(profile)):
         data = merge(data, overlays.get(link, {}))
     return data, path

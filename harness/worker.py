@@ -1,8 +1,8 @@
 """One step in a process of its own: `python -m harness.worker`, started by run.py and by nothing else.
 
-The request is one JSON line on standard input, which then stays open: when it closes, the runner is gone and so is this
-process, whatever it was doing. Progress, the result or the failure go to standard output as JSON lines. A process per step
-gives the GPU and the memory back, survives a crash of its neighbours, and lets each use one thread.
+The request is one JSON line on standard input, which then stays open: when it closes, the runner is gone and so is
+this process, whatever it was doing. Progress, the result or the failure go to standard output as JSON lines. A
+process per step gives the GPU and the memory back, survives a crash of its neighbours, and lets each use one thread.
 """
 
 import json
@@ -38,8 +38,15 @@ def main() -> None:
     except HarnessError as error:
         tell({"failure": error.message, "hint": error.hint, "usage": True, "traceback": ""})
     except Exception as error:
-        # The boundary of the process: whatever a stage raises becomes a recorded failure of this step, and the others go on.
-        tell({"failure": f"{type(error).__name__}: {error}", "hint": "", "usage": False, "traceback": traceback.format_exc()})
+        # The boundary of the process: whatever a stage raises is this step's recorded failure; the others go on.
+        tell(
+            {
+                "failure": f"{type(error).__name__}: {error}",
+                "hint": "",
+                "usage": False,
+                "traceback": traceback.format_exc(),
+            }
+        )
 
 
 def _run(request: dict[str, Any], report: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The stages: what a step of a plan does. Each module has a parsed specification and `run(spec, inputs, out, report) -> facts`.
+"""The stages: what a step of a plan does. Each module has a parsed specification and `run(spec, inputs, out, report)
+-> facts`.
 
-`out` outlives kill -9: a stage called again on a half-filled `out` goes on and ends with the same files, bit for bit. A stage's
-VERSION is part of the key of its artifacts: raise it when the same specification gives another result.
+`out` outlives kill -9: a stage called again on a half-filled `out` goes on and ends with the same files, bit for bit.
+A stage's VERSION is part of the key of its artifacts: raise it when the same specification gives another result.
 """
 
 import importlib

@@ -1,4 +1,5 @@
-"""Stage dataset: the street scenes as a Cityscapes tree. (Cityscapes itself is not made but found: see `fingerprint`.)"""
+"""Stage dataset: the street scenes as a Cityscapes tree. (Cityscapes itself is not made but found: see
+`fingerprint`.)"""
 
 import hashlib
 from collections.abc import Mapping
