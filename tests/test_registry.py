@@ -1,0 +1,31 @@
+"""Names to classes: near names for a typo, plug-ins by entry point, no name twice."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.registry import GENERATORS, METRICS, SEGMENTERS, Registry
+
+
+@pytest.mark.parametrize("kind", [GENERATORS, SEGMENTERS, METRICS])
+def test_every_builtin_can_be_loaded(kind: Registry):
+    for name in kind.names():
+        assert kind.load(name).__module__.startswith("harness.")
+
+
+def test_an_unknown_name_has_a_near_one():
+    with pytest.raises(HarnessError, match="unknown generator 'recolour'(.|\n)*'recolor'"):
+        GENERATORS.load("recolour")
+
+
+def test_plug_ins_add_names_and_may_not_take_one(monkeypatch):
+    points = [EntryPoint(name="mine", value="os:getcwd", group="harness.generators")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "harness.generators" else [])
+    mine = Registry("generator", {"identity": "a:B"})
+    assert mine.names() == ["identity", "mine"]
+    assert mine.load("mine").__name__ == "getcwd"
+    points[:] = [EntryPoint(name="identity", value="os:getcwd", group="harness.generators")]
+    with pytest.raises(HarnessError, match="'identity' is claimed by 'os:getcwd' and by 'a:B'"):
+        Registry("generator", {"identity": "a:B"}).names()
