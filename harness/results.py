@@ -7,6 +7,7 @@ data too: `results/published/*.toml`, as printed, with their sources.
 
 import json
 import os
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegati
 
 from harness.config import Strict, parse, read_toml
 from harness.errors import HarnessError, near
+from harness.paths import RESULTS
 
 ROWS_FORMAT = 1
 """Version of the row file; a reader refuses what it doesn't know."""
@@ -193,7 +195,7 @@ def mean_scores(seeds: Sequence[SeedResult]) -> Scores:
     """Mean of every metric over the finished runs; None where a metric is undefined in one of them."""
     runs = finished(seeds)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.scores))
-    means: Scores = Field(default_factory=dict)
+    means: Scores = {}
     for metric in metrics:
         values = [run.scores.get(metric) for run in runs]
         means[metric] = None if any(value is None for value in values) else statistics.fmean(values)
@@ -248,13 +250,12 @@ def write_text(path: Path, text: str) -> None:
 
 def results_folder() -> Path:
     """`results/` of the repository this package is installed from."""
-    folder = Path(__file__).resolve().parent.parent / "results"
-    if not (folder / "published").is_dir():
+    if not (RESULTS / "published").is_dir():
         raise HarnessError(
-            f"{folder}/published: not found; the committed results live in the repository",
+            f"{RESULTS / 'published'}: not found; the committed results live in the repository",
             hint="install from a clone: pip install -e .",
         )
-    return folder
+    return RESULTS
 
 
 def published(table: int | str) -> list[Row]:
@@ -272,6 +273,27 @@ def published_row(name: str) -> Row:
     if name not in rows:
         raise HarnessError(f"no published row {name!r}", hint=near(name, rows))
     return rows[name]
+
+
+def beside(rows: Sequence[Row], table: int | str) -> list[Row]:
+    """Measured `rows` with their counterparts from a published table, and before them the rows it quotes.
+
+    Printed rows of the paper's own systems appear only as counterparts, or in a table that has no measured row.
+    A measured row names its counterpart in `paper_name`, or has the same method and version as a printed row and shares
+    a word of the backbone's name with it ("Swin (tiny)" and "Swin-L").
+    """
+    printed = published(table)
+    taken: set[str] = set()
+    measured: list[Row] = []
+    for row in rows:
+        if row.origin == "measured" and not row.paper:
+            twin = published_row(row.paper_name) if row.paper_name else _counterpart(row, printed)
+            if twin:
+                row = row.model_copy(update={"paper": twin.scores, "paper_name": twin.name})
+        taken.add(row.name if row.origin != "measured" else row.paper_name)
+        measured.append(row)
+    quoted = [row for row in printed if row.section == "quoted" or not measured]
+    return [*(row for row in quoted if row.name not in taken), *measured]
 
 
 def published_facts() -> "PublishedFile":
@@ -381,6 +403,21 @@ def _quality_row(entry: PrintedQuality, sources: Mapping[str, str]) -> Row:
         note=f"FID as in the paper; the poster prints {entry.FID_poster:.2f}",
         source=sources["paper"],
     )
+
+
+def _counterpart(row: Row, printed: Sequence[Row]) -> Row | None:
+    """The one printed row with the method, the version and a word of the backbone; None for none or several."""
+    alike = [
+        twin
+        for twin in printed
+        if (twin.method.lower(), twin.version.lower()) == (row.method.lower(), row.version.lower())
+        and (not twin.backbone or _words(twin.backbone) & _words(row.backbone))
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.split(r"[^a-z0-9]+", text.lower()) if len(word) > 1}
 
 
 def _close(a: float | None, b: float | None) -> bool:

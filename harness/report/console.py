@@ -1,0 +1,130 @@
+"""A table for the terminal (rich): published rows above a rule, ranks bold, underlined and italic, caption below.
+
+Columns are laid out here and not by rich, because headings span all columns. Where the terminal is too narrow, texts
+fold first; when that isn't enough the difference columns are left out, and a line says so.
+"""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from harness.report.table import Cell, Table
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+STYLES = {1: "bold", 2: "underline", 3: "italic"}
+COLORS = {1: "bold red", 2: "underline blue", 3: "italic green"}
+GAP = 2
+
+
+def to_console(table: Table, *, width: int | None = None, color: bool = False) -> str:
+    """The table as text of at most `width` columns (default: as wide as it needs); ANSI styles only with `color`."""
+    if not color:
+        return "\n".join(line.plain.rstrip() for line in lines(table, width=width)) + "\n"
+
+    from io import StringIO
+
+    from rich.console import Console
+
+    out = StringIO()
+    console = Console(file=out, width=10_000, force_terminal=True, color_system="truecolor", highlight=False)
+    for line in lines(table, width=width, color=True):
+        console.print(line, soft_wrap=True)
+    return out.getvalue()
+
+
+def lines(table: Table, *, width: int | None = None, color: bool = False) -> list["Text"]:
+    """What the command line prints, one styled rich text per terminal line."""
+    from rich.text import Text
+
+    widths = _widths(table, width)
+    total = sum(cell + GAP for cell in widths if cell is not None) - GAP
+    rule = Text("─" * total, style="dim")
+    out = [Text(part, style="bold") for part in textwrap.wrap(table.title, width or 10_000)]
+    heads = [Cell(text=entry.heading) for entry in table.columns]
+    out += [*_row(table, heads, (), widths, color=color), rule]
+    for position, (heading, sections) in enumerate(table.blocks()):
+        if position:
+            out.append(rule)
+        if heading:
+            out.append(Text(heading, style="dim italic"))
+        for line in (line for section in sections for line in section):
+            out += _row(table, line.cells, line.notes, widths, color=color)
+    out.append(rule)
+    for text in _below(table, widths, width):
+        out += [Text(part, style="dim") for part in textwrap.wrap(text, width or max(total, 100))]
+    return out
+
+
+def _below(table: Table, widths: list[int | None], width: int | None) -> list[str]:
+    remarks = [*table.caption, *(f"{note.mark} {note.text}.".strip() for note in table.notes)]
+    if None in widths:
+        needed = sum(cell + GAP for cell in _widths(table, None) if cell is not None) - GAP
+        remarks.append(
+            f"The difference to the paper is left out: this terminal is {width} columns wide and the table {needed}; "
+            "the written files have it."
+        )
+    return remarks
+
+
+def _widths(table: Table, width: int | None) -> list[int | None]:
+    """Width of every column; None: left out. Text columns give way down to their longest word, the widest first."""
+    texts = [[entry.heading] for entry in table.columns]
+    for line in table.lines:
+        for place, cell in enumerate(line.cells):
+            texts[place].append(cell.text + _marks(line.notes if not place else ()))
+    natural = [max(map(len, column)) for column in texts]
+    least = [
+        full
+        if entry.numeric or entry.key == "crop"
+        else max(len(word) for text in column for word in text.split() or [""])
+        for entry, column, full in zip(table.columns, texts, natural, strict=True)
+    ]
+    if width is None:
+        return [*natural]
+    for kept in ([True] * len(natural), [entry.kind != "difference" for entry in table.columns]):
+        if sum(cell + GAP for cell, keep in zip(least, kept, strict=True) if keep) - GAP <= width:
+            break
+    found: list[int | None] = [cell if keep else None for cell, keep in zip(natural, kept, strict=True)]
+    while sum(cell + GAP for cell in found if cell is not None) - GAP > width:
+        slack = [-1 if cell is None or cell <= low else cell for cell, low in zip(found, least, strict=True)]
+        if max(slack) < 0:
+            break
+        found[slack.index(max(slack))] -= 1
+    return found
+
+
+def _row(
+    table: Table, cells: tuple[Cell, ...] | list[Cell], notes: tuple[str, ...], widths: list[int | None], *, color: bool
+) -> list["Text"]:
+    """One table line as one or more terminal lines."""
+    from rich.text import Text
+
+    folded = []
+    for place, cell in enumerate(cells):
+        space = widths[place]
+        folded.append(textwrap.wrap(cell.text + _marks(notes if not place else ()), space) if space else [])
+    out = []
+    for depth in range(max(1, *map(len, folded))):
+        text = Text()
+        for place, (entry, cell) in enumerate(zip(table.columns, cells, strict=True)):
+            if widths[place] is None:
+                continue
+            part = folded[place][depth] if depth < len(folded[place]) else ""
+            pad = " " * (widths[place] - len(part))
+            text.append(" " * GAP if len(text) else "")
+            text.append(pad if entry.numeric else "")
+            text.append(part, style=_style(cell, color=color))
+            text.append("" if entry.numeric else pad)
+        out.append(text)
+    return out
+
+
+def _marks(notes: tuple[str, ...]) -> str:
+    return f" {','.join(notes)}" if notes else ""
+
+
+def _style(cell: Cell, *, color: bool) -> str:
+    if cell.rank:
+        return (COLORS if color else STYLES)[cell.rank]
+    return "" if cell.status == "ok" and cell.reference is None else "dim"

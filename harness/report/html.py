@@ -1,0 +1,76 @@
+"""A table as an HTML fragment: every text escaped, headings scoped for screen readers, provenance on hover."""
+
+from html import escape
+
+from harness.report.columns import Column
+from harness.report.table import Cell, Line, Table, number
+
+RANKS = {1: "first", 2: "second", 3: "third"}
+NAMES = {1: "best", 2: "second best", 3: "third best"}
+
+
+def to_html(table: Table) -> str:
+    """A <figure> with the table, its caption and its footnotes; classes only, the page brings the style."""
+    heads = "".join(
+        f'<th scope="col"{_class(entry)}>{escape(entry.label)}{_arrow(entry)}</th>' for entry in table.columns
+    )
+    bodies = []
+    for heading, sections in table.blocks():
+        head = f'<tr class="group"><th scope="rowgroup" colspan="{len(table.columns)}">{escape(heading)}</th></tr>'
+        for index, section in enumerate(sections):
+            lines = "".join(_line(line, table.columns) for line in section)
+            bodies.append(f"<tbody>{head if not index and heading else ''}{lines}</tbody>")
+    caption = " ".join(escape(text) for text in table.caption)
+    notes = "".join(
+        f"<li>{f'<sup>{escape(n.mark)}</sup> ' if n.mark else ''}{escape(n.text)}</li>" for n in table.notes
+    )
+    kind = "comparable" if table.comparable else "incomparable"
+    return (
+        f'<figure class="table {kind}">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f"<table><caption>{escape(table.title)}</caption><thead><tr>{heads}</tr></thead>{''.join(bodies)}</table></div>"
+        f"<figcaption><p>{caption}</p>{f'<ul class=notes>{notes}</ul>' if notes else ''}</figcaption></figure>\n"
+    )
+
+
+def _line(line: Line, columns: tuple[Column, ...]) -> str:
+    marks = f"<sup>{escape(','.join(line.notes))}</sup>" if line.notes else ""
+    cells = [f'<th scope="row" title="{escape(line.provenance)}">{escape(line.cells[0].text)}{marks}</th>']
+    for entry, cell in list(zip(columns, line.cells, strict=True))[1:]:
+        title = _hover(cell, entry, line)
+        cells.append(
+            f"<td{_class(entry, cell)}{f' title={chr(34)}{escape(title)}{chr(34)}' if title else ''}>{_text(cell)}</td>"
+        )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _hover(cell: Cell, entry: Column, line: Line) -> str:
+    if cell.status != "ok" or entry.kind in ("text", "count") or not isinstance(cell.value, float):
+        return line.provenance if cell.status in ("failed", "missing") else ""
+    text = f"{entry.label} {number(cell.value, entry.decimals + 2)}{entry.unit and f' {entry.unit}'}"
+    if cell.std is not None:
+        text += f", standard deviation {number(cell.std, entry.decimals + 2)} over {cell.n} seeds"
+    if cell.reference is not None:
+        text += f", published {number(cell.reference, entry.decimals)}"
+    return f"{text}; {line.provenance}"
+
+
+def _text(cell: Cell) -> str:
+    if cell.rank:
+        # The rank is said in words too: a screen reader reads neither bold nor colour.
+        said = f'<span class="said"> ({NAMES[cell.rank]})</span>'
+        return f'<span class="{RANKS[cell.rank]}">{escape(cell.text)}</span>{said}'
+    return escape(cell.text)
+
+
+def _class(entry: Column, cell: Cell | None = None) -> str:
+    names = ["number"] if entry.numeric else []
+    if cell is not None:
+        names += [cell.status.replace(" ", "-")] if cell.status != "ok" else []
+        names += ["difference"] if entry.kind == "difference" else []
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _arrow(entry: Column) -> str:
+    words = {"↑": "higher is better", "↓": "lower is better"}
+    return f' <abbr title="{words[entry.arrow]}">{entry.arrow}</abbr>' if entry.arrow else ""

@@ -1,0 +1,368 @@
+"""The one Table: built from result rows, printed by the renderers beside this file.
+
+A cell knows its value, its text, its rank and why it is empty. Ranks are computed once, here, on the printed digits and
+among measured rows only. Published rows stand apart, and the caption says what the numbers may be compared with: rows
+measured under a profile that isn't the paper's can never be read as a reproduction, whatever the renderer.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.errors import HarnessError
+from harness.report.columns import Column, column, difference_to_paper
+from harness.results import Row, finished
+
+CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
+Marks = Literal["three", "best", "none"]
+
+STATUS_NOTES = {
+    "not built": "not built: the part that the row needs doesn't exist in this version",
+    "not run": "not run: the row has no result yet",
+    "missing": "missing: the result should be there and isn't",
+    "failed": "failed: a step of the row ended with an error",
+    "undefined": "–: not reported, or undefined on this data",
+}
+SEGMENTATION = ("method", "backbone", "version", "crop", "PQ", "IoU", "AP", "AP50", "images_seen")
+IMAGE_QUALITY = ("method", "CLIPScore", "FID", "SSIM", "PSNR")
+FACTS = ("images_seen", "iterations", "batch_size", "real_images", "synthetic_images")
+COSTS = ("seconds", "gpu_seconds", "peak_memory_mb")
+
+
+class TableSpec(Strict):
+    """The [table] of a suite. `difference`: the columns beside which the difference to the paper stands."""
+
+    columns: tuple[str | Column, ...] = SEGMENTATION
+    difference: tuple[str, ...] = ("PQ", "IoU", "AP", "AP50")
+    marks: Marks = "three"
+    note: str = ""
+
+
+class Cell(Strict):
+    """One cell. `value` and `std` in the column's unit; `reference`: the published value a difference is taken from."""
+
+    value: float | int | str | None = None
+    std: float | None = None
+    n: int = 0
+    text: str = ""
+    rank: int | None = None
+    status: CellStatus = "ok"
+    reference: float | None = None
+
+
+class Line(Strict):
+    """One row of cells. `notes` are the marks printed behind its first cell; `provenance` is shown on hover."""
+
+    name: str
+    group: Literal["published", "measured"]
+    section: str = ""
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+    provenance: str = ""
+
+
+class Note(Strict):
+    """A footnote."""
+
+    mark: str
+    text: str
+
+
+class Table(Strict):
+    """What every renderer prints. `groups` are the headings over published and measured lines."""
+
+    title: str
+    profile: str
+    comparable: bool
+    caption: tuple[str, ...]
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[Note, ...] = ()
+    groups: dict[str, str] = Field(default_factory=dict)
+    marks: Marks = "three"
+
+    def blocks(self) -> list[tuple[str, list[list[Line]]]]:
+        """Lines by group, then by section, in order: (heading, sections). Rules go between them."""
+        found: list[tuple[str, list[list[Line]]]] = []
+        for group in ("published", "measured"):
+            sections: list[list[Line]] = []
+            for line in (line for line in self.lines if line.group == group):
+                if not sections or sections[-1][-1].section != line.section:
+                    sections.append([])
+                sections[-1].append(line)
+            if sections:
+                found.append((self.groups.get(group, ""), sections))
+        return found
+
+
+class Setting(Protocol):
+    """What a table must know of the profile; `harness.suite.Profile` is one."""
+
+    label: str
+    caption: str
+    comparable: bool
+
+
+def build(spec: TableSpec, rows: Sequence[Row], *, title: str, setting: Setting) -> Table:
+    """The table of `rows`. Published rows come first; measured ones keep their order and must share one profile."""
+    rows = [*(row for row in rows if row.origin != "measured"), *(row for row in rows if row.origin == "measured")]
+    strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {setting.label})
+    if strangers:
+        raise HarnessError(
+            f"table {title!r}: rows of profile {', '.join(map(repr, strangers))} can't stand in a table of profile "
+            f"{setting.label!r}",
+            hint="results of different profiles are never ranked against each other; report one profile at a time",
+        )
+    columns = _columns(spec, rows, comparable=setting.comparable)
+    footnotes = _Footnotes()
+    lines = [_line(row, columns, footnotes, comparable=setting.comparable) for row in rows]
+    return Table(
+        title=title if setting.comparable else f"{title} [profile {setting.label}, not comparable with the paper]",
+        profile=setting.label,
+        comparable=setting.comparable,
+        caption=tuple(_caption(spec, rows, columns, setting)),
+        columns=columns,
+        lines=tuple(rank(lines, columns, spec.marks)),
+        notes=tuple(footnotes.ordered(lines)),
+        groups={
+            "published": "As printed, Cityscapes val; not measured here",
+            "measured": f"Measured here, profile {setting.label}",
+        },
+        marks=spec.marks,
+    )
+
+
+def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks) -> list[Line]:
+    """Lines with ranks 1 to 3 (or 1) per score column, among measured lines, on printed digits; ties share a rank."""
+    lines = list(lines)
+    depth = {"three": 3, "best": 1, "none": 0}[marks]
+    ranks: dict[tuple[int, int], int] = {}
+    for place, entry in enumerate(columns):
+        if entry.kind != "score" or not entry.direction:
+            continue
+        sign = -1 if entry.direction == "up" else 1
+        printed = {
+            index: sign * round(line.cells[place].value, entry.decimals)
+            for index, line in enumerate(lines)
+            if line.group == "measured" and line.cells[place].status == "ok"
+        }
+        if len(printed) > 1:
+            for index, value in printed.items():
+                position = 1 + sum(other < value for other in printed.values())
+                if position <= depth:
+                    ranks[index, place] = position
+    return [
+        line.model_copy(
+            update={
+                "cells": tuple(
+                    cell.model_copy(update={"rank": ranks.get((index, place))}) for place, cell in enumerate(line.cells)
+                )
+            }
+        )
+        for index, line in enumerate(lines)
+    ]
+
+
+def number(value: float, decimals: int, *, signed: bool = False) -> str:
+    """A number as printed: fixed decimals, thousands apart, a real minus sign, no negative zero."""
+    text = f"{value:{'+' if signed else ''},.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        text = f"{0:,.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def score_cell(value: float | None, entry: Column, *, std: float | None = None, n: int = 1) -> Cell:
+    """A cell with a score in the column's unit; `value` is in the row's unit. None is "undefined", an en dash."""
+    if value is None:
+        return Cell(text="–", status="undefined")
+    value, std = _printed(value, entry), None if std is None else _printed(std, entry)
+    text = number(value, entry.decimals)
+    if std is not None:
+        text += f" ± {number(std, entry.decimals)}"
+    return Cell(value=value, std=std, n=n, text=text)
+
+
+def difference_cell(value: float | None, reference: float | None, entry: Column, *, comparable: bool) -> Cell:
+    """Measured minus published, signed; in brackets where the two aren't comparable; blank where one is absent."""
+    if value is None or reference is None:
+        return Cell(status="blank", reference=None if reference is None else _printed(reference, entry))
+    difference, reference = _printed(value - reference, entry), _printed(reference, entry)
+    text = number(difference, entry.decimals, signed=True)
+    return Cell(value=difference, n=1, text=text if comparable else f"[{text}]", reference=reference)
+
+
+def _printed(value: float, entry: Column) -> float:
+    # 0.646 * 100 is 64.60000000000001; ten decimals keep every digit that was measured and none that wasn't.
+    return round(value * entry.scale, 10)
+
+
+class _Footnotes:
+    """Letters for texts, given out in the order in which they are asked for; marks of rows keep their own sign."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, str] = {}
+
+    def mark(self, text: str, mark: str = "") -> str:
+        taken = {known: sign for sign, known in self.notes.items()}
+        if text in taken:
+            return taken[text]
+        lettered = sum(sign.isalpha() for sign in self.notes)
+        while not mark or mark in self.notes:
+            mark, lettered = _letters(lettered), lettered + 1
+        self.notes[mark] = text
+        return mark
+
+    def ordered(self, lines: Iterable[Line]) -> list[Note]:
+        used = {cell.status for line in lines for cell in line.cells}
+        signs = [Note(mark="", text=text) for status, text in STATUS_NOTES.items() if status in used]
+        return [*(Note(mark=mark, text=text) for mark, text in self.notes.items()), *signs]
+
+
+def _letters(index: int) -> str:
+    return chr(ord("a") + index) if index < 26 else _letters(index // 26 - 1) + chr(ord("a") + index % 26)
+
+
+def _columns(spec: TableSpec, rows: Sequence[Row], *, comparable: bool) -> tuple[Column, ...]:
+    """The columns of the spec; a difference column only where some row has a published counterpart."""
+    columns: list[Column] = []
+    for entry in map(column, spec.columns):
+        columns.append(entry)
+        if entry.key in spec.difference and any(row.paper.get(entry.key) is not None for row in rows):
+            columns.append(difference_to_paper(entry, comparable=comparable))
+    return tuple(columns)
+
+
+def _line(row: Row, columns: Sequence[Column], footnotes: _Footnotes, *, comparable: bool) -> Line:
+    return Line(
+        name=row.name,
+        group="measured" if row.origin == "measured" else "published",
+        section=row.section or row.method,
+        cells=tuple(_cell(row, entry, comparable=comparable) for entry in columns),
+        notes=tuple(_row_notes(row, footnotes)),
+        provenance=provenance(row),
+    )
+
+
+def _row_notes(row: Row, footnotes: _Footnotes) -> Iterable[str]:
+    if row.mark or row.origin != "measured":
+        printed = f"as printed in {row.source}" if row.origin == "published" else f"reproduced in {row.source}"
+        text = f"{row.note}; {printed}" if row.note else printed
+        yield footnotes.mark(text, row.mark or ("†" if row.origin == "published" else "*"))
+    elif row.note:
+        yield footnotes.mark(row.note)
+    done = len(finished(row.seeds))
+    if row.status == "ok" and done < len(row.seeds):
+        lost = ", ".join(f"{run.seed} {run.status}" for run in row.seeds if run.status != "ok")
+        yield footnotes.mark(f"{done} of {len(row.seeds)} seeds (seed {lost})")
+    errors = [run.error.strip().splitlines()[-1] for run in row.seeds if run.error.strip()]
+    if row.status != "ok" and errors:
+        yield footnotes.mark(errors[0])
+
+
+def _cell(row: Row, entry: Column, *, comparable: bool) -> Cell:
+    if entry.kind == "text":
+        return _text_cell(row, entry)
+    if entry.kind == "count":
+        return _count_cell(row, entry)
+    metric = entry.key.removesuffix("_difference")
+    if entry.kind == "difference":
+        measured = row.scores.get(metric) if row.status == "ok" else None
+        return difference_cell(measured, row.paper.get(metric), entry, comparable=comparable)
+    if row.status != "ok":
+        return Cell(text=row.status, status=row.status)
+    if metric not in row.scores and row.origin == "measured":
+        return Cell(text="missing", status="missing")
+    measured = row.measurement(metric)
+    return score_cell(measured.mean, entry, std=measured.std, n=measured.n)
+
+
+def _text_cell(row: Row, entry: Column) -> Cell:
+    if entry.key == "crop":
+        text = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
+    else:
+        text = getattr(row, entry.key, None)
+        if not isinstance(text, str):
+            raise HarnessError(f"[table] columns: a row has no text called {entry.key!r}")
+    return Cell(value=text, text=text or "–", status="ok" if text else "undefined")
+
+
+def _count_cell(row: Row, entry: Column) -> Cell:
+    if entry.key in FACTS:
+        value = getattr(row.budget, entry.key)
+    elif entry.key in COSTS:
+        value = getattr(row.cost, entry.key)
+    else:
+        value = {"seeds": len(finished(row.seeds)) or None, "images": row.images}.get(entry.key)
+    if value is None:
+        return Cell(status="blank")
+    return Cell(value=value, n=1, text=number(value, entry.decimals))
+
+
+def provenance(row: Row) -> str:
+    """Where a row's numbers come from, in one line."""
+    if row.origin != "measured":
+        return f"{row.origin}: {row.source}" + (f" ({row.note})" if row.note else "")
+    runs = "; ".join(
+        f"seed {run.seed}: {run.key or run.status}" + (f" at {run.commit}" if run.commit else "") for run in row.seeds
+    )
+    facts = [f"suite {row.suite}, row {row.name}, profile {row.profile}", runs, row.signature]
+    if row.cost.seconds is not None:
+        facts.append(f"{number(row.cost.seconds, 0)} s")
+    return "; ".join(fact for fact in facts if fact)
+
+
+def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], setting: Setting) -> Iterable[str]:
+    """The sentences under a table."""
+    measured = [row for row in rows if row.origin == "measured"]
+    yield f"Profile {setting.label}: {setting.caption}."
+    if not setting.comparable:
+        yield (
+            "NOT COMPARABLE with the paper: other data, other sizes, other budget. These numbers say which row is "
+            "better here and reproduce nothing."
+        )
+    bracketed = any(entry.kind == "difference" for entry in columns)
+    if bracketed:
+        yield "Δ paper: measured minus the published counterpart" + (
+            "." if setting.comparable else ", in brackets because the two were not measured alike."
+        )
+    yield from _budget(measured)
+    yield from _counts(measured)
+    if spec.marks != "none" and len(measured) > 1:
+        how = "best: bold" if spec.marks == "best" else "first, second, third: bold, underlined, italic"
+        yield f"Marked among measured rows only ({how})."
+    if spec.note:
+        yield spec.note
+    for signature in dict.fromkeys(row.signature for row in measured if row.signature):
+        yield f"Signature: {signature}."
+
+
+def _budget(measured: Sequence[Row]) -> Iterable[str]:
+    budgets = list(
+        dict.fromkeys((row.budget.iterations, row.budget.batch_size) for row in measured if row.status == "ok")
+    )
+    budgets = [budget for budget in budgets if None not in budget]
+    if len(budgets) == 1:
+        iterations, batch = budgets[0]
+        yield (
+            f"Budget of every row: {number(iterations, 0)} iterations of {batch} images, "
+            f"{number(iterations * batch, 0)} images seen."
+        )
+    elif budgets:
+        listed = ", ".join(f"{number(iterations, 0)} × {batch}" for iterations, batch in budgets)
+        yield f"Budgets DIFFER between rows (iterations × images): {listed}."
+
+
+def _counts(measured: Sequence[Row]) -> Iterable[str]:
+    seeds = list(
+        dict.fromkeys(tuple(run.seed for run in finished(row.seeds)) for row in measured if finished(row.seeds))
+    )
+    if len(seeds) == 1:
+        listed = ", ".join(map(str, seeds[0]))
+        yield f"Seed {listed}." if len(seeds[0]) == 1 else f"Mean ± sample standard deviation over seeds {listed}."
+    elif seeds:
+        yield "Seeds differ between rows: " + "; ".join(", ".join(map(str, group)) for group in seeds) + "."
+    images = sorted({row.images for row in measured if row.images is not None})
+    if images:
+        yield f"n = {' or '.join(number(count, 0) for count in images)} images."
