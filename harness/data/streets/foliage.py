@@ -1,0 +1,36 @@
+"""Foliage: trees and bushes as heaps of leaf balls in three tones, lit from the sun's side."""
+
+import random
+
+from harness.data.streets.canvas import Pen
+from harness.data.streets.palette import RGB
+
+_GREENS: tuple[RGB, ...] = ((62, 92, 44), (74, 104, 48), (54, 84, 52), (92, 108, 50), (84, 96, 60))
+
+
+def bush(pen: Pen, rng: random.Random, a: float, b: float, radius: float, high: float, *, count: int, low: float = 0.0) -> None:
+    """A heap of leaves from `low` to `high` metres round (a, b)."""
+    green = rng.choice(_GREENS)
+    sun = 1 if pen.canvas.light.sun[0] > 0 else -1
+    middle, tall = (low + high) / 2, (high - low) / 2
+    if pen.unit < 3:
+        count = max(5, count // 3)
+    pen.ball((a, b, middle), radius * 0.8, green, 0.7, tall=tall / radius)
+    for k in range(count):
+        t = k / count
+        db, dh = rng.gauss(0, 0.42) * radius, rng.gauss(0, 0.42) * tall
+        size = radius * rng.uniform(0.22, 0.42)
+        shade = 0.62 + 0.34 * t + 0.16 * (sun * db / radius + dh / tall)
+        lift = max(-tall, min(tall, dh + 0.2 * t * tall))
+        pen.ball((a + rng.gauss(0, 0.4) * radius, b + db + sun * t * 0.1 * radius, max(middle + lift, size)), size, green, max(0.4, shade), tall=0.85)
+
+
+def draw_tree(pen: Pen, seed: int, high: float) -> None:
+    """A street tree: trunk, two boughs, crown (all of it vegetation, as Cityscapes has it)."""
+    rng = random.Random(seed)
+    bark = (86, 72, 58)
+    trunk = rng.uniform(1.9, 2.6)
+    pen.line([(0, 0, 0), (0, rng.uniform(-0.1, 0.1), trunk + 0.8)], bark, rng.uniform(0.2, 0.34), 0.9)
+    pen.line([(0, 0, trunk), (0, 0.7, trunk + 1.4)], bark, 0.12, 0.85)
+    pen.line([(0, 0, trunk), (0, -0.7, trunk + 1.4)], bark, 0.12, 0.95)
+    bush(pen, rng, 0, 0, min(2.4, high * 0.28), high, count=34 if pen.unit > 8 else 18, low=trunk)

@@ -1,0 +1,63 @@
+"""Render: writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
+
+import logging
+from pathlib import Path
+
+from harness.data.streets.scene import draw_scene
+from harness.errors import HarnessError
+from harness.progress import Report, silent
+from harness.seeds import derive
+
+_LOG = logging.getLogger(__name__)
+
+CITIES = {
+    "train": ("altenfurt", "brueckhaven", "crailsum", "dornwede", "eschlingen", "falkenmoor"),
+    "val": ("grauwick", "hollerbach", "ilmstedt", "jarnsund"),
+}
+
+
+def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
+    """City and frame name of frame `index` of `count`: '<city>_<sequence>_<frame>', frames in equal runs over the cities."""
+    cities = CITIES[split]
+    city = cities[index * len(cities) // max(count, len(cities))]
+    return city, f"{city}_{index:06d}_000019"
+
+
+def render(
+    root: Path, *, seed: int, counts: dict[str, int], size: tuple[int, int] = (256, 512), report: Report = silent
+) -> dict[str, int]:
+    """Writes `counts` frames a split under `root` (leftImg8bit, gtFine, panoptic PNG and JSON); returns frames written now.
+
+    A frame whose files are whole is kept, so a stopped run goes on and ends with the same bits.
+    """
+    from harness.data.cityscapes import write_frame, write_panoptic
+
+    root = Path(root)
+    for split, count in counts.items():
+        if split not in CITIES:
+            raise HarnessError(f"streets: split {split!r} is not known", hint=f"known: {', '.join(CITIES)}")
+        if count < 0:
+            raise HarnessError(f"streets: counts.{split} is {count}, expected 0 or more")
+    done, total, written = 0, sum(counts.values()), {}
+    for split, count in counts.items():
+        written[split] = 0
+        for index in range(count):
+            city, name = frame_name(split, index, count)
+            if not _whole(root, split, city, name):
+                scene = draw_scene(derive(seed, "render", index), split, size)
+                write_frame(root, split, city, name, scene.image, scene.instance_ids)
+                written[split] += 1
+            done += 1
+            report(done, total, name)
+        if count:
+            write_panoptic(root, split)
+    _LOG.info("streets: %s frames written under %s", sum(written.values()), root)
+    return written
+
+
+def _whole(root: Path, split: str, city: str, name: str) -> bool:
+    """Whether all files of a frame are there (each was moved into place complete)."""
+    truth = root / "gtFine" / split / city
+    return (root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png").is_file() and all(
+        (truth / f"{name}_gtFine_{kind}.png").is_file() for kind in ("instanceIds", "labelIds")
+    )

@@ -1,0 +1,42 @@
+"""Thing: one instance (or a member of a group region) as the layout placed it, before it is drawn."""
+
+from dataclasses import dataclass
+
+RGB = tuple[float, float, float]
+
+LABELS = {"person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33}
+CLASSES = {label: name for name, label in LABELS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """Where and what an object is. Metres; yaw in radians, 0 = heading away from the camera."""
+
+    name: str
+    kind: str
+    """Body type; for persons 'woman' or 'man', for riders 'female' or 'male'."""
+    colour: str
+    rgb: RGB
+    x: float
+    z: float
+    yaw: float
+    size: tuple[float, float, float]
+    """Length along the heading, width, height."""
+    seed: int
+    group: bool = False
+    """Part of a group region: no instance id of its own."""
+    ground: float = 0.0
+    """Height of its feet (the pavement is above the road)."""
+
+    @property
+    def label_id(self) -> int:
+        return LABELS[self.name]
+
+    @property
+    def prompt(self) -> str:
+        """The paper's wording: 'a photo of a red car', 'a photo of a woman', 'a photo of a male rider'."""
+        if self.name == "person":
+            return f"a photo of a {self.kind}"
+        if self.name == "rider":
+            return f"a photo of a {self.kind} rider"
+        return f"a photo of {'an' if self.colour[0] in 'aeiou' else 'a'} {self.colour} {self.name}"
