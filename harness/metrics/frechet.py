@@ -1,7 +1,7 @@
 """FID and KID from features: distances between two sets of vectors, whatever network made them.
 
-Not here: the networks and what they are fed (features.py, image.py). Both numbers depend on the network, on its input and,
-FID above all, on how many images there are: never print one without them.
+Not here: the networks and what they are fed (features.py, image.py). Both numbers depend on the network, on its input
+and, FID above all, on how many images there are: never print one without them.
 """
 
 from typing import NamedTuple
@@ -23,10 +23,11 @@ class Distance(NamedTuple):
 def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of features [n, d] and [m, d], n and m at least 2, S with n - 1.
 
-    Heusel et al. 2017, eq. 6 (there with Inception features: FID). With centred features A and B, S1 S2 has the non-zero
-    eigenvalues of (A B')(A B')' / (n - 1)(m - 1), so while one set has no more rows than columns the root's trace is the
-    nuclear norm of the small A B' and no d x d matrix is made: exact where S is singular, and some hundred times cheaper.
-    Else the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2) are taken. Biased upwards by about 1/n: compare only equal n.
+    Heusel et al. 2017, eq. 6 (there with Inception features: FID). With centred features A and B, S1 S2 has the
+    non-zero eigenvalues of (A B')(A B')' / (n - 1)(m - 1), so while one set has no more rows than columns the
+    root's trace is the nuclear norm of the small A B' and no d x d matrix is made: exact where S is singular, and
+    some hundred times cheaper. Else the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2) are taken. Biased
+    upwards by about 1/n: compare only equal n.
     """
     real, generated = _checked(real, generated)
     a, b = real - real.mean(axis=0), generated - generated.mean(axis=0)
@@ -51,12 +52,13 @@ def kernel_distance(
 ) -> Distance:
     """Squared maximum mean discrepancy of features [n, d] and [m, d] with the kernel (x.y / d + 1)^3.
 
-    Binkowski et al. 2018 (KID), the unbiased estimate in one block over all rows: no subsets, hence nothing random. It may be
-    negative when the sets are alike. The error is a delete-one-cluster jackknife; clusters (int [n], int [m]) group
-    rows that are not independent, such as crops of one frame, and default to row i with row i.
+    Binkowski et al. 2018 (KID), the unbiased estimate in one block over all rows: no subsets, hence nothing
+    random. It may be negative when the sets are alike. The error is a delete-one-cluster jackknife; clusters
+    (int [n], int [m]) group rows that are not independent, such as crops of one frame, and default to row i with i.
     """
     real, generated = _checked(real, generated)
-    groups = [np.arange(len(x)) if c is None else c for x, c in ((real, real_clusters), (generated, generated_clusters))]
+    clusters = ((real, real_clusters), (generated, generated_clusters))
+    groups = [np.arange(len(x)) if given is None else given for x, given in clusters]
     names, index = np.unique(np.concatenate(groups), return_inverse=True)
     of_real, of_generated = index[: len(real)], index[len(real) :]
     count = len(names)

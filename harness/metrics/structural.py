@@ -21,7 +21,8 @@ _C1, _C2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
 
 
 class Structure(NamedTuple):
-    """What a pair scores in one region: `psnr` in dB (inf when `identical`), `ssim` in [-1, 1] or None where no window fits."""
+    """What a pair scores in one region: `psnr` in dB (inf when `identical`), `ssim` in [-1, 1] or None where no
+    window fits."""
 
     psnr: float
     ssim: float | None
@@ -31,8 +32,8 @@ class Structure(NamedTuple):
 def psnr(real: np.ndarray, generated: np.ndarray, region: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE); inf for identical pixels.
 
-    Images are uint8 of one shape ([H, W] or [H, W, 3]); with `region` (bool [H, W], not empty) the mean squared error is
-    taken over its pixels and their channels only.
+    Images are uint8 of one shape ([H, W] or [H, W, 3]); with `region` (bool [H, W], not empty) the mean squared
+    error is taken over its pixels and their channels only.
     """
     _checked(real, generated, region)
     # Differences of bytes and their squares fit in int32, so the sum is exact.
@@ -44,9 +45,9 @@ def psnr(real: np.ndarray, generated: np.ndarray, region: np.ndarray | None = No
 def ssim(real: np.ndarray, generated: np.ndarray, region: np.ndarray | None = None) -> float | None:
     """Mean structural similarity of two grey images, in [-1, 1] (Wang et al. 2004, eq. 13).
 
-    Images are uint8 [H, W]; 7 x 7 uniform window, sample covariance, range 255, K1 0.01, K2 0.03, and the border of half a
-    window left out: scikit-image's defaults. With `region` (bool [H, W]) it is the mean over the windows whose centre lies in
-    it; None when there is none.
+    Images are uint8 [H, W]; 7 x 7 uniform window, sample covariance, range 255, K1 0.01, K2 0.03, and the border
+    of half a window left out: scikit-image's defaults. With `region` (bool [H, W]) it is the mean over the
+    windows whose centre lies in it; None when there is none.
     """
     _checked(real, generated, region)
     if real.ndim != 2:
@@ -100,7 +101,8 @@ def _ssim_map(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
 def _checked(real: np.ndarray, generated: np.ndarray, region: np.ndarray | None) -> None:
     if real.shape != generated.shape or real.dtype != np.uint8 or generated.dtype != np.uint8:
         raise HarnessError(
-            f"a pair is two uint8 arrays of one shape, found {real.dtype} {real.shape} and {generated.dtype} {generated.shape}"
+            f"a pair is two uint8 arrays of one shape, found {real.dtype} {real.shape}"
+            f" and {generated.dtype} {generated.shape}"
         )
     if region is not None and (region.shape != real.shape[:2] or region.dtype != bool or not region.any()):
         raise HarnessError(

@@ -31,7 +31,9 @@ def _with_torch_fidelity(a: np.ndarray, b: np.ndarray) -> float:
     return fid_statistics_to_metric(one, two, False)["frechet_inception_distance"]
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(200, 150, 24), (300, 40, 64), (40, 300, 64), (20, 30, 64), (64, 64, 64), (65, 65, 64)])
+@pytest.mark.parametrize(
+    ("n", "m", "d"), [(200, 150, 24), (300, 40, 64), (40, 300, 64), (20, 30, 64), (64, 64, 64), (65, 65, 64)]
+)
 def test_frechet_distance_is_that_of_the_public_tools(n: int, m: int, d: int) -> None:
     a, b = _features(n, d, 0), _features(m, d, 1, 0.3)
     ours = frechet.frechet_distance(a, b)
@@ -59,8 +61,12 @@ def test_kernel_distance_is_the_unbiased_estimate() -> None:
 
     a, b = _features(50, 16, 0), _features(50, 16, 1, 0.2)
     oracle = kernel_mmd(
-        a.astype(np.float64), b.astype(np.float64), kid_kernel="poly", kid_kernel_poly_degree=3,
-        kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1.0,
+        a.astype(np.float64),
+        b.astype(np.float64),
+        kid_kernel="poly",
+        kid_kernel_poly_degree=3,
+        kid_kernel_poly_gamma=None,
+        kid_kernel_poly_coef0=1.0,
     )
     assert frechet.kernel_distance(a, b).value == pytest.approx(oracle, rel=1e-10)
 
