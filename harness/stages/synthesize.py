@@ -1,0 +1,404 @@
+"""Stage synthesize: phases 1 to 3 of the method over one split of a Cityscapes tree.
+
+`out` becomes a Cityscapes tree of training images (leftImg8bit, gtFine) with
+
+    manifest.jsonl   one line per image: where it comes from, prompt, seed, boxes, files (harness/synthesis/manifest.py)
+    crops/           real/, mask/ and generated/ squares, before the paste, for the image metrics
+    frames/          with frames = true, a second tree of the full-frame composites
+    samples.png      a sheet to look at
+    synthesis.json   what was asked for
+
+The work list is cut into batches that depend on the specification alone, and a batch counts once its record is written:
+a run that was killed does its last batches again, as wholes, and ends with the same files.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from harness.config import Strict, parse
+from harness.data.cityscapes import Frame, frames, read_ids, read_image, write_bytes, write_frame, write_png
+from harness.environment import cores, gpus
+from harness.errors import HarnessError
+from harness.generators.base import Generator, GeneratorPart, checked, load_generator
+from harness.progress import Report, silent
+from harness.registry import GENERATORS
+from harness.seeds import derive
+from harness.synthesis import manifest
+from harness.synthesis.integrate import Window, as_polygons, draw_window, focus, paste, resize, settle_colour, whole
+from harness.synthesis.items import Item, Picture, items_of, load
+from harness.synthesis.manifest import Entry
+from harness.synthesis.quality import Quality, objection
+from harness.synthesis.recipe import Recipe
+from harness.synthesis.sheet import write_sheet
+
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class SynthesisSpec(Strict):
+    """What decides the result of a synthesis, beside the frames it starts from."""
+
+    generator: GeneratorPart
+    recipe: Recipe
+    seed: int = Field(default=0, ge=0)
+    split: str = "train"
+    top_k: int = Field(default=3, ge=1)
+    """Instances per frame, largest first."""
+    variants: int = Field(default=2, ge=1)
+    """Images per instance."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many frames of the split, in the order of their names."""
+    frames: bool = False
+    """Whether the full-frame composites are kept too."""
+    quality: Quality = Quality()
+
+
+class Position(NamedTuple):
+    """Where the work list goes on: a frame, and how many of its items are done."""
+
+    frame: int
+    items: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    spec: SynthesisSpec
+    todo: list[Frame]
+    out: Path
+
+
+def run(spec: SynthesisSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+    """Synthesise from the tree `inputs["dataset"]` into `out`, going on where an earlier call stopped.
+
+    Facts: frames read, instances selected, images made, skipped and filtered, reasons, images per class. HarnessError
+    for a tree that can't be read, an `out` that lies in it or holds something else, a generator that breaks its
+    contract, and when not one image could be made.
+    """
+    root = inputs["dataset"]
+    _refuse_inside(out, root)
+    work = _Work(spec=spec, todo=frames(root, spec.split)[: spec.limit], out=out)
+    claim = _claim(work)
+    if not _is_claimed(out, claim):
+        write_bytes(out / "synthesis.json", claim)
+    if not (out / manifest.NAME).exists():
+        _finish(out, spec, _make_all(work, report))
+    shutil.rmtree(out / "batches", ignore_errors=True)
+    report(len(work.todo), len(work.todo), "done")
+    return _facts(manifest.read_manifest(out), len(work.todo))
+
+
+def synthesize(
+    dataset_root: Path,
+    out: Path,
+    *,
+    generator: str,
+    recipe: str = "corrected",
+    profile: str = "mini",
+    seed: int = 0,
+    split: str = "train",
+    top_k: int = 3,
+    variants: int = 2,
+    limit: int | None = None,
+    frames: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """A synthesis on its own: `generator` and `recipe` are names of configs/, taken as `profile` has them.
+
+    `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
+    facts of `run`; errors as there, and for unknown names.
+    """
+    from harness.suite import load_part
+
+    options = {"seed": seed, "split": split, "top_k": top_k, "variants": variants, "limit": limit, "frames": frames}
+    part, path = load_part("generators", generator, profile)
+    if part.get("adapter") == "none":
+        raise HarnessError(f"generator {generator!r} ({path}) paints nothing: there is nothing to synthesise")
+    recipe_part, recipe_path = load_part("recipes", recipe, profile)
+    spec = SynthesisSpec(
+        generator=parse(GeneratorPart, part, path), recipe=parse(Recipe, recipe_part, recipe_path), **options
+    )
+    inputs, out = {"dataset": dataset_root}, Path(os.path.abspath(out))
+    _refuse_inside(out, dataset_root)
+    if _holds_something(out):
+        return run(spec, inputs, out, report)  # the same synthesis, whole; or an error
+    unfinished = out.with_name(f"{out.name}.part")
+    fresh = not unfinished.exists()
+    try:
+        facts = run(spec, inputs, unfinished, report)
+    except HarnessError:
+        if fresh and not (unfinished / "batches").exists():  # nothing to go on from
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    os.replace(unfinished, out)
+    return facts
+
+
+def _make_all(work: _Work, report: Report) -> list[Entry]:
+    """Every entry of the work list, in its order: from the records of finished batches, then batch by batch."""
+    entries, position, number = _finished(work.out)
+    if position.frame >= len(work.todo):
+        return entries
+    generator = load_generator(work.spec.generator, "cuda" if gpus() else "cpu")
+    running: deque[tuple[Position, list[Future[Entry]]]] = deque()
+
+    def complete_oldest() -> None:
+        nonlocal number
+        reached, futures = running.popleft()
+        batch = [future.result() for future in futures]
+        record = {"frame": reached.frame, "items": reached.items, "entries": [e.model_dump(mode="json") for e in batch]}
+        write_bytes(_record(work.out, number), json.dumps(record).encode())
+        entries.extend(batch)
+        number += 1
+        made = sum(entry.status == "made" for entry in entries)
+        report(reached.frame, len(work.todo), f"{made} images")
+
+    report(position.frame, len(work.todo), "")
+    # Painting (one thread, the accelerator) overlaps with pasting, resizing and PNG writing of the batch before it.
+    with ThreadPoolExecutor(max_workers=min(4, cores())) as pool:
+        for batch, reached in _batches(work, position):
+            painted = _paint(generator, work.spec.generator.label, batch)
+            futures = [pool.submit(_make, work, item, image) for item, image in zip(batch, painted, strict=True)]
+            running.append((reached, futures))
+            if len(running) > 1:
+                complete_oldest()
+        while running:
+            complete_oldest()
+    return entries
+
+
+def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Position]]:
+    """The work list from `start`, cut after every `batch_size` items that can be painted; with where it is cut."""
+    spec, batch, paintable = work.spec, [], 0
+    for index in range(start.frame, len(work.todo)):
+        picture = load(work.todo[index])
+        listed = items_of(picture, recipe=spec.recipe, seed=spec.seed, top_k=spec.top_k, variants=spec.variants)
+        for number, item in enumerate(listed):
+            if (index, number) < start:
+                continue
+            batch.append(item)
+            paintable += not item.fault
+            if paintable == spec.generator.batch_size:
+                yield batch, Position(index, number + 1)
+                batch, paintable = [], 0
+    yield batch, Position(len(work.todo), 0)
+
+
+def _paint(generator: Generator, label: str, batch: list[Item]) -> list[np.ndarray | None]:
+    """What the generator makes of each item; None for those that have a fault."""
+    good = [item for item in batch if not item.fault]
+    if not good:
+        return [None] * len(batch)
+    images = generator.edit(
+        [item.real for item in good],
+        [item.mask for item in good],
+        [item.prompt for item in good],
+        [item.seed for item in good],
+    )
+    left = iter(checked(images, len(good), label))
+    return [None if item.fault else next(left) for item in batch]
+
+
+def _make(work: _Work, item: Item, painted: np.ndarray | None) -> Entry:
+    """Paste, focus and write one item; its manifest entry."""
+    if painted is None:
+        return _entry(item, status="skipped", reason=item.fault)
+    spec, recipe = work.spec, work.spec.recipe
+    files = _write_crops(work.out, item, painted)
+    crop = resize(painted, item.mask.shape, recipe.paste_filter)
+    if reason := objection(spec.quality, item.real, crop, item.mask):
+        return _entry(item, status="filtered", reason=reason, **files)
+    landing = _landing(work, item)
+    if isinstance(landing, str):
+        return _entry(item, status="skipped", reason=landing, **files)
+    target, identity = landing
+    crop = settle_colour(crop, item.real, item.mask, recipe.colour)
+    image = paste(target.image, item.square, crop, item.mask)
+    ids = target.ids if identity == item.instance.id else paste(target.ids, item.square, identity, item.mask)
+    city = item.picture.frame.city
+    if spec.frames:
+        labels = _annotate(ids, recipe)
+        kept = write_frame(work.out / "frames", spec.split, city, item.name, image, labels)
+        files["composite"] = str(kept.image.relative_to(work.out))
+    window = _window(spec, item)
+    image, ids = focus(image, ids, window.box, recipe.focus_filter)
+    written = write_frame(work.out, spec.split, city, item.name, image, _annotate(ids, recipe))
+    return _entry(
+        item,
+        status="made",
+        target=target.frame.name,
+        target_id=identity,
+        window=tuple(window.box),
+        zoom=window.zoom or None,
+        file=str(written.image.relative_to(work.out)),
+        labels=str(written.instance_ids.relative_to(work.out)),
+        **files,
+    )
+
+
+def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
+    """The picture the result is pasted into and the instance's id there; or why there is none."""
+    if work.spec.generator.placement == "in_place":
+        return item.picture, item.instance.id
+    others = [frame for frame in work.todo if frame.name != item.picture.frame.name]
+    if not others:
+        return "no other frame to paste into"
+    chosen = others[derive(work.spec.seed, "target", *item.key) % len(others)]
+    target = Picture(frame=chosen, image=read_image(chosen.image), ids=read_ids(chosen.instance_ids))
+    if target.ids.shape != item.picture.ids.shape:
+        return "the frame to paste into has another size"
+    first = item.instance.label.id * 1000
+    free = np.setdiff1d(np.arange(first, first + 1000), target.ids)
+    return (target, int(free[0])) if free.size else "no free instance id in the frame to paste into"
+
+
+def _window(spec: SynthesisSpec, item: Item) -> Window:
+    size = item.picture.ids.shape
+    if spec.generator.window == "frame":
+        return whole(size)
+    return draw_window(
+        item.instance.box,
+        size,
+        mean=spec.recipe.zoom_mean,
+        std=spec.recipe.zoom_std,
+        rounding=spec.recipe.zoom_rounding,
+        generator=np.random.default_rng(derive(spec.seed, "window", *item.key)),
+    )
+
+
+def _annotate(ids: np.ndarray, recipe: Recipe) -> np.ndarray:
+    return as_polygons(ids) if recipe.annotation == "polygons" else ids
+
+
+def _write_crops(out: Path, item: Item, painted: np.ndarray) -> dict[str, str]:
+    """Write the squares of one item; the real one and the mask once for all variants. Returns their relative paths."""
+    frame = item.picture.frame
+    stem = f"{frame.city}/{frame.name}_{item.instance.id}"
+    files = {
+        "real": f"crops/real/{stem}.png",
+        "mask": f"crops/mask/{stem}.png",
+        "generated": f"crops/generated/{stem}_{item.variant}.png",
+    }
+    if item.variant == 0:
+        write_png(out / files["real"], item.real)
+        write_png(out / files["mask"], item.mask.astype(np.uint8) * 255)
+    write_png(out / files["generated"], painted)
+    return files
+
+
+def _entry(item: Item, **rest: Any) -> Entry:
+    frame, instance = item.picture.frame, item.instance
+    return Entry(
+        name=item.name,
+        source=frame.name,
+        city=frame.city,
+        instance=instance.id,
+        variant=item.variant,
+        class_name=instance.label.name,
+        label_id=instance.label.id,
+        area=instance.area,
+        box=tuple(instance.box),
+        square=tuple(item.square),
+        prompt=item.prompt.text if item.prompt else "",
+        phrase=item.prompt.phrase if item.prompt else "",
+        seed=item.seed,
+        **rest,
+    )
+
+
+def _record(out: Path, number: int) -> Path:
+    return out / "batches" / f"{number:06d}.json"
+
+
+def _finished(out: Path) -> tuple[list[Entry], Position, int]:
+    """The entries of all recorded batches, where the work list goes on, and the number of the next batch."""
+    entries, position, number = [], Position(0, 0), 0
+    while (path := _record(out, number)).exists():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        entries += [Entry.model_validate_json(json.dumps(entry)) for entry in record["entries"]]
+        position = Position(record["frame"], record["items"])
+        number += 1
+    return entries, position, number
+
+
+def _finish(out: Path, spec: SynthesisSpec, entries: list[Entry]) -> None:
+    """Write what is made of the whole: the sheet, then the manifest, whose existence means that all is there."""
+    reasons = Counter(entry.reason for entry in entries if entry.reason)
+    if not any(entry.status == "made" for entry in entries):
+        why = ", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items()))
+        raise HarnessError(f"not one image could be synthesised: {why or 'no frame has an instance to work on'}")
+    for reason, count in sorted(reasons.items()):
+        log.warning("%d images were not made: %s", count, reason)
+    write_sheet(out, entries, title=f"{spec.generator.label}, recipe {spec.recipe.label}, seed {spec.seed}")
+    write_bytes(out / manifest.NAME, manifest.render(entries).encode())
+
+
+def _facts(entries: list[Entry], read: int) -> dict[str, Any]:
+    made = [entry for entry in entries if entry.status == "made"]
+    return {
+        "frames": read,
+        "instances": len({(entry.source, entry.instance) for entry in entries}),
+        "images": len(made),
+        "skipped": sum(entry.status == "skipped" for entry in entries),
+        "filtered": sum(entry.status == "filtered" for entry in entries),
+        "reasons": dict(sorted(Counter(entry.reason for entry in entries if entry.reason).items())),
+        "classes": dict(sorted(Counter(entry.class_name for entry in made).items())),
+    }
+
+
+def _claim(work: _Work) -> bytes:
+    """What `synthesis.json` says: the specification and what identifies frames and weights."""
+    digest = hashlib.sha256()
+    for frame in work.todo:
+        sizes = [path.stat().st_size for path in (frame.image, frame.instance_ids)]
+        digest.update(f"{frame.city}/{frame.name} {sizes}\n".encode())
+    part = work.spec.generator
+    adapter = GENERATORS.load(part.adapter)
+    content: dict[str, Any] = {
+        "version": VERSION,
+        "spec": work.spec.model_dump(mode="json"),
+        "frames": digest.hexdigest(),
+    }
+    if hasattr(adapter, "fingerprint"):
+        content["weights"] = adapter.fingerprint(
+            parse(adapter.Options, part.options, f"generator {part.label!r}, options")
+        )
+    return json.dumps(content, indent=1, sort_keys=True).encode()
+
+
+def _is_claimed(out: Path, claim: bytes) -> bool:
+    """Whether `out` holds this very synthesis, begun or whole; HarnessError when it holds anything else."""
+    path = out / "synthesis.json"
+    if path.is_file() and path.read_bytes() == claim:
+        return True
+    if path.is_file():
+        raise HarnessError(f"{out}: holds another synthesis: see {path}", hint="choose another output folder")
+    if _holds_something(out):
+        raise HarnessError(f"{out}: exists and is no synthesis", hint="choose an output folder that is empty or new")
+    return False
+
+
+def _holds_something(out: Path) -> bool:
+    """Whether `out` is anything but absent or an empty folder (what an interrupted first write left does not count)."""
+    if out.is_dir():
+        return any(path.name != ".synthesis.json.part" for path in out.iterdir())
+    return out.exists()
+
+
+def _refuse_inside(out: Path, root: Path) -> None:
+    if out.resolve().is_relative_to(root.resolve()):
+        raise HarnessError(
+            f"{out}: lies in the source tree {root}, which is never written to", hint="choose another folder"
+        )

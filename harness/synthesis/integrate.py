@@ -1,0 +1,133 @@
+"""Phase 3: the generated square goes back into the frame, and a window round it becomes a training image.
+
+Outside the instance's hard mask no pixel changes. Boxes are half-open, in absolute pixels. Not here: any file.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from harness.data.cityscapes import FIRST_INSTANCE_ID
+from harness.synthesis.recipe import Filter
+from harness.synthesis.select import Box, visible
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class Window(NamedTuple):
+    """What becomes a training image: its box in the frame and the zoom lambda of its draw (0: the whole frame)."""
+
+    box: Box
+    zoom: float
+
+
+def resize(image: np.ndarray, size: tuple[int, int], how: Filter) -> np.ndarray:
+    """uint8 [h, w, 3] as [H, W, 3], `size` = (H, W); all filters but `nearest` are antialiased when they shrink.
+
+    `area` averages when it shrinks and interpolates linearly when it enlarges. An image of that size stays as it is.
+    """
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] * image.shape[1] > size[0] * size[1]
+    area = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize(size[::-1], _FILTERS.get(how, area)))
+
+
+def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An id map [h, w] as [H, W] by the nearest pixel: output pixel i takes input pixel floor((i + 1/2) h / H)."""
+    rows, columns = ((np.arange(n) * 2 + 1) * m // (2 * n) for n, m in zip(size, ids.shape, strict=True))
+    return ids.take(columns, axis=1).take(rows, axis=0)
+
+
+def settle_colour(
+    generated: np.ndarray, real: np.ndarray, mask: np.ndarray, how: Literal["none", "darken", "match"]
+) -> np.ndarray:
+    """The generated crop (uint8 [S, S, 3], as `real`) after the colour step of the recipe; `mask`: bool [S, S].
+
+    `darken` is the released scripts': m = ceil(mean |generated - real| outside the mask), result |generated - m|.
+    `match`: each channel + (mean of real - mean of generated outside the mask), clipped. A crop that is all mask stays.
+    """
+    outside = ~mask
+    if how == "none" or not outside.any():
+        return generated
+    difference = generated[outside].astype(np.int16) - real[outside]
+    if how == "darken":
+        return np.abs(generated.astype(np.int16) - math.ceil(np.abs(difference).mean())).astype(np.uint8)
+    return np.clip(np.rint(generated - difference.mean(axis=0)), 0, 255).astype(np.uint8)
+
+
+def paste(frame: np.ndarray, square: Box, crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A copy of an image [H, W, 3] or id map [H, W] with `crop` (or one id) in the masked pixels of the square."""
+    result = frame.copy()
+    part = visible(square, frame.shape[:2])
+    inside = mask[: part.height, : part.width]
+    result[part.slices][inside] = crop[: part.height, : part.width][inside] if np.ndim(crop) else crop
+    return result
+
+
+def draw_window(
+    box: Box,
+    size: tuple[int, int],
+    *,
+    mean: float,
+    std: float,
+    rounding: Literal["none", "up"],
+    generator: np.random.Generator,
+) -> Window:
+    """A focused window round `box` in a frame of `size` (height, width), of the frame's aspect (2:1 in Cityscapes).
+
+    S = area of the smallest box of that aspect round `box`; lambda = max(1, N(mean, std)), rounded up where the recipe
+    says so, drawn again until lambda S fits the frame; h = sqrt(lambda S / aspect), w = aspect h; the place is uniform
+    among those that contain `box` and lie in the frame. (The paper prints h = S_N / 4, which is no length.)
+    """
+    height, width = size
+    aspect = width / height
+    least = max(box.height, box.width / aspect)
+    limit = (height / least) ** 2
+    zoom = math.inf
+    while zoom > limit:
+        zoom = max(1.0, float(generator.normal(mean, std)))
+        zoom = float(math.ceil(zoom)) if rounding == "up" else zoom
+    # Whole pixels: rounding must not cut the box.
+    h = min(height, max(round(least * math.sqrt(zoom)), math.ceil(least)))
+    w = min(width, max(round(h * aspect), box.width))
+    x = int(generator.integers(max(0, box.x1 - w), min(box.x0, width - w), endpoint=True))
+    y = int(generator.integers(max(0, box.y1 - h), min(box.y0, height - h), endpoint=True))
+    return Window(Box(x, y, x + w, y + h), zoom)
+
+
+def whole(size: tuple[int, int]) -> Window:
+    """The window that is the frame itself."""
+    return Window(Box(0, 0, size[1], size[0]), 0.0)
+
+
+def focus(image: np.ndarray, ids: np.ndarray, window: Box, how: Filter) -> tuple[np.ndarray, np.ndarray]:
+    """Image and ids in `window`, both resized to the frame's size: uint8 [H, W, 3] by `how`, ids [H, W] by nearest."""
+    size = ids.shape
+    return resize(image[window.slices], size, how), resize_ids(ids[window.slices], size)
+
+
+def as_polygons(ids: np.ndarray) -> np.ndarray:
+    """Ids [H, W] after the released scripts' detour over polygons: every instance as one filled outline.
+
+    The outlines of an instance's parts are chained into a single polygon (thin bridges join the parts), holes are
+    filled, and the instances are drawn in the order of their ids, so that a car swallows a person inside its outline.
+    Stuff and group regions are not redrawn.
+    """
+    import cv2
+
+    result = ids.astype(np.int32)
+    for instance in np.flatnonzero(np.bincount(ids.ravel())).tolist():
+        if instance < FIRST_INSTANCE_ID:
+            continue
+        mask = (ids == instance).astype(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.fillPoly(result, [np.concatenate(contours)], instance)
+    return result

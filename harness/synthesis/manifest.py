@@ -1,0 +1,93 @@
+"""manifest.jsonl: one line for every image that a synthesis was asked for, made or not.
+
+The files it names are relative to the synthesis's folder. Real and generated crops are paired by it, never by listing
+folders.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from harness.config import Strict
+from harness.errors import HarnessError
+
+NAME = "manifest.jsonl"
+
+Rectangle = tuple[int, int, int, int]
+
+
+class Entry(Strict):
+    """One variant of one instance. Rectangles are half-open (x0, y0, x1, y1) in absolute pixels of the source frame."""
+
+    status: Literal["made", "skipped", "filtered"]
+    """Made; not possible; or made and refused by a quality filter."""
+    reason: str = ""
+    """Why it is not made."""
+    name: str
+    """Frame name of the training image, <city>-<instance>-<variant>_<sequence>_<frame>."""
+    source: str
+    """Frame name of the image the instance comes from."""
+    city: str
+    """Folder of the source frame, and of the result."""
+    instance: int
+    """Its id in instanceIds."""
+    variant: int
+    """0, 1, ...: results for the same instance and prompt."""
+    class_name: str
+    label_id: int
+    area: int
+    """Pixels of the instance."""
+    box: Rectangle
+    """Tight box of the instance."""
+    square: Rectangle
+    """The crop the generator saw; what lies beyond the frame was filled."""
+    prompt: str = ""
+    phrase: str = ""
+    """What grounds the prompt: the class name."""
+    seed: int
+    """The generator's seed for this image."""
+    target: str = ""
+    """Frame name of the image the result was pasted into."""
+    target_id: int | None = None
+    """Id of the instance there; a new one when the target is not the source."""
+    window: Rectangle | None = None
+    """What of the target became the training image."""
+    zoom: float | None = None
+    """lambda of the window's draw: its area over the area of the smallest window; null: the whole frame."""
+    file: str | None = None
+    """The training image."""
+    labels: str | None = None
+    """Its instanceIds."""
+    composite: str | None = None
+    """The full-frame composite, where it is kept."""
+    real: str | None = None
+    """The unedited square crop; one for all variants."""
+    mask: str | None = None
+    """The instance in that crop, 255 on 0; one for all variants."""
+    generated: str | None = None
+    """What the generator returned for it, at the generator's own size, before the paste."""
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """Files of the real and the generated crop, where both exist."""
+        return (self.real, self.generated) if self.real and self.generated else None
+
+
+def render(entries: list[Entry]) -> str:
+    """The text of the file."""
+    return "".join(json.dumps(entry.model_dump(mode="json")) + "\n" for entry in entries)
+
+
+def read_manifest(folder: Path) -> list[Entry]:
+    """The entries of the synthesis in `folder`; HarnessError when there is no whole one."""
+    path = folder / NAME
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file: {folder} holds no finished synthesis") from None
+    try:
+        return [Entry.model_validate_json(line) for line in lines]
+    except ValidationError as error:
+        raise HarnessError(f"{path}: not a manifest of this version: {error.errors()[0]['msg']}") from None

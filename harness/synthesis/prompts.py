@@ -1,0 +1,35 @@
+"""What to ask a generator for: two phrases per class, one drawn per instance and shared by its variants (Phase 2).
+
+The table is data (a recipe may replace it); the draw depends on seed, image and instance alone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from harness.data.cityscapes import Label
+from harness.generators.base import Prompt
+from harness.seeds import derive
+
+PROMPTS: Mapping[str, tuple[str, str]] = {
+    "person": ("a woman", "a man"),
+    "rider": ("a male rider", "a female rider"),
+    "car": ("a red car", "a white car"),
+    "truck": ("a red truck", "a green truck"),
+    "bus": ("a red bus", "a green bus"),
+    "caravan": ("a white caravan", "a black caravan"),
+    "trailer": ("a green trailer", "a red trailer"),
+    "train": ("a red train", "a black train"),
+    "motorcycle": ("a black motorcycle", "a white motorcycle"),
+    "bicycle": ("a white bicycle", "a black bicycle"),
+}
+"""The phrases of the released scripts, by class name."""
+
+
+def draw_prompt(
+    label: Label, *, phrases: Mapping[str, Sequence[str]], template: str, seed: int, frame: str, instance: int
+) -> Prompt | None:
+    """The prompt of one instance of a frame; None when its class has no phrases."""
+    choices = phrases.get(label.name, ())
+    if not choices:
+        return None
+    chosen = choices[derive(seed, "prompt", frame, instance) % len(choices)]
+    return Prompt(text=template.replace("{}", chosen), phrase=label.name, label_id=label.id)

@@ -1,0 +1,70 @@
+"""A recipe: every choice on which the paper, the released scripts and common sense differ, as one field each.
+
+`configs/recipes/corrected.toml` is the paper's algorithm done right, `released.toml` what the authors' scripts do, bug
+for bug. No code asks which of the two it is; it asks for a field. Not here: what both share (select.py, integrate.py).
+"""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.config import Strict
+from harness.data.cityscapes import BY_NAME
+from harness.synthesis.prompts import PROMPTS
+
+Filter = Literal["nearest", "area", "bilinear", "bicubic", "lanczos"]
+
+
+class Recipe(Strict):
+    """How instances are selected, cropped, prompted, pasted and focused."""
+
+    label: str
+
+    candidates: Literal["evaluated", "instances"]
+    """Phase 1: instances of the eight evaluated classes; or of all classes with instances, caravan and trailer too."""
+    border: Literal["shift", "pad"]
+    """Where a square crosses the frame's border: moved inside it; or only its low side moved and the rest black."""
+    mask_bits: Literal[8, 16]
+    """Width of the integer in which the id mask is tested against 0; in 8 bits multiples of 256 (32000) vanish."""
+
+    template: str = "a photo of {}"
+    """Phase 2: the sentence round one of the class's phrases."""
+    prompts: dict[str, list[str]] = Field(default_factory=lambda: {name: list(PROMPTS[name]) for name in PROMPTS})
+    """The phrases of each class, by class name; one is drawn per instance. A class without any is skipped."""
+
+    paste_filter: Filter
+    """Phase 3: how the generated square is resized to the side of the crop."""
+    colour: Literal["none", "darken", "match"]
+    """The generated square before the paste: as it is; darkened by its mean distance to the real crop outside the mask,
+    then the absolute value taken; or each channel shifted so that its mean outside the mask is the real crop's."""
+    zoom_mean: float = Field(default=3.0, gt=0)
+    zoom_std: float = Field(default=1.0, ge=0)
+    """lambda ~ N(mean, std), at least 1, drawn again until the window fits the frame. So that even an object as large
+    as the frame finds its window, 1 has to be within three standard deviations below the mean."""
+    zoom_rounding: Literal["none", "up"]
+    """lambda as drawn, or rounded up to a whole number."""
+    focus_filter: Filter = "lanczos"
+    """How the image in the window is resized to the frame's size; labels always take the nearest pixel."""
+    annotation: Literal["ids", "polygons"]
+    """Labels of the result: the instance ids; or each instance redrawn as one filled outline, in the order of ids."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_one_place(cls, template: str) -> str:
+        if template.count("{}") != 1:
+            raise ValueError("expected a sentence with one {} for the phrase")
+        return template
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Recipe":
+        if self.zoom_mean > 1 + 3 * self.zoom_std:
+            raise ValueError(f"zoom_mean: expected at most 1 + 3 zoom_std = {1 + 3 * self.zoom_std}")
+        return self
+
+    @field_validator("prompts")
+    @classmethod
+    def _names_classes(cls, prompts: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in prompts:
+            if name not in BY_NAME or not BY_NAME[name].is_thing:
+                raise ValueError(f"{name!r} is no Cityscapes class with instances")
+        return prompts
