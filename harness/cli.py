@@ -16,6 +16,7 @@ from typing import Any
 from harness import __version__
 from harness.errors import HarnessError
 
+WIDTH_OF_A_FILE = 200
 FORMATS = ("console", "markdown", "csv", "json", "latex", "html")
 
 
@@ -119,7 +120,8 @@ def _at_least(low: int, text: str) -> int:
 def _console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
 
 
 def _planned(options: argparse.Namespace) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ The only bridge from artifacts to rows; `report` and `check` see rows alone. Rea
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Ro
         segmenter=cell.segmenter or "",
         generator=cell.generator,
         recipe=cell.recipe or plan.profile.synthesis.recipe,
-        crop=tuple(done["train"]["facts"]["crop"]) if "train" in done else None,
+        crop=_crop(steps.values()),
         status=status,
         scores=results.mean_scores(seeds) if status == "ok" else {},
         seeds=seeds,
@@ -98,12 +99,17 @@ def _counterpart(plan: Plan, planned: PlannedRow, version: str, printed: list[re
     return None
 
 
+def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
+    sides = [step.spec.segmenter.training.get("crop") for step in steps if step.kind == "train"]
+    return tuple(sides[0]) if sides and sides[0] else None
+
+
 def _budget(train: dict[str, Any] | None) -> results.Budget:
     facts = (train or {}).get("facts", {})
     return results.Budget(**{name: facts[name] for name in results.Budget.model_fields if name in facts})
 
 
-def _cost(steps: Any, store: Store) -> results.Cost:
+def _cost(steps: Iterable[Step], store: Store) -> results.Cost:
     manifests = [store.manifest(step.kind, step.key) for step in steps if _made(step, store)]
     if not manifests:
         return results.Cost()
