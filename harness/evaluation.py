@@ -1,0 +1,287 @@
+"""Evaluates anybody's predictions on a Cityscapes tree: instance AP, panoptic quality, pixel IoU, and COCO's mask AP.
+
+Every frame is read once: one joint histogram of ground truth and prediction per result, from which all its scores come.
+What is kept of a frame are statistics (`harness.metrics.statistics`), so that intervals and reports never read an image.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.data.cityscapes import EVALUATED, write_bytes
+from harness.errors import HarnessError
+from harness.metrics import coco as coco_metric
+from harness.metrics import inputs, instance, panoptic, pixels, png, rle, semantic
+from harness.metrics import statistics as statistics_file
+from harness.metrics.base import Arrays, Target
+from harness.metrics.statistics import Statistics
+from harness.progress import Report, silent
+
+log = logging.getLogger(__name__)
+
+SCORES = "scores.json"
+FORMAT = 1
+
+INSTANCE_SCORES = ("AP", "AP50")
+PANOPTIC_SCORES = ("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff")
+SEMANTIC_SCORES = ("IoU", "IoU_category", "iIoU", "iIoU_category")
+DEPTH_SCORES = ("AP_100m", "AP_50m", "AP50_50m")
+COCO_SCORES = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
+CLASS_SCORES = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of a set of predictions and the statistics they were made from.
+
+    `scores`: the headline scores as fractions or None, `classes` (class name to the same and to `instances`, a count),
+    `categories`, `availability` (score to why it is None), `n_images`, `signature`.
+    """
+
+    scores: Mapping[str, Any]
+    statistics: Statistics
+
+    def save(self, folder: Path) -> None:
+        """Write scores.json and statistics.npz into `folder`; each is there whole or not at all."""
+        self.statistics.save(folder)
+        write_bytes(folder / SCORES, (render_json(self) + "\n").encode())
+
+
+def evaluate(
+    root: Path,
+    split: str,
+    *,
+    instances: Path | None = None,
+    semantic: Path | None = None,
+    panoptic: Path | None = None,
+    coco: bool = False,
+    workers: int = 1,
+    report: Report = silent,
+) -> Evaluation:
+    """Score predictions of `split` against gtFine of `root`; what is not given is not scored.
+
+    `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
+    `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco` adds COCO's
+    mask AP of `instances`. `workers` processes share the frames. HarnessError for whatever is missing or malformed.
+    """
+    jobs = _jobs(Path(root), split, instances, semantic, panoptic, coco)
+    parts: dict[str, list[Arrays]] = {}
+    for done, result in enumerate(_map(jobs, workers), start=1):
+        for part, arrays in result.items():
+            parts.setdefault(part, []).append(arrays)
+        report(done, len(jobs), jobs[done - 1].name)
+    statistics = Statistics(
+        images=tuple(job.name for job in jobs),
+        cities=tuple(job.city for job in jobs),
+        parts={part: _collect(part, arrays) for part, arrays in parts.items()},
+    )
+    return Evaluation(scores=summarize(statistics), statistics=statistics)
+
+
+def load(folder: Path) -> Evaluation:
+    """What `Evaluation.save` wrote."""
+    path = folder / SCORES
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: not readable scores: {error}", hint="evaluate again to make it") from None
+    if not isinstance(scores, dict) or scores.get("format") != FORMAT:
+        raise HarnessError(f"{path}: expected scores of format {FORMAT}", hint="evaluate again to make it")
+    return Evaluation(scores=scores, statistics=statistics_file.load(folder))
+
+
+def summarize(statistics: Statistics) -> dict[str, Any]:
+    """The content of scores.json from statistics alone."""
+    values = {name: _plain(array[0]) for name, array in statistics.scores().items()}
+    headline = [*INSTANCE_SCORES, *PANOPTIC_SCORES, *SEMANTIC_SCORES]
+    extra = [*COCO_SCORES] if "coco" in statistics.parts else []
+    scores: dict[str, Any] = {"format": FORMAT}
+    scores |= {name: values.get(name) for name in (*headline, *DEPTH_SCORES, *extra)}
+    class_names = [*CLASS_SCORES, *(("COCO_AP", "COCO_AP50") if extra else ())]
+    scores["classes"] = {
+        label.name: {name: values.get(f"{name}/{label.name}") for name in class_names} for label in EVALUATED
+    }
+    if "instances" in statistics.parts:
+        for name, count in instance.instances(statistics.parts["instances"]).items():
+            scores["classes"][name]["instances"] = count
+    scores["categories"] = {
+        name: {score: values.get(f"{score}_category/{name}") for score in ("IoU", "iIoU")}
+        for name in semantic.CATEGORIES
+    }
+    if "AP_50m" not in values:
+        reason = "not available: it needs depth (disparity and camera files)"
+        scores["availability"] = dict.fromkeys(DEPTH_SCORES, reason)
+    scores["n_images"] = len(statistics.images)
+    scores["signature"] = signature(statistics)
+    return scores
+
+
+def signature(statistics: Statistics) -> str:
+    """How the scores were made, one part for each kind of result, joined by " + "."""
+    kinds = {
+        "instances": instance.signature,
+        "panoptic": panoptic.signature,
+        "semantic": semantic.signature,
+        "coco": coco_metric.signature,
+    }
+    return " + ".join(sign() for part, sign in kinds.items() if part in statistics.parts)
+
+
+def render_json(evaluation: Evaluation) -> str:
+    """The scores as JSON text; undefined ones are null."""
+    return json.dumps(evaluation.scores, indent=2, allow_nan=False)
+
+
+def table(evaluation: Evaluation) -> tuple[list[str], list[list[str | float | None]]]:
+    """The scores as columns and rows (first cell the name, then fractions): all, things, stuff, then every class."""
+    scores = evaluation.scores
+    columns = [
+        name for name in ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "COCO_AP") if scores.get(name) is not None
+    ]
+    rows: list[list[str | float | None]] = [["all", *(scores[name] for name in columns)]]
+    for group in ("things", "stuff"):
+        if any(scores.get(f"{name}_{group}") is not None for name in columns):
+            rows.append([group, *(scores.get(f"{name}_{group}") for name in columns)])
+    rows += [[name, *(values.get(column) for column in columns)] for name, values in scores["classes"].items()]
+    return ["", *columns], rows
+
+
+class _Job(NamedTuple):
+    """One frame and where its predictions are; picklable and small."""
+
+    name: str
+    city: str
+    truth: Path
+    instances: Path | None
+    instances_root: Path | None
+    masks: list[inputs.RleMask] | None
+    semantic: Path | None
+    panoptic: inputs.Segments | None
+    coco: bool
+
+
+def _jobs(
+    root: Path, split: str, instances: Path | None, semantic: Path | None, panoptic: Path | None, coco: bool
+) -> list[_Job]:
+    if instances is None and semantic is None and panoptic is None:
+        raise HarnessError("nothing to evaluate", hint="give predictions: instances, semantic or panoptic")
+    if coco and instances is None:
+        raise HarnessError("COCO's mask AP needs instance predictions", hint="give instances")
+    truths = inputs.truths(root, split)
+    names = [truth.name for truth in truths]
+    results = Path(instances) if instances is not None else None
+    as_coco = results is not None and results.suffix == ".json"
+    texts = inputs.find(results, names, ".txt") if results is not None and not as_coco else {}
+    masks = inputs.coco(results, names) if as_coco else {}
+    maps = inputs.find(Path(semantic), names, ".png") if semantic is not None else {}
+    segments = inputs.panoptic(Path(panoptic), split, names) if panoptic is not None else {}
+    return [
+        _Job(
+            t.name,
+            t.city,
+            t.path,
+            texts.get(t.name),
+            results,
+            masks.get(t.name),
+            maps.get(t.name),
+            segments.get(t.name),
+            coco,
+        )
+        for t in truths
+    ]
+
+
+def _map(jobs: list[_Job], workers: int) -> Iterator[dict[str, Arrays]]:
+    """Statistics of every job, in order; in this process, or in `workers` fresh ones."""
+    if workers < 1:
+        raise HarnessError(f"workers: expected at least 1, found {workers}")
+    if min(workers, len(jobs)) == 1:
+        yield from map(observe, jobs)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # Fresh processes: a fork of a process that runs threads (torch, OpenMP) can hang.
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(observe, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers))))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def observe(job: _Job) -> dict[str, Arrays]:
+    """Statistics of one frame by kind of result."""
+    target = Target(ids=png.read_ids(job.truth), source=str(job.truth))
+    result: dict[str, Arrays] = {}
+    if job.instances is not None or job.masks is not None:
+        regions = target.regions()
+        candidates = list(_from_text(job, target) if job.instances is not None else _from_coco(job, target))
+        result["instances"] = instance.observe([c.overlap for c in candidates], target, regions)
+        if job.coco:
+            result["coco"] = coco_metric.observe(candidates, regions)
+    if job.semantic is not None:
+        prediction = _sized(png.read_labels(job.semantic), target, job.semantic)
+        result["semantic"] = semantic.observe(pixels.pairs(target.ids, prediction), target, source=str(job.semantic))
+    if job.panoptic is not None:
+        path = job.panoptic.path
+        prediction = _sized(png.read_segments(path), target, path)
+        counts = pixels.pairs(target.ids, prediction)
+        result["panoptic"] = panoptic.observe(counts, job.panoptic.labels, target, source=str(path))
+    return result
+
+
+def _from_text(job: _Job, target: Target) -> Iterator[coco_metric.Candidate]:
+    for line in inputs.mask_lines(job.instances, job.instances_root):
+        if line.label_id not in instance.THING_INDEX:
+            continue
+        try:
+            mask = _sized(png.read_mask(line.path), target, line.path)
+        except HarnessError as error:
+            raise HarnessError(f"{line.where}: {error.message}", hint=error.hint) from None
+        yield coco_metric.Candidate(instance.Overlap(line.label_id, line.score, *pixels.under(mask, target.ids)))
+
+
+def _from_coco(job: _Job, target: Target) -> Iterator[coco_metric.Candidate]:
+    height, width = target.size
+    columns = np.ascontiguousarray(target.ids.T).ravel()
+    for mask in job.masks:
+        if mask.size != (height, width):
+            raise HarnessError(
+                f"{mask.where}: the mask is {_shape(mask.size)}, the ground truth {target.source} {_shape(target.size)}"
+            )
+        try:
+            flat = rle.decode(mask.counts, height, width)
+        except HarnessError as error:
+            raise HarnessError(f"{mask.where}: {error.message}") from None
+        overlap = instance.Overlap(mask.label_id, mask.score, *pixels.under(flat, columns))
+        yield coco_metric.Candidate(overlap, mask.box_area)
+
+
+def _sized(prediction: np.ndarray, target: Target, path: Path) -> np.ndarray:
+    if prediction.shape != target.size:
+        raise HarnessError(
+            f"{path}: {_shape(prediction.shape)}, but its ground truth {target.source} is {_shape(target.size)}"
+        )
+    return prediction
+
+
+def _shape(size: tuple[int, ...]) -> str:
+    return f"{size[1]} x {size[0]} pixels"
+
+
+def _collect(part: str, arrays: list[Arrays]) -> Arrays:
+    if part == "instances":
+        return instance.collect(arrays)
+    if part == "coco":
+        return coco_metric.collect(arrays)
+    return {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,257 @@
+"""Finding and parsing what is evaluated: ground truth of a split, and predictions in the official result formats.
+
+Nothing is decoded here. Every mistake is one HarnessError that names the file, and the line where there is one.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.data.cityscapes import BY_ID
+from harness.errors import HarnessError, near
+
+_CORE = re.compile(r"([^_]+_[^_]+_[A-Za-z0-9]+)")
+
+
+class Truth(NamedTuple):
+    """A frame with ground truth."""
+
+    name: str
+    city: str
+    path: Path
+
+
+class MaskLine(NamedTuple):
+    """A line of an instance result file. `where` is "file:line"."""
+
+    path: Path
+    label_id: int
+    score: float
+    where: str
+
+
+class Segments(NamedTuple):
+    """An entry of a panoptic result JSON: the PNG, and label ids by segment id."""
+
+    path: Path
+    labels: dict[int, Any]
+
+
+class RleMask(NamedTuple):
+    """An entry of a COCO result JSON; `box_area` is the area of its own box where it has one."""
+
+    label_id: int
+    score: float
+    counts: str | list[int]
+    size: tuple[int, int]
+    box_area: float | None
+    where: str
+
+
+def truths(root: Path, split: str) -> list[Truth]:
+    """Frames of `split` that have instanceIds, sorted by name; images are not needed."""
+    folder = root / "gtFine" / split
+    if not folder.is_dir():
+        missing = root if not root.is_dir() else root / "gtFine" if not (root / "gtFine").is_dir() else folder
+        known = [p.name for p in missing.parent.iterdir() if p.is_dir()] if missing == folder else []
+        raise HarnessError(
+            f"{missing}: no such folder", hint=near(split, known) if known else "give the root of a Cityscapes tree"
+        )
+    suffix = "_gtFine_instanceIds.png"
+    found: dict[str, Truth] = {}
+    for path in sorted(folder.glob(f"*/*{suffix}")):
+        name = path.name.removesuffix(suffix)
+        if name in found:
+            raise HarnessError(f"{path}: the frame {name} lies in {found[name].path.parent} too")
+        found[name] = Truth(name, path.parent.name, path)
+    if not found:
+        raise HarnessError(f"{folder}: no <city>/*{suffix} in it")
+    return [found[name] for name in sorted(found)]
+
+
+def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
+    """The file of every frame in `folder` or below it: <frame name>*<suffix>, exactly one each."""
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder of predictions")
+    wanted = set(names)
+    found: dict[str, Path] = {}
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            core = _CORE.match(file)
+            if not file.endswith(suffix) or core is None or core[1] not in wanted:
+                continue
+            path = Path(parent, file)
+            if core[1] in found:
+                raise HarnessError(f"{path}: the frame {core[1]} has another prediction, {found[core[1]]}")
+            found[core[1]] = path
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise HarnessError(
+            f"{folder}: no prediction {missing[0]}*{suffix}"
+            + (f" ({len(missing)} frames have none)" if len(missing) > 1 else ""),
+            hint="a frame without predictions needs its file too" + (", an empty one" if suffix == ".txt" else ""),
+        )
+    return found
+
+
+def mask_lines(path: Path, root: Path) -> list[MaskLine]:
+    """The lines `relative/mask.png labelId score` of an instance result file; masks must lie inside `root`.
+
+    A mask that is listed twice keeps its first place and its last label and score, as in the official script.
+    """
+    found: dict[str, MaskLine] = {}
+    top = os.path.abspath(root)
+    for number, line in enumerate(_text(path).removesuffix("\n").split("\n") if path.stat().st_size else (), start=1):
+        where = f"{path}:{number}"
+        fields = line.split(" ")
+        if len(fields) != 3:
+            raise HarnessError(f"{where}: expected 'mask.png labelId score' with single spaces, found {line[:80]!r}")
+        file = os.path.abspath(os.path.join(path.parent, fields[0]))
+        if os.path.isabs(fields[0]) or os.path.commonpath([file, top]) != top:
+            raise HarnessError(f"{where}: the mask {fields[0]!r} lies outside {root}")
+        label_id, score = _number(fields[1], where, "label id"), _number(fields[2], where, "score")
+        if int(label_id) not in BY_ID:
+            raise HarnessError(
+                f"{where}: {fields[1]} is no Cityscapes label id", hint="expected a label id, not a train id"
+            )
+        found[file] = MaskLine(Path(file), int(label_id), score, where)
+    return list(found.values())
+
+
+def panoptic(source: Path, split: str, names: Iterable[str]) -> dict[str, Segments]:
+    """Entries of the frames in a panoptic result: the JSON itself, or the folder that holds cityscapes_panoptic_<split>.json."""
+    path = source if source.suffix == ".json" else source / f"cityscapes_panoptic_{split}.json"
+    content = _json(path)
+    entries = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise HarnessError(f"{path}: expected an object with a list 'annotations'")
+    folder = path.with_suffix("")
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder; the PNGs of {path.name} belong there")
+    by_name: dict[str, Any] = {}
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), str):
+            raise HarnessError(f"{path}: annotations[{place}]: expected an object whose 'image_id' is a frame name")
+        by_name[entry["image_id"]] = (place, entry)
+    found = {}
+    for name in names:
+        if name not in by_name:
+            raise HarnessError(f"{path}: no annotation with image_id {name!r}", hint=near(name, by_name))
+        place, entry = by_name[name]
+        found[name] = _segments(entry, folder, f"{path}: annotations[{place}]")
+    return found
+
+
+def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
+    """Masks of every frame in a COCO result JSON: a list of {image_id, category_id, segmentation (RLE), score}.
+
+    image_id is the frame name or its image file; numbers need a file {"images": [{"id", "file_name"}], "annotations": [...]}.
+    Frames without an entry have no predictions.
+    """
+    content = _json(path)
+    images: dict[Any, str] = {}
+    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+        for image in content.get("images") or []:
+            if isinstance(image, dict) and isinstance(image.get("file_name"), str):
+                images[image.get("id")] = image["file_name"]
+        content = content["annotations"]
+    if not isinstance(content, list):
+        raise HarnessError(f"{path}: expected a list of results")
+    found: dict[str, list[RleMask]] = {name: [] for name in names}
+    for place, entry in enumerate(content):
+        where = f"{path}: result {place}"
+        if not isinstance(entry, dict):
+            raise HarnessError(f"{where}: expected an object, found {type(entry).__name__}")
+        image = (
+            images.get(entry.get("image_id"), entry.get("image_id"))
+            if not isinstance(entry.get("image_id"), list)
+            else None
+        )
+        if not isinstance(image, str):
+            raise HarnessError(
+                f"{where}: image_id {image!r} is no frame name",
+                hint="give frame names, or an object with 'images' (id, file_name) and 'annotations'",
+            )
+        core = _CORE.match(os.path.basename(image))
+        if core is None or core[1] not in found:
+            raise HarnessError(f"{where}: image_id {image!r} is no frame of this split", hint=near(image, found))
+        found[core[1]].append(_rle(entry, where))
+    return found
+
+
+def _segments(entry: Mapping[str, Any], folder: Path, where: str) -> Segments:
+    file, listed = entry.get("file_name"), entry.get("segments_info")
+    if not isinstance(file, str) or not isinstance(listed, list):
+        raise HarnessError(f"{where}: expected 'file_name' and a list 'segments_info'")
+    path, top = os.path.abspath(folder / file), os.path.abspath(folder)
+    if os.path.commonpath([path, top]) != top:
+        raise HarnessError(f"{where}: the file {file!r} lies outside {folder}")
+    labels = {}
+    for place, segment in enumerate(listed):
+        id_, label = (segment.get("id"), segment.get("category_id")) if isinstance(segment, dict) else (None, None)
+        if not _is_whole(id_) or not _is_whole(label) or not 0 <= id_ < 1 << 24:
+            raise HarnessError(
+                f"{where}.segments_info[{place}]: expected whole numbers 'id' (24 bit) and 'category_id'"
+            )
+        labels[id_] = label
+    return Segments(Path(path), labels)
+
+
+def _rle(entry: Mapping[str, Any], where: str) -> RleMask:
+    mask, score, label = entry.get("segmentation"), entry.get("score"), entry.get("category_id")
+    if (
+        not isinstance(mask, dict)
+        or not isinstance(mask.get("counts"), str | list)
+        or not isinstance(mask.get("size"), list)
+    ):
+        raise HarnessError(
+            f"{where}: expected a 'segmentation' with 'size' and 'counts' (run lengths; polygons are no masks)"
+        )
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise HarnessError(f"{where}: the score must be a finite number, found {score!r}")
+    if not _is_whole(label) or label not in BY_ID:
+        raise HarnessError(f"{where}: category_id {label!r} is no Cityscapes label id")
+    if len(mask["size"]) != 2 or not all(_is_whole(side) for side in mask["size"]):
+        raise HarnessError(f"{where}: the mask's size must be [height, width], found {mask['size']!r}")
+    box = entry.get("bbox")
+    area = float(box[2]) * float(box[3]) if isinstance(box, list) and len(box) == 4 else None
+    return RleMask(label, float(score), mask["counts"], tuple(mask["size"]), area, where)
+
+
+def _number(text: str, where: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise HarnessError(f"{where}: the {what} is no number: {text!r}") from None
+    if not math.isfinite(value):
+        raise HarnessError(f"{where}: the {what} must be finite, found {text!r}")
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise HarnessError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise HarnessError(f"{path}: not JSON that can be read: nested too deeply") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: not text: {error}") from None
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,359 @@
+"""Instance AP as the Cityscapes benchmark defines it (cityscapesscripts, evalInstanceLevelSemanticLabeling).
+
+Not COCO's AP: a match needs IoU *above* the threshold, the highest score on a ground truth wins, predictions over groups,
+void and objects below 100 pixels are forgiven, ties in score are one point of the curve, and the area under the raw
+precision-recall curve is taken by the trapezoid rule. One deviation: a class whose predictions are all forgiven, on
+which the official script stops with an IndexError, has AP 0.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.data.cityscapes import IGNORED, THINGS
+from harness.errors import HarnessError
+from harness.metrics import pixels
+from harness.metrics.base import THING_INDEX, Arrays, Regions, Target, join
+
+THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+"""As the official script writes it: 0.6 is 0.6000000000000001, and IoU must be above that."""
+
+LINKS = {"gt_image": "image", "pred_image": "image", "pair_gt": "gt_id", "pair_pred": "pred_score"}
+"""Which arrays of the statistics are indices (see `base.join`)."""
+
+_THING_OF_ID = np.full(65536, -1, np.int8)
+for _id, _index in THING_INDEX.items():
+    _THING_OF_ID[_id] = _index
+    _THING_OF_ID[_id * 1000 : _id * 1000 + 1000] = _index
+_VOID_IDS = np.array(sorted(id_ for id_ in IGNORED if id_ >= 0))
+_BORDER = (1, 2, 3)
+"""Ego vehicle, rectification border, out of roi: what lies beside these is cut off by the camera, not by the street."""
+
+
+class Detection(NamedTuple):
+    """One predicted instance: `mask` is [H, W], non-zero inside."""
+
+    label_id: int
+    score: float
+    mask: np.ndarray
+
+
+class Overlap(NamedTuple):
+    """One predicted instance after its pixels were counted: `ids` of the ground truth below it, `counts` pixels each."""
+
+    label_id: int
+    score: float
+    ids: np.ndarray
+    counts: np.ndarray
+
+
+class Range(NamedTuple):
+    """Which objects count: at least `pixels` large, at most `metres` away with at least `density` valid disparities."""
+
+    pixels: int = 100
+    metres: float = np.inf
+    density: float = -np.inf
+
+
+ALL = Range()
+WITHIN = {"AP_100m": Range(1000, 100.0, 0.5), "AP_50m": Range(1000, 50.0, 0.5)}
+"""The official nearer ranges; they need depth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceAP:
+    """AP averaged over classes and over IoU 0.50:0.05:0.95, or AP50 with `column="AP50"`."""
+
+    column: str = "AP"
+    higher_is_better: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.column
+
+    @property
+    def signature(self) -> str:
+        return signature(self.column)
+
+    def observe(self, prediction: Iterable[Detection], target: Target) -> Arrays:
+        """Statistics of one frame (see `observe`)."""
+        return observe([_overlap(detection, target) for detection in prediction], target, target.regions())
+
+    def score(self, statistics: Arrays) -> float:
+        """The score as a fraction; NaN where no class has ground truth."""
+        return float(scores(statistics, names={self.column})[self.column][0])
+
+
+class AP50(InstanceAP):
+    """AP at IoU above 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__(column="AP50")
+
+
+def signature(column: str = "AP") -> str:
+    """How the score is made."""
+    overlaps = "0.50" if column.startswith("AP50") else "0.50:0.05:0.95"
+    return (
+        f"{column}:cityscapes-2|iou:>{overlaps}|min:100px|ignore:void+group+small|ties:grouped|area:trapezoid|cap:none"
+    )
+
+
+def observe(predictions: Iterable[Overlap], target: Target, regions: Regions) -> dict[str, np.ndarray]:
+    """Statistics of one frame: objects and groups of the eight classes, predictions, and every pair that overlaps.
+
+    Predictions of other labels and empty ones are left out, as the benchmark does. Pairs hold all eight classes, since
+    the error anatomy asks what lies under a prediction of the wrong class; the score reads those of its own class.
+    """
+    things = np.flatnonzero(_THING_OF_ID[regions.ids] >= 0)
+    rows = np.full(65536, -1, np.int32)
+    rows[regions.ids[things]] = np.arange(len(things), dtype=np.int32)
+    kept = [p for p in predictions if p.label_id in THING_INDEX and len(p.ids)]
+    pair_gt, pair_pred, pair_pixels = [], [], []
+    for index, prediction in enumerate(kept):
+        row = rows[prediction.ids]
+        hit = row >= 0
+        pair_gt.append(row[hit])
+        pair_pixels.append(prediction.counts[hit])
+        pair_pred.append(np.full(len(pair_gt[-1]), index, np.int32))
+    empty = [np.zeros(0, np.int32)]
+    return {
+        "gt_image": np.zeros(len(things), np.int32),
+        "gt_id": regions.ids[things].astype(np.int32),
+        "gt_area": regions.areas[things].astype(np.int32),
+        "gt_truncated": _truncated(target.ids, regions, things),
+        "gt_metres": np.full(len(things), -1.0),
+        "gt_density": np.zeros(len(things)),
+        "pred_image": np.zeros(len(kept), np.int32),
+        "pred_class": np.array([THING_INDEX[p.label_id] for p in kept], np.int8),
+        "pred_score": np.array([p.score for p in kept], np.float64),
+        "pred_area": np.array([p.counts.sum() for p in kept], np.int32),
+        "pred_void": np.array([p.counts[np.isin(p.ids, _VOID_IDS)].sum() for p in kept], np.int32),
+        "pair_gt": np.concatenate(pair_gt or empty),
+        "pair_pred": np.concatenate(pair_pred or empty),
+        "pair_pixels": np.concatenate(pair_pixels or empty).astype(np.int32),
+        "images": np.ones(1, np.int32),
+    }
+
+
+def collect(parts: Iterable[Arrays]) -> dict[str, np.ndarray]:
+    """Statistics of several frames, in this order."""
+    return join(parts, links=LINKS)
+
+
+class Assignment(NamedTuple):
+    """What became of every prediction and object; [T] runs over THRESHOLDS.
+
+    `counted` [G]: objects that must be found; `true` and `false` [T, P]: predictions that are hits and false positives (the
+    rest is forgiven or dropped); `found` [T, G]: objects that have a hit; `best` [P] row of the same-class region with
+    the largest IoU `overlap` [P], -1 where there is none; `forgiven` [P]: share of the prediction on ignored pixels.
+    """
+
+    counted: np.ndarray
+    true: np.ndarray
+    false: np.ndarray
+    found: np.ndarray
+    best: np.ndarray
+    overlap: np.ndarray
+    forgiven: np.ndarray
+
+
+def assign(statistics: Arrays, within: Range = ALL) -> Assignment:
+    """Match predictions to objects, frame by frame, at every threshold."""
+    gt_class = _THING_OF_ID[statistics["gt_id"]]
+    group = statistics["gt_id"] < 1000
+    outside = statistics["gt_area"] < within.pixels
+    outside |= (statistics["gt_metres"] > within.metres) | (statistics["gt_density"] < within.density)
+    counted = ~group & ~outside
+    n_gt, n_pred = len(gt_class), len(statistics["pred_score"])
+
+    same = gt_class[statistics["pair_gt"]] == statistics["pred_class"][statistics["pair_pred"]]
+    gt, pred = statistics["pair_gt"][same], statistics["pair_pred"][same]
+    inter = statistics["pair_pixels"][same].astype(np.int64)
+    iou = inter / (statistics["gt_area"][gt].astype(np.int64) + statistics["pred_area"][pred] - inter)
+    # A region that is a group and outside the range too is counted twice; so the official script does.
+    ignored = statistics["pred_void"] + np.bincount(
+        pred, weights=inter * (group[gt].astype(np.int64) + outside[gt]), minlength=n_pred
+    )
+    forgiven = ignored / statistics["pred_area"]
+
+    order = np.lexsort((iou, pred))
+    last = np.flatnonzero(np.diff(pred[order], append=-1))
+    best, overlap = np.full(n_pred, -1, np.int64), np.zeros(n_pred)
+    best[pred[order][last]], overlap[pred[order][last]] = gt[order][last], iou[order][last]
+
+    true = np.zeros((len(THRESHOLDS), n_pred), bool)
+    false = np.zeros((len(THRESHOLDS), n_pred), bool)
+    found = np.zeros((len(THRESHOLDS), n_gt), bool)
+    # Highest score first within an object; above IoU 0.5 a prediction has one region only, as regions don't overlap.
+    by_object = np.lexsort((-statistics["pred_score"], best))
+    for t, threshold in enumerate(THRESHOLDS):
+        match = overlap > threshold
+        hits = by_object[(match & (best >= 0) & counted[best] if n_gt else np.zeros(n_pred, bool))[by_object]]
+        first = np.ones(len(hits), bool)
+        first[1:] = best[hits][1:] != best[hits][:-1]
+        true[t, hits[first]] = True
+        false[t, hits[~first]] = True
+        false[t] |= ~match & (forgiven <= threshold)
+        found[t, best[hits[first]]] = True
+    return Assignment(counted, true, false, found, best, overlap, forgiven)
+
+
+class Curve(NamedTuple):
+    """One class, ready for re-weighting: detections by falling score, `ends` the last of each distinct score.
+
+    `image` [D] frame of each; `true`, `scored` [T, D] 0/1 (hit; hit or false positive); `objects` [N] per frame.
+    """
+
+    image: np.ndarray
+    true: np.ndarray
+    scored: np.ndarray
+    ends: np.ndarray
+    objects: np.ndarray
+
+
+def curves(statistics: Arrays, within: Range = ALL) -> list[Curve]:
+    """The curves of the eight classes."""
+    found = assign(statistics, within)
+    n_images = len(statistics["images"])
+    gt_class, pred_class = _THING_OF_ID[statistics["gt_id"]], statistics["pred_class"]
+    scored = found.true | found.false
+    result = []
+    for index in range(len(THINGS)):
+        mine = np.flatnonzero((pred_class == index) & scored.any(axis=0))
+        mine = mine[np.argsort(-statistics["pred_score"][mine], kind="stable")]
+        ends = np.flatnonzero(np.diff(statistics["pred_score"][mine], append=np.nan))
+        objects = np.bincount(statistics["gt_image"][found.counted & (gt_class == index)], minlength=n_images)
+        image = statistics["pred_image"][mine].astype(np.intp)
+        true, counts = found.true[:, mine].astype(np.float64), scored[:, mine].astype(np.float64)
+        result.append(Curve(image, true, counts, ends, objects.astype(np.float64)))
+    return result
+
+
+def scores(
+    statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """AP, AP50, AP/<class>, AP50/<class> (and AP_100m, AP_50m, AP50_50m with depth), each [B], as fractions.
+
+    `weights` [B, N] says how often each frame counts in each of B replicates; None is once. NaN: no ground truth.
+    """
+    n_images = len(statistics["images"])
+    weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
+    rows = slice(0, 1) if names is not None and all(name.startswith("AP50") for name in names) else slice(None)
+    matrix = _matrix(_cached_curves(_Key(statistics), ALL), weights, rows)
+    result = {"AP": _nanmean(matrix), "AP50": _nanmean(matrix[:, :, :1])}
+    for index, label in enumerate(THINGS):
+        result[f"AP/{label.name}"] = matrix[:, index].mean(axis=1)
+        result[f"AP50/{label.name}"] = matrix[:, index, 0]
+    if has_depth(statistics):
+        for name, within in WITHIN.items():
+            near = _matrix(_cached_curves(_Key(statistics), within), weights, slice(None))
+            result[name] = _nanmean(near)
+            if name == "AP_50m":
+                result["AP50_50m"] = _nanmean(near[:, :, :1])
+            for index, label in enumerate(THINGS):
+                result[f"{name}/{label.name}"] = near[:, index].mean(axis=1)
+    if rows != slice(None):
+        result = {name: values for name, values in result.items() if name.startswith("AP50")}
+    return result
+
+
+def has_depth(statistics: Arrays) -> bool:
+    """Whether the objects know their distance."""
+    return bool((statistics["gt_density"] > 0).any())
+
+
+def instances(statistics: Arrays) -> dict[str, int]:
+    """Objects that must be found, per class: single objects of at least 100 pixels."""
+    counted = (statistics["gt_id"] >= 1000) & (statistics["gt_area"] >= ALL.pixels)
+    count = np.bincount(_THING_OF_ID[statistics["gt_id"][counted]], minlength=len(THINGS))
+    return {label.name: int(count[index]) for index, label in enumerate(THINGS)}
+
+
+def class_of(ids: np.ndarray) -> np.ndarray:
+    """Place among the eight classes of instance or group ids; -1 for others."""
+    return _THING_OF_ID[ids]
+
+
+def _matrix(classes: list[Curve], weights: np.ndarray, rows: slice) -> np.ndarray:
+    """AP [B, 8, T] of every replicate, class and threshold."""
+    n_thresholds = len(THRESHOLDS[rows])
+    matrix = np.full((len(weights), len(classes), n_thresholds), np.nan)
+    for index, curve in enumerate(classes):
+        total = weights @ curve.objects
+        true, scored = curve.true[rows], curve.scored[rows]
+        for replicate in np.flatnonzero(total > 0):
+            weight = weights[replicate][curve.image]
+            matrix[replicate, index] = _area(true * weight, scored * weight, curve.ends, total[replicate])
+    return matrix
+
+
+def _area(true: np.ndarray, scored: np.ndarray, ends: np.ndarray, total: float) -> np.ndarray:
+    """Area under precision over recall [T], trapezoid rule, from the artificial point (recall 0, precision 1) on."""
+    hits = np.cumsum(true, axis=1)[:, ends]
+    shown = np.cumsum(scored, axis=1)[:, ends]
+    # Before the first drawn detection the curve stands at the artificial point.
+    precision = np.divide(hits, shown, out=np.ones_like(hits), where=shown > 0)
+    recall = hits / total
+    before = np.zeros((len(hits), 1))
+    steps = np.diff(np.concatenate((before, recall), axis=1), axis=1)
+    heights = precision + np.concatenate((before + 1.0, precision[:, :-1]), axis=1)
+    return 0.5 * (steps * heights).sum(axis=1)
+
+
+def _nanmean(matrix: np.ndarray) -> np.ndarray:
+    """Mean over classes and thresholds without undefined ones; NaN where all are undefined. [B, ...] to [B]."""
+    flat = matrix.reshape(len(matrix), -1)
+    defined = ~np.isnan(flat)
+    count = defined.sum(axis=1)
+    return np.divide(np.where(defined, flat, 0.0).sum(axis=1), count, out=np.full(len(flat), np.nan), where=count > 0)
+
+
+class _Key:
+    """Statistics as a key of a cache: by identity, since arrays don't hash."""
+
+    def __init__(self, statistics: Arrays) -> None:
+        self.statistics = statistics
+
+    def __hash__(self) -> int:
+        return id(self.statistics)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.statistics is self.statistics
+
+
+@lru_cache(maxsize=16)
+def _cached_curves(key: _Key, within: Range) -> list[Curve]:
+    return curves(key.statistics, within)
+
+
+def _overlap(detection: Detection, target: Target) -> Overlap:
+    if detection.mask.shape != target.size:
+        raise HarnessError(f"a predicted mask is {detection.mask.shape}, {target.source} is {target.size}")
+    if not np.isfinite(detection.score):
+        raise HarnessError(f"a predicted mask has the score {detection.score}")
+    return Overlap(detection.label_id, detection.score, *pixels.under(detection.mask, target.ids))
+
+
+def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray) -> np.ndarray:
+    """Which of `things` are cut off by the frame: they touch its edge or the border that Cityscapes labels 1, 2, 3."""
+    height, width = ids.shape
+    has_border = bool(np.isin(_BORDER, regions.ids).any())
+    result = np.zeros(len(things), bool)
+    for place, index in enumerate(things):
+        top, left, bottom, right = regions.boxes[index]
+        if top == 0 or left == 0 or bottom == height or right == width:
+            result[place] = True
+        elif has_border:
+            own = int(regions.ids[index])
+            beside = (
+                (ids[top, left:right], ids[top - 1, left:right]),
+                (ids[bottom - 1, left:right], ids[bottom, left:right]),
+                (ids[top:bottom, left], ids[top:bottom, left - 1]),
+                (ids[top:bottom, right - 1], ids[top:bottom, right]),
+            )
+            result[place] = any(((inner == own) & (outer >= 1) & (outer <= 3)).any() for inner, outer in beside)
+    return result

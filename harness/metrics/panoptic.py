@@ -1,0 +1,173 @@
+"""Panoptic quality as cityscapesscripts (and panopticapi) compute it: Kirillov et al., Panoptic Segmentation, CVPR 2019.
+
+PQ = sum of IoU over matches / (TP + FP/2 + FN/2) per class; a match is IoU > 0.5 of the same class, where void pixels of
+the ground truth leave the union. Predictions that lie by more than half on void or on a crowd of their class are no
+false positives. Ground truth is derived from instanceIds, by the rules of the official conversion (createPanopticImgs).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED
+from harness.errors import HarnessError
+from harness.metrics import pixels
+from harness.metrics.base import Arrays, Target, label_of
+from harness.metrics.pixels import Pairs
+
+VOID = 0
+COLUMNS = ("iou", "true", "false", "missed")
+"""Last axis of the statistics: sum of IoU over matches, matches, false positives, false negatives."""
+
+_INDEX = {label.id: index for index, label in enumerate(EVALUATED)}
+_IGNORED = np.array(sorted(id_ for id_ in IGNORED if id_ >= 0))
+_THING = np.array([label.is_thing for label in EVALUATED])
+
+
+class Segmentation(NamedTuple):
+    """A predicted panoptic map: segment ids [H, W] (0 void), and the label id of every segment."""
+
+    ids: np.ndarray
+    labels: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticQuality:
+    """PQ averaged over the classes that occur; SQ, RQ, PQ_things and PQ_stuff by `column`."""
+
+    column: str = "PQ"
+    higher_is_better: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.column
+
+    @property
+    def signature(self) -> str:
+        return signature(self.column)
+
+    def observe(self, prediction: Segmentation, target: Target) -> Arrays:
+        """Statistics of one frame (see `observe`)."""
+        if prediction.ids.shape != target.size:
+            raise HarnessError(f"the predicted map is {prediction.ids.shape}, {target.source} is {target.size}")
+        return observe(pixels.pairs(target.ids, prediction.ids), prediction.labels, target, source="prediction")
+
+    def score(self, statistics: Arrays) -> float:
+        """The score as a fraction; NaN where no class occurs."""
+        return float(scores(statistics)[self.column][0])
+
+
+def signature(column: str = "PQ") -> str:
+    """How the score is made."""
+    return f"{column}:cityscapes-2|match:iou>0.5|union:-void|crowd:per-class|mean:present-classes"
+
+
+def observe(pairs: Pairs, segments: Mapping[int, int], target: Target, *, source: str) -> dict[str, np.ndarray]:
+    """Statistics of one frame: float64 [1, 19, 4], classes in train-id order, columns as in COLUMNS.
+
+    `pairs` counts (instance id, predicted id); `segments` maps predicted ids to label ids; `source` is named in errors.
+    """
+    _check(pairs, segments, source)
+    target.check(np.unique(pairs.first))
+    counts: dict[tuple[int, int], int] = {}
+    truth_area: dict[int, int] = {}
+    area: dict[int, int] = dict.fromkeys(segments, 0)
+    void = np.isin(label_of(pairs.first), _IGNORED)
+    for truth, predicted, count in zip(
+        np.where(void, VOID, pairs.first).tolist(), *(a.tolist() for a in pairs[1:]), strict=True
+    ):
+        counts[truth, predicted] = counts.get((truth, predicted), 0) + count
+        if truth != VOID:
+            truth_area[truth] = truth_area.get(truth, 0) + count
+        if predicted in area:
+            area[predicted] += count
+
+    result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
+    row = result[0]
+    matched_truth, matched = set(), set()
+    for truth, predicted in sorted(counts):
+        if truth == VOID or predicted not in segments or _is_crowd(truth) or _label(truth) != segments[predicted]:
+            continue
+        common = counts[truth, predicted]
+        union = area[predicted] + truth_area[truth] - common - counts.get((VOID, predicted), 0)
+        iou = common / union
+        if iou > 0.5:
+            row[_INDEX[segments[predicted]], :2] += iou, 1
+            matched_truth.add(truth)
+            matched.add(predicted)
+    for truth in truth_area:
+        if truth not in matched_truth and not _is_crowd(truth):
+            row[_INDEX[_label(truth)], 3] += 1
+    for predicted, label in segments.items():
+        if predicted in matched:
+            continue
+        # The crowd of a class has the label id as its id; a stuff label is no crowd.
+        forgiven = counts.get((VOID, predicted), 0) + (counts.get((label, predicted), 0) if _is_crowd(label) else 0)
+        if not forgiven / area[predicted] > 0.5:
+            row[_INDEX[label], 2] += 1
+    return {"panoptic": result}
+
+
+def scores(
+    statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """PQ, SQ, RQ, each also _things and _stuff, and PQ/<class>, SQ/<class>, RQ/<class>; each [B], as fractions.
+
+    `weights` [B, N] says how often each frame counts. As in the official output, a class that occurs nowhere is left
+    out of every mean and is 0 in its own line.
+    """
+    table = statistics["panoptic"]
+    weights = np.ones((1, len(table))) if weights is None else np.asarray(weights, np.float64)
+    iou, true, false, missed = np.moveaxis(np.tensordot(weights, table, axes=1), -1, 0)
+    weight = true + 0.5 * false + 0.5 * missed
+    present = weight > 0
+    quality = {
+        "PQ": np.divide(iou, weight, out=np.zeros_like(iou), where=present),
+        "SQ": np.divide(iou, true, out=np.zeros_like(iou), where=true > 0),
+        "RQ": np.divide(true, weight, out=np.zeros_like(iou), where=present),
+    }
+    result = {}
+    for name, values in quality.items():
+        for suffix, chosen in (("", np.ones_like(_THING)), ("_things", _THING), ("_stuff", ~_THING)):
+            count = (present & chosen).sum(axis=1)
+            total = np.where(present & chosen, values, 0.0).sum(axis=1)
+            result[name + suffix] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        for index, label in enumerate(EVALUATED):
+            result[f"{name}/{label.name}"] = values[:, index]
+    return result
+
+
+def _label(segment: int) -> int:
+    return segment if segment < 1000 else segment // 1000
+
+
+def _is_crowd(segment: int) -> bool:
+    return segment < 1000 and BY_ID[segment].is_thing
+
+
+def _check(pairs: Pairs, segments: Mapping[int, int], source: str) -> None:
+    """HarnessError when segments of the JSON and of the PNG differ, or a category is not evaluated."""
+    drawn = set(np.unique(pairs.second).tolist())
+    unlisted = sorted(drawn - segments.keys() - {VOID})
+    if unlisted:
+        raise HarnessError(f"{source}: {_some(unlisted)} in the PNG, but not in segments_info")
+    undrawn = sorted(segments.keys() - drawn)
+    if undrawn:
+        raise HarnessError(f"{source}: {_some(undrawn)} in segments_info, but not in the PNG")
+    for segment, label in segments.items():
+        if label not in _INDEX:
+            raise HarnessError(
+                f"{source}: segment {segment} has category_id {label!r}, which is no evaluated label id",
+                hint=f"expected plain label ids, not train ids: {', '.join(str(id_) for id_ in sorted(_INDEX))}",
+            )
+
+
+def _some(ids: list[int]) -> str:
+    shown = ", ".join(str(id_) for id_ in ids[:3])
+    return (
+        f"segment {shown} is"
+        if len(ids) == 1
+        else f"{len(ids)} segments ({shown}{', ...' if len(ids) > 3 else ''}) are"
+    )

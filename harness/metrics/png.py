@@ -1,0 +1,59 @@
+"""Reading label PNGs: instance ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
+
+Whatever is wrong with a file becomes one HarnessError that names it. Photographs are read elsewhere.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.errors import HarnessError
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """instanceIds as uint16 [H, W]; HarnessError when missing, truncated or not 16-bit grey."""
+    image = _open(path)
+    if image.mode not in ("I", "I;16"):
+        raise HarnessError(
+            f"{path}: expected 16-bit grey instance ids, found mode {image.mode}",
+            hint="8 bits cannot hold ids such as 26001; use the *_gtFine_instanceIds.png of gtFine",
+        )
+    return np.asarray(image).astype(np.uint16)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Label ids as unsigned integers [H, W]; palette images give their indices, as in the official script."""
+    image = _open(path)
+    if image.mode not in ("L", "P", "1", "I", "I;16"):
+        raise HarnessError(f"{path}: expected label ids in one channel, found mode {image.mode}")
+    return np.asarray(image).astype(np.uint16 if image.mode.startswith("I") else np.uint8)
+
+
+def read_segments(path: Path) -> np.ndarray:
+    """Panoptic ids as int32 [H, W]: R + 256 G + 65536 B; an alpha channel is ignored."""
+    image = _open(path)
+    if image.mode not in ("RGB", "RGBA"):
+        raise HarnessError(f"{path}: expected segment ids as RGB, found mode {image.mode}")
+    color = np.asarray(image).astype(np.int32)
+    return color[..., 0] + 256 * color[..., 1] + 65536 * color[..., 2]
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A binary mask as uint8 [H, W], non-zero inside: what Pillow's conversion to "L" leaves above 0.
+
+    The conversion is part of the benchmark's definition: palette images go through their palette, colours are weighed.
+    """
+    return np.asarray(_open(path).convert("L"))
+
+
+def _open(path: Path, data: bytes | None = None) -> Image.Image:
+    try:
+        image = Image.open(path if data is None else io.BytesIO(data))
+        image.load()
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise HarnessError(f"{path}: truncated or not a readable PNG: {error}") from None
+    return image

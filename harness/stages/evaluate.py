@@ -1,0 +1,46 @@
+"""Stage evaluate: official result files against the ground truth of a split; scores, and what intervals need, in one folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.progress import Report
+
+VERSION = 1
+
+
+class EvaluateSpec(Strict):
+    """What to evaluate, and how; the predictions come from the input."""
+
+    split: str = "val"
+    workers: int = Field(default=1, ge=1)
+    coco: bool = False
+
+
+def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+    """Score what lies in inputs["predict"] (instances, semantic, panoptic) against inputs["dataset"].
+
+    Writes scores.json and statistics.npz; facts: the headline scores, as fractions. Nothing is kept of an evaluation that
+    was interrupted: it takes seconds, and starting over gives the same bytes.
+    """
+    from harness.errors import HarnessError
+    from harness.evaluation import evaluate
+
+    folders = {name: inputs["predict"] / name for name in ("instances", "semantic", "panoptic")}
+    given = {name: folder for name, folder in folders.items() if folder.is_dir()}
+    if not given:
+        raise HarnessError(f"{inputs['predict']}: no predictions: expected one of {', '.join(folders)} in it")
+    evaluation = evaluate(
+        inputs["dataset"],
+        spec.split,
+        **given,
+        coco=spec.coco and "instances" in given,
+        workers=spec.workers,
+        report=report,
+    )
+    evaluation.save(out)
+    headline = {name: value for name, value in evaluation.scores.items() if value is None or isinstance(value, float)}
+    return {"scores": headline, "n_images": evaluation.scores["n_images"], "signature": evaluation.scores["signature"]}
