@@ -5,9 +5,9 @@ image quality is in its own unit (FID, dB); turning them into percent is the tab
 data too: `results/published/*.toml`, as printed, with their sources.
 """
 
+import contextlib
 import json
 import os
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ class Row(Record):
             numbers = [run.seed for run in self.seeds]
             if numbers != sorted(set(numbers)):
                 raise ValueError(f"row {self.name!r}: seeds {numbers} are not ordered and distinct")
-            for metric, mean in mean_scores(self.seeds).items():
+            for metric, mean in mean_scores(self.seeds).items() if self.status == "ok" else ():
                 if not _close(self.scores.get(metric), mean):
                     found = self.scores.get(metric)
                     raise ValueError(f"row {self.name!r}: {metric} is {found}, but the mean over its seeds is {mean}")
@@ -244,7 +244,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
@@ -273,27 +274,6 @@ def published_row(name: str) -> Row:
     if name not in rows:
         raise HarnessError(f"no published row {name!r}", hint=near(name, rows))
     return rows[name]
-
-
-def beside(rows: Sequence[Row], table: int | str) -> list[Row]:
-    """Measured `rows` with their counterparts from a published table, and before them the rows it quotes.
-
-    Printed rows of the paper's own systems appear only as counterparts, or in a table that has no measured row.
-    A measured row names its counterpart in `paper_name`, or has the same method and version as a printed row and shares
-    a word of the backbone's name with it ("Swin (tiny)" and "Swin-L").
-    """
-    printed = published(table)
-    taken: set[str] = set()
-    measured: list[Row] = []
-    for row in rows:
-        if row.origin == "measured" and not row.paper:
-            twin = published_row(row.paper_name) if row.paper_name else _counterpart(row, printed)
-            if twin:
-                row = row.model_copy(update={"paper": twin.scores, "paper_name": twin.name})
-        taken.add(row.name if row.origin != "measured" else row.paper_name)
-        measured.append(row)
-    quoted = [row for row in printed if row.section == "quoted" or not measured]
-    return [*(row for row in quoted if row.name not in taken), *measured]
 
 
 def published_facts() -> "PublishedFile":
@@ -403,21 +383,6 @@ def _quality_row(entry: PrintedQuality, sources: Mapping[str, str]) -> Row:
         note=f"FID as in the paper; the poster prints {entry.FID_poster:.2f}",
         source=sources["paper"],
     )
-
-
-def _counterpart(row: Row, printed: Sequence[Row]) -> Row | None:
-    """The one printed row with the method, the version and a word of the backbone; None for none or several."""
-    alike = [
-        twin
-        for twin in printed
-        if (twin.method.lower(), twin.version.lower()) == (row.method.lower(), row.version.lower())
-        and (not twin.backbone or _words(twin.backbone) & _words(row.backbone))
-    ]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _words(text: str) -> set[str]:
-    return {word for word in re.split(r"[^a-z0-9]+", text.lower()) if len(word) > 1}
 
 
 def _close(a: float | None, b: float | None) -> bool:

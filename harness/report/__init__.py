@@ -1,6 +1,6 @@
 """Tables and reports from result rows. Nothing here runs a stage or imports torch.
 
-`table_for(suite, rows, profile)` builds a suite's table and `render(table, "markdown")` prints it; the renderers are
+`table_for(suite, profile, rows)` builds a suite's table and `render(table, "markdown")` prints it; the renderers are
 modules of this package, imported when they are asked for.
 """
 
@@ -33,21 +33,22 @@ def render(table: "Table", form: str, **options: Any) -> str:
     return getattr(module, f"to_{form}")(table, **options)
 
 
-def table_for(suite: Any, rows: "Sequence[Row]", profile: "Setting") -> "Table":
-    """The table of a suite (`title`, `kind`, `published`, `table` as in harness.suite.Suite) from its rows.
+def print_table(table: "Table", console: Any) -> None:
+    """Print to a rich console: folded to its width on a terminal, as wide as it needs elsewhere."""
+    from harness.report.console import lines
 
-    Published rows of the paper's table are set beside the measured ones: as the counterpart a difference is taken from
-    where a row has one, apart and above where it hasn't.
-    """
+    for line in lines(table, width=console.width if console.is_terminal else None, color=console.is_terminal):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
+    """The table of a suite (`title`, `kind`, `table` as in harness.suite.Suite) from its rows and the printed ones."""
     from harness.config import parse
     from harness.report import table as tables
-    from harness.results import beside
 
-    default = {"columns": tables.IMAGE_QUALITY, "difference": ("CLIPScore", "FID", "SSIM", "PSNR"), "marks": "best"}
-    given = dict(suite.table)
+    default: dict[str, Any] = {}
     if suite.kind == "image_quality":
-        given = {**default, **given}
-    spec = parse(tables.TableSpec, given, f"suite {suite.title!r}, [table]")
-    if suite.published is not None:
-        rows = beside(rows, suite.published)
+        scores = ("CLIPScore", "FID", "SSIM", "PSNR")
+        default = {"columns": ("method", "version", *scores), "difference": scores, "marks": "best"}
+    spec = parse(tables.TableSpec, {**default, **suite.table}, f"suite {suite.title!r}, [table]")
     return tables.build(spec, rows, title=suite.title, setting=profile)

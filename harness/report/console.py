@@ -1,7 +1,7 @@
 """A table for the terminal (rich): published rows above a rule, ranks bold, underlined and italic, caption below.
 
 Columns are laid out here and not by rich, because headings span all columns. Where the terminal is too narrow, texts
-fold first; when that isn't enough the difference columns are left out, and a line says so.
+fold first; when that isn't enough, differences, counts and crop sizes are left out, and a line says so.
 """
 
 import textwrap
@@ -60,9 +60,10 @@ def _below(table: Table, widths: list[int | None], width: int | None) -> list[st
     remarks = [*table.caption, *(f"{note.mark} {note.text}.".strip() for note in table.notes)]
     if None in widths:
         needed = sum(cell + GAP for cell in _widths(table, None) if cell is not None) - GAP
+        lost = dict.fromkeys(entry.label for entry, cell in zip(table.columns, widths, strict=True) if cell is None)
         remarks.append(
-            f"The difference to the paper is left out: this terminal is {width} columns wide and the table {needed}; "
-            "the written files have it."
+            f"Left out because this terminal is {width} columns wide and the table {needed}: {', '.join(lost)}. "
+            "The written files have all."
         )
     return remarks
 
@@ -82,9 +83,12 @@ def _widths(table: Table, width: int | None) -> list[int | None]:
     ]
     if width is None:
         return [*natural]
-    for kept in ([True] * len(natural), [entry.kind != "difference" for entry in table.columns]):
-        if sum(cell + GAP for cell, keep in zip(least, kept, strict=True) if keep) - GAP <= width:
-            break
+    kept = [True] * len(natural)
+    for surplus in ("difference", "count", "crop"):
+        if sum(cell + GAP for cell, keep in zip(least, kept, strict=True) if keep) - GAP > width:
+            kept = [
+                keep and surplus not in (entry.kind, entry.key) for entry, keep in zip(table.columns, kept, strict=True)
+            ]
     found: list[int | None] = [cell if keep else None for cell, keep in zip(natural, kept, strict=True)]
     while sum(cell + GAP for cell in found if cell is not None) - GAP > width:
         slack = [-1 if cell is None or cell <= low else cell for cell, low in zip(found, least, strict=True)]

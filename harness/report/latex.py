@@ -54,7 +54,7 @@ def to_latex(table: Table, *, label: str = "") -> str:
         if position:
             body.append(r"\midrule")
         if heading:
-            body.append(rf"\multicolumn{{{width}}}{{l}}{{\itshape {escape(heading)}}} \\")
+            body.append(rf"\multicolumn{{{width}}}{{@{{}}l@{{}}}}{{\itshape {escape(heading)}}} \\")
         for section in sections:
             body += [_line(line, table.columns) for line in section]
             if section is not sections[-1]:

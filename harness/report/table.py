@@ -26,7 +26,6 @@ STATUS_NOTES = {
     "undefined": "–: not reported, or undefined on this data",
 }
 SEGMENTATION = ("method", "backbone", "version", "crop", "PQ", "IoU", "AP", "AP50", "images_seen")
-IMAGE_QUALITY = ("method", "CLIPScore", "FID", "SSIM", "PSNR")
 FACTS = ("images_seen", "iterations", "batch_size", "real_images", "synthetic_images")
 COSTS = ("seconds", "gpu_seconds", "peak_memory_mb")
 

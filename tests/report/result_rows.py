@@ -1,0 +1,111 @@
+"""Result rows as a run leaves them, for the tests of tables, reports and checks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.results import Budget, Cost, Row, SeedResult, mean_scores, published, published_row
+
+SIGNATURE = "AP,AP50,IoU,PQ: Cityscapes definition"
+TWINS = {"ConvNeXt (mini)": "mapillary-convnext-l", "Swin (mini)": "swin-l"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a table needs of a profile."""
+
+    label: str = "mini"
+    caption: str = "streets (embedded, procedural), tiny models trained from scratch"
+    comparable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What `table_for` needs of a suite."""
+
+    title: str = "State-of-the-art comparison (OneFormer)"
+    kind: str = "segmentation"
+    table: dict[str, Any] = field(default_factory=dict)
+
+
+PAPER = Setting(label="paper", caption="Cityscapes val", comparable=True)
+
+
+def run(
+    seed: int = 0, *, pq: float = 0.30, iou: float = 0.45, ap: float = 0.22, ap50: float | None = 0.40
+) -> SeedResult:
+    """One evaluated seed."""
+    return SeedResult(
+        seed=seed,
+        scores={"PQ": pq, "IoU": iou, "AP": ap, "AP50": ap50},
+        classes={"car": {"AP": ap + 0.1, "instances": 120.0}, "train": {"AP": None, "instances": 0.0}},
+        key=f"{seed:016x}",
+        folder=f"artifacts/evaluate/{seed:016x}",
+        commit="0123456789ab",
+    )
+
+
+def measured(
+    *seeds: SeedResult,
+    method: str = "OneFormer",
+    version: str = "Original",
+    generator: str = "none",
+    backbone: str = "Swin (mini)",
+    twin: str = "",
+    **more: Any,
+) -> Row:
+    """A measured row beside the printed row `twin`; without seeds it is not built."""
+    done = bool(seeds) and all(one.status == "ok" for one in seeds)
+    fields: dict[str, Any] = {
+        "suite": "table1",
+        "name": f"{generator}/oneformer/{backbone.split()[0].lower()}",
+        "profile": "mini",
+        "section": "measured",
+        "status": "ok" if done else "not built",
+        "scores": mean_scores(seeds) if done else {},
+        "budget": Budget(images_seen=2400, iterations=600, batch_size=4, real_images=96, synthetic_images=0),
+        "cost": Cost(seconds=151.0, peak_memory_mb=1400.0),
+        "images": 40,
+        "data": "d0",
+        "signature": SIGNATURE,
+        "crop": (128, 256),
+        "paper": published_row(twin).scores if twin else {},
+        "paper_name": twin,
+    }
+    return Row(
+        method=method,
+        backbone=backbone,
+        version=version,
+        segmenter="oneformer",
+        generator=generator,
+        seeds=seeds,
+        **{**fields, **more},
+    )
+
+
+def quoted() -> list[Row]:
+    """The four systems that the paper's Table 1 quotes."""
+    return [row for row in published(1) if row.section == "quoted"]
+
+
+def table1(*, seeds: int = 1, **more: Any) -> list[Row]:
+    """Four quoted systems, then baseline, one generator, one that is not built, and the control, x 2 backbones."""
+    rows = quoted()
+    for place, backbone in enumerate(TWINS):
+        up, twin = 0.011 * place, TWINS[backbone]
+        baseline = [run(seed, ap=0.2210 + up + 0.004 * seed) for seed in range(seeds)]
+        ours = [run(seed, ap=0.2634 + up - 0.003 * seed, pq=0.33) for seed in range(seeds)]
+        focus = [run(seed, ap=0.2571 + up, iou=0.47) for seed in range(seeds)]
+        synthetic = {"method": "InstSynth", "backbone": backbone, **more}
+        rows += [
+            measured(*baseline, backbone=backbone, twin=f"table1/oneformer/{twin}/original", **more),
+            measured(
+                *ours,
+                version="DiffInpainting",
+                generator="diff_inpainting",
+                twin=f"table1/instsynth/{twin}/diffinpainting",
+                **synthetic,
+            ),
+            measured(version="GLIGEN", generator="gligen", twin=f"table1/instsynth/{twin}/gligen", **synthetic),
+            measured(*focus, version="Focused crop only", generator="focus", **{**synthetic, "method": "Control"}),
+        ]
+    return rows

@@ -1,0 +1,167 @@
+"""Renderers: every format of one table, escaping, and the round trips."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+
+import pytest
+from markdown_it import MarkdownIt
+from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
+
+from harness.errors import HarnessError
+from harness.report import FORMATS, render, table_for
+from harness.report.console import lines
+from harness.report.data import from_csv, from_json
+from harness.report.table import Table
+
+NASTY = 'a|b & <script>alert("1")</script> {x} 50% #1 _u_ $m$ \\end ~ ^ [l](http://x)'
+
+
+@pytest.fixture(params=["mini", "paper", "seeds", "nasty"])
+def table(request) -> Table:
+    if request.param == "paper":
+        return table_for(Suite(), PAPER, table1(profile="paper"))
+    if request.param == "seeds":
+        return table_for(Suite(), Setting(), table1(seeds=3))
+    if request.param == "nasty":
+        rows = [measured(run(ap50=None), method=NASTY, note=NASTY), measured(run(), backbone="B"), *quoted()]
+        return table_for(Suite(title=NASTY), Setting(), rows)
+    return table_for(Suite(), Setting(), table1())
+
+
+@pytest.fixture
+def mini() -> Table:
+    return table_for(Suite(), Setting(), table1())
+
+
+def test_json_and_csv_read_back_as_the_same_table(table):
+    assert from_json(render(table, "json")) == table
+    assert from_csv(render(table, "csv")) == table
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_format_loses_the_warning_or_a_row(mini, form):
+    text = render(mini, form)
+    assert "NOT COMPARABLE with the paper" in text
+    assert "not built" in text
+    assert text.count("GLIGEN") >= 2
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rendering_is_stable(mini, form):
+    assert render(mini, form) == render(from_json(render(mini, "json")), form)
+
+
+def test_an_unknown_format_names_near_ones(mini):
+    with pytest.raises(HarnessError, match="did you mean 'markdown'"):
+        render(mini, "markdwon")
+
+
+def test_csv_holds_numbers_and_only_numbers_in_number_columns(mini):
+    records = list(csv.DictReader(io.StringIO(render(mini, "csv"))))
+    assert len(records) == 12
+    for record in records:
+        for key in ("AP", "AP_std", "AP_n", "AP_rank", "AP_difference", "AP_paper", "images_seen"):
+            float(record[key] or 0)
+        assert (record["profile"], record["comparable"]) == ("mini", "false")
+    assert (records[5]["AP"], records[5]["AP_paper"], records[5]["AP_rank"]) == ("26.34", "38.66", "3")
+    assert records[0]["AP_status"] == "undefined"
+    assert records[6]["AP_status"] == "not built"
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "complaint"),
+    [
+        (from_json, "{", "not JSON"),
+        (from_json, "[1]", "not a table of format"),
+        (from_json, '{"format": 1, "titel": ""}', "unknown key|missing"),
+        (from_csv, "a,b\n1,2\n", "not a table written as CSV"),
+        (from_csv, "", "not a table written as CSV"),
+    ],
+)
+def test_a_file_that_is_no_table_is_one_clear_error(read, text, complaint):
+    with pytest.raises(HarnessError, match=complaint):
+        read(text)
+
+
+def test_markdown_renders_as_a_table_whose_cells_are_the_texts(table):
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(render(table, "markdown"))
+    assert html.count("<table>") == 1
+    assert html.count("<th") == len(table.columns) + 1  # thead itself is counted too
+    assert html.count("<tr>") == 1 + len(table.lines) + len(table.blocks())
+    assert "<script>" not in html
+    assert "<a " not in html
+
+
+def test_markdown_marks_ranks(mini):
+    text = render(mini, "markdown")
+    assert "**27.44**" in text
+    assert "<ins>26.81</ins>" in text
+    assert "*26.34*" in text
+
+
+def test_html_escapes_and_speaks(table):
+    text = render(table, "html")
+    assert "<script>" not in text
+    assert text.count('scope="col"') == len(table.columns)
+    assert "<td" in text
+
+
+def test_html_says_ranks_in_words_and_hides_nothing_in_colour(mini):
+    text = render(mini, "html")
+    assert '<span class="first">27.44</span><span class="said"> (best)</span>' in text
+    assert "published 25.68" in text
+    assert 'class="table incomparable"' in text
+
+
+def test_console_fits_the_terminal_or_says_what_it_left_out(mini):
+    wide = render(mini, "console")
+    narrow = render(mini, "console", width=90)
+    assert "[−2.48]" in wide
+    assert "[−2.48]" not in narrow
+    assert "this terminal is 90 columns wide" in " ".join(narrow.split())
+    assert max(map(len, narrow.splitlines())) <= 90
+    assert all("23.20" in text for text in (wide, narrow))
+
+
+def test_console_colours_only_where_asked(mini):
+    assert "\x1b" not in render(mini, "console")
+    assert "\x1b[1;31m27.44" in render(mini, "console", color=True)
+    styled = {span.style for line in lines(mini) for span in line.spans}
+    assert {"bold", "underline", "italic"} <= styled
+
+
+def test_latex_uses_booktabs_siunitx_and_restylable_ranks(mini):
+    text = render(mini, "latex", label="tab:one")
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:one}"))
+    assert r"\providecommand{\firstbest}" in text
+    assert r"\firstbest{\num{27.44}}" in text
+    assert r"{[}\num[retain-explicit-plus]{-2.48}{]}" in text
+    assert "|" not in text.split(r"\begin{tabular}")[1].split("\n")[0]
+
+
+def test_latex_escapes_what_tex_would_read():
+    rows = [measured(run(), method=NASTY), measured(run(), backbone="B")]
+    body = render(table_for(Suite(), Setting(), rows), "latex").split(r"\midrule")[1]
+    assert r"\textbar{}b \& \textless{}script\textgreater{}" in body
+    assert r"\{x\} 50\% \#1 \_u\_ \$m\$ \textbackslash{}end \textasciitilde{} \textasciicircum{}" in body
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed")
+def test_latex_compiles(table, tmp_path):
+    head = r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,siunitx}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{render(table, 'latex')}\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_table_of_a_hundred_rows_is_rendered_in_every_format():
+    rows = [measured(run(seed, ap=0.2 + 0.001 * place), backbone=f"B{place}") for place, seed in enumerate([0] * 100)]
+    big = table_for(Suite(), Setting(), rows)
+    assert len(json.loads(render(big, "json"))["lines"]) == 100
+    assert all(render(big, form).count("B99") >= 1 for form in FORMATS)
