@@ -26,12 +26,11 @@ def draw_sky(canvas: Canvas, rng: random.Random) -> None:
     y, x = rng.randrange(512), rng.randrange(512)
     below = int(np.clip(horizon, 0, rows))
     if below:
-        patch = noise((40, 90, 200))[y : y + 512, x : x + 512]
-        patch = cv2.resize(patch, (columns, below))
+        patch = noise((40, 90, 200))[y : y + 512 : 4, x : x + 512 : 4]
         cover = np.clip((patch - 1.1 + 1.6 * light.clouds) * 0.5, 0, 0.8)[..., None]
         cloud = np.array(mix(light.sky_low, (250, 250, 250), 0.35), np.float32)
-        area = canvas.image[:below].astype(np.float32)
-        canvas.image[:below] = (area + (cloud - area) * cover).astype(np.uint8)
+        area = cv2.resize(gradient[:below, None, :].astype(np.float32), (128, 128)).reshape(128, 128, 3)
+        canvas.image[:below] = cv2.resize((area + (cloud - area) * cover).astype(np.uint8), (columns, below))
     canvas.ids[:] = SKY
 
 
@@ -161,9 +160,13 @@ def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) ->
     step = 2 * half / columns
     frame = mix(tone, (250, 250, 248), 0.6)
     lit_up = pen.canvas.light.lamps
+    far = abs(pen.x) * step * pen.unit / pen.z < 5  # canvas pixels from one window to the next
     if pen.z + half > 5:
         for f in range(1, floors):
             low = f * storey + 0.28 * storey
+            if far:
+                pen.side(0, rect(-half * 0.94, low, half * 0.94, low + storey * 0.5), mix(tone, GLASS, 0.6), shade)
+                continue
             for k in range(columns):
                 a = -half + (k + 0.5) * step
                 if pen.world(a, 0, 0)[2] < 2.5:
@@ -178,7 +181,7 @@ def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) ->
     shop = rng.random() < 0.6
     base = rng.choice(((120, 60, 50), (50, 70, 96), (70, 84, 66), (90, 84, 80), (168, 150, 120)))
     pen.side(0, rect(-half, 0, half, storey * 0.98), mix(tone, base, 0.75 if shop else 0.2), shade)
-    a = -half + 0.5
+    a = half if far else -half + 0.5
     while a < half - 2.2:
         wide = rng.uniform(1.6, 3.2) if shop else 1.3
         low = 0.4 if shop else (1.0 if rng.random() < 0.7 else 0.0)

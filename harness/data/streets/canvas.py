@@ -5,6 +5,7 @@ its right, h up. Colours are lit and hazed here, so that the models of objects o
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ from harness.data.streets.light import Light
 
 SUPERSAMPLING = 2
 _SHIFT = 3
+_SUB = 1 << _SHIFT
 _NEAR = 0.7  # metres; points behind are pulled to this plane
 _LIMIT = 1 << 14
 
@@ -55,27 +57,35 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.uint8)
         self.ids = np.zeros(shape, np.int32)
         self.shadow = np.zeros(shape, np.uint8)
+        self._focal = camera.focal * SUPERSAMPLING
+        self._u0 = (camera.centre - window.left) * SUPERSAMPLING - 0.5
+        self._v0 = (camera.horizon - window.top) * SUPERSAMPLING - 0.5
 
-    def pixels(self, points: list[Point]) -> np.ndarray:
-        """World points -> canvas pixels with `_SHIFT` fractional bits, int32 (N, 2)."""
-        cam, k = self.camera, SUPERSAMPLING
-        out = []
+    def pixels(self, points: Iterable[Point], margin: float = 0.0) -> np.ndarray | None:
+        """World points -> canvas pixels with `_SHIFT` fractional bits, int32 (N, 2); None if all miss the window."""
+        focal, high = self._focal, self.camera.height
+        us, vs = [], []
         for x, y, z in points:
-            z = max(z, _NEAR)
-            u = (cam.centre + cam.focal * x / z - self.window.left) * k - 0.5
-            v = (cam.horizon + cam.focal * (cam.height - y) / z - self.window.top) * k - 0.5
-            out.append((max(-_LIMIT, min(_LIMIT, u)), max(-_LIMIT, min(_LIMIT, v))))
-        return np.rint(np.array(out) * (1 << _SHIFT)).astype(np.int32)
-
-    def outside(self, pixels: np.ndarray, margin: float = 0.0) -> bool:
-        """Whether the box of `pixels` misses the window."""
-        low, high = pixels.min(0) / (1 << _SHIFT), pixels.max(0) / (1 << _SHIFT)
+            scale = focal / (z if z > _NEAR else _NEAR)
+            us.append(self._u0 + scale * x)
+            vs.append(self._v0 + scale * (high - y))
         rows, columns = self.ids.shape
-        return bool(high[0] < -margin or high[1] < -margin or low[0] > columns + margin or low[1] > rows + margin)
+        if max(us) < -margin or max(vs) < -margin or min(us) > columns + margin or min(vs) > rows + margin:
+            return None
+        if max(us) > _LIMIT or max(vs) > _LIMIT or min(us) < -_LIMIT or min(vs) < -_LIMIT:
+            us = [max(-_LIMIT, min(_LIMIT, u)) for u in us]
+            vs = [max(-_LIMIT, min(_LIMIT, v)) for v in vs]
+        return np.array([(round(u * _SUB), round(v * _SUB)) for u, v in zip(us, vs, strict=True)], np.int32)
+
+    def sees(self, points: Iterable[Point]) -> bool:
+        """Whether the box round the projected points meets the window; what it does not see need not be drawn."""
+        return self.pixels(points, margin=4.0) is not None
 
     def shade_ground(self, points: list[Point]) -> None:
         """Adds a shadow on the ground (darkened before any object is drawn)."""
-        cv2.fillPoly(self.shadow, [self.pixels(points)], 255, cv2.LINE_8, _SHIFT)
+        pixels = self.pixels(points)
+        if pixels is not None:
+            cv2.fillPoly(self.shadow, [pixels], 255, cv2.LINE_8, _SHIFT)
 
 
 class Pen:
@@ -89,7 +99,8 @@ class Pen:
 
     def world(self, a: float, b: float, h: float) -> Point:
         """Object coordinates -> world coordinates."""
-        return self.x + a * self.sin + b * self.cos, self.ground + h, self.z + a * self.cos - b * self.sin
+        sin, cos = self.sin, self.cos
+        return self.x + a * sin + b * cos, self.ground + h, self.z + a * cos - b * sin
 
     def faces(self, a: float, b: float, na: float, nb: float) -> bool:
         """Whether the vertical face through (a, b) with normal (na, nb) looks at the camera."""
@@ -103,14 +114,19 @@ class Pen:
 
     def colour(self, rgb: RGB, shade: float = 1.0, *, glow: bool = False) -> tuple[float, float, float]:
         """A plain colour as it reaches the camera."""
-        tint = (1.0, 1.0, 1.0) if glow else self.canvas.light.tint
-        haze, t = self.canvas.light.haze, self.haze * (0.4 if glow else 1.0)
-        return tuple(min(255.0, c * shade * k) * (1 - t) + f * t for c, k, f in zip(rgb, tint, haze, strict=True))
+        light = self.canvas.light
+        (r, g, b), (tr, tg, tb), (hr, hg, hb) = rgb, (1.0, 1.0, 1.0) if glow else light.tint, light.haze
+        t = self.haze * (0.4 if glow else 1.0)
+        s = 1.0 - t
+        return (
+            min(255.0, r * shade * tr) * s + hr * t, min(255.0, g * shade * tg) * s + hg * t,
+            min(255.0, b * shade * tb) * s + hb * t,
+        )  # fmt: skip
 
     def poly(self, points: list[Point], rgb: RGB, shade: float = 1.0, *, solid: bool = True, glow: bool = False) -> None:
         """A filled polygon in object coordinates; `solid` ones also enter the id map."""
         pixels = self.canvas.pixels([self.world(*p) for p in points])
-        if self.canvas.outside(pixels):
+        if pixels is None:
             return
         cv2.fillPoly(self.canvas.image, [pixels], self.colour(rgb, shade, glow=glow), cv2.LINE_8, _SHIFT)
         if solid:
@@ -118,15 +134,17 @@ class Pen:
 
     def mask(self, points: list[Point]) -> None:
         """Enters the id map only (what an annotator outlines although one sees through it)."""
-        cv2.fillPoly(self.canvas.ids, [self.canvas.pixels([self.world(*p) for p in points])], self.ident, cv2.LINE_8, _SHIFT)
+        pixels = self.canvas.pixels([self.world(*p) for p in points])
+        if pixels is not None:
+            cv2.fillPoly(self.canvas.ids, [pixels], self.ident, cv2.LINE_8, _SHIFT)
 
     def line(
         self, points: list[Point], rgb: RGB, width: float, shade: float = 1.0, *, solid: bool = True, closed: bool = False
     ) -> None:
         """A line of `width` metres with round ends."""
-        pixels = self.canvas.pixels([self.world(*p) for p in points])
         thick = max(1, round(width * self.unit))
-        if self.canvas.outside(pixels, thick):
+        pixels = self.canvas.pixels([self.world(*p) for p in points], thick)
+        if pixels is None:
             return
         cv2.polylines(self.canvas.image, [pixels], closed, self.colour(rgb, shade), thick, cv2.LINE_8, _SHIFT)
         if solid:
@@ -137,13 +155,12 @@ class Pen:
         glow: bool = False,
     ) -> None:
         """A sphere (or an egg, `tall` times as high as wide)."""
-        (u, v), = self.canvas.pixels([self.world(*centre)])
-        size = (round(radius * self.unit * (1 << _SHIFT)), round(radius * tall * self.unit * (1 << _SHIFT)))
-        reach = max(size)
-        rows, columns = self.canvas.ids.shape
-        if u + reach < 0 or v + reach < 0 or u - reach > columns << _SHIFT or v - reach > rows << _SHIFT:
+        reach = radius * self.unit
+        pixels = self.canvas.pixels((self.world(*centre),), reach * max(1.0, tall))
+        if pixels is None:
             return
-        at = (int(u), int(v))
+        at = (int(pixels[0, 0]), int(pixels[0, 1]))
+        size = (round(reach * (1 << _SHIFT)), round(reach * tall * (1 << _SHIFT)))
         colour = self.colour(rgb, shade, glow=glow)
         cv2.ellipse(self.canvas.image, at, size, 0, 0, 360, colour, -1, cv2.LINE_8, _SHIFT)
         if solid:

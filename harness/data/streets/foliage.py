@@ -15,11 +15,11 @@ def bush(pen: Pen, rng: random.Random, a: float, b: float, radius: float, high: 
     middle, tall = (low + high) / 2, (high - low) / 2
     if pen.unit < 3:
         count = max(5, count // 3)
-    pen.ball((a, b, middle), radius * 0.8, green, 0.7, tall=tall / radius)
+    pen.ball((a, b, middle), radius * 0.62, green, 0.66, tall=tall / radius * 1.1)
     for k in range(count):
         t = k / count
         db, dh = rng.gauss(0, 0.42) * radius, rng.gauss(0, 0.42) * tall
-        size = radius * rng.uniform(0.22, 0.42)
+        size = radius * rng.uniform(0.2, 0.36)
         shade = 0.62 + 0.34 * t + 0.16 * (sun * db / radius + dh / tall)
         lift = max(-tall, min(tall, dh + 0.2 * t * tall))
         pen.ball((a + rng.gauss(0, 0.4) * radius, b + db + sun * t * 0.1 * radius, max(middle + lift, size)), size, green, max(0.4, shade), tall=0.85)

@@ -20,9 +20,9 @@ def fronts(rng: random.Random, street: Street) -> list[Prop]:
                     length = street.junction - 4.5 - z
                 else:
                     z = street.junction + 4.5
-            kind = rng.choices(("house", "wall", "fence", "hedge"), (30, 10, 14, 40) if green else (74, 8, 8, 10))[0]
+            kind = rng.choices(("house", "wall", "fence", "hedge"), (50, 10, 14, 26) if green else (84, 6, 6, 4))[0]
             label = {"house": BUILDING, "wall": WALL, "fence": FENCE, "hedge": VEGETATION}[kind]
-            height = {"house": rng.uniform(8, 20), "wall": rng.uniform(1.8, 3), "fence": rng.uniform(1.2, 2), "hedge": 3.0}[kind]
+            height = {"house": rng.uniform(9, 22), "wall": rng.uniform(1.8, 3), "fence": rng.uniform(1.2, 2), "hedge": 3.0}[kind]
             out.append(Prop(kind=kind, label_id=label, x=x, z=z, extent=length, height=height, seed=rng.getrandbits(32)))
             z += length
     return out
@@ -36,7 +36,7 @@ def furniture(rng: random.Random, street: Street) -> list[Prop]:
         out.append(Prop(kind=kind, label_id=label, x=x, z=z, extent=extent, height=height, seed=rng.getrandbits(32)))
 
     for side, edge, front in ((-1, street.left, street.left_front), (1, street.right, street.right_front)):
-        z, trees = rng.uniform(6, 16), rng.random() < 0.6
+        z, trees = rng.uniform(6, 16), rng.random() < 0.5
         while z < 80:
             add("lamp post" if rng.random() < 0.6 else "pole", POLE, edge + side * 0.5, z, rng.uniform(5.5, 9))
             if rng.random() < 0.55:

@@ -102,7 +102,8 @@ def draw_rider(pen: Pen, thing: Thing, *, seat: float, bars: float, pedal: Point
     if female:
         back = (neck[0] - 0.12, 0, neck[2] - 0.1)
         pen.line([(neck[0] - 0.02, 0, neck[2] + 0.2), back], hair, 0.2, shade * 0.8)
-    pen.line([hip, (neck[0], 0, neck[2] - 0.06)], thing.rgb, width, shade)
+    pen.poly([(hip[0], -0.15, hip[2] - 0.05), (hip[0], 0.15, hip[2] - 0.05), (neck[0], wide, neck[2]), (neck[0], -wide, neck[2])], thing.rgb, shade)
+    pen.line([hip, (neck[0], 0, neck[2] - 0.06)], thing.rgb, width * 0.8, shade)
     pen.line([(neck[0], -wide, neck[2] - 0.05), (neck[0], wide, neck[2] - 0.05)], thing.rgb, 0.17, shade)
     for b in (-wide, wide):
         hand = (0.36, b * 1.3, bars)

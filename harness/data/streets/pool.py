@@ -4,13 +4,14 @@ Only the crop's part of a scene is drawn, so that hundreds a second come from on
 cuts (tight box, square of its longer side, shifted inside the frame); its caption has the paper's wording.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from harness.data.streets.canvas import Pen, Window
+from harness.data.streets.canvas import Window
 from harness.data.streets.plan import Plan, plan_scene
 from harness.data.streets.scene import paint, thing_ids
 from harness.data.streets.thing import LABELS, Thing
@@ -89,17 +90,6 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
 
 def _outline(plan: Plan, thing: Thing) -> tuple[int, int, int, int]:
     """Box in frame pixels round the thing if nothing hid it (left, top, right, bottom)."""
-    length, width, height = thing.size
-    if thing.name == "rider":
-        height = 2.0
-    pen = Pen.__new__(Pen)
-    import math
-
-    pen.x, pen.z, pen.ground = thing.x, thing.z, thing.ground
-    pen.sin, pen.cos = math.sin(thing.yaw), math.cos(thing.yaw)
-    points = [
-        plan.camera.project(*pen.world(a, b, h))
-        for a in (-length / 2, length / 2) for b in (-width / 2, width / 2) for h in (0.0, height)
-    ]  # fmt: skip
+    points = [plan.camera.project(*corner) for corner in thing.box()]
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     return math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))

@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -68,7 +68,10 @@ def paint(plan: Plan, window: Window) -> Scene:
     draw_ground(canvas, plan, rng)
     _shadows(canvas, plan)
     for prop in sorted(plan.fronts, key=lambda p: -p.z):
-        draw_front(canvas, prop, 1 if prop.x > 0 else -1)
+        side = 1 if prop.x > 0 else -1
+        reach = [(prop.x + dx * side, y, prop.z + dz) for dx in (-2, 14) for y in (0, 22) for dz in (0, prop.extent)]
+        if canvas.sees(reach):
+            draw_front(canvas, prop, side)
     if plan.light.wet:
         _reflections(canvas)
     for _, _, draw in _ordered(canvas, plan):
@@ -83,8 +86,11 @@ def _ordered(canvas: Canvas, plan: Plan) -> list:
     """Everything that stands on the ground, farthest first (by the nearest point of its ground box)."""
     jobs = []
     for k, (thing, ident) in enumerate(zip(plan.things, thing_ids(plan), strict=True)):
-        jobs.append((-nearest(thing), k, lambda t=thing, i=ident, k=k: draw_thing(canvas, plan, t, i, k)))
+        if canvas.sees(thing.box(grow=1.3)):
+            jobs.append((-nearest(thing), k, lambda t=thing, i=ident, k=k: draw_thing(canvas, plan, t, i, k)))
     for k, prop in enumerate(plan.props):
+        if not canvas.sees([(prop.x + dx, y, prop.z) for dx in (-3.5, 3.5) for y in (0, prop.height * 1.15 + 1)]):
+            continue
         jobs.append((-math.hypot(prop.x, prop.z), len(plan.things) + k, lambda p=prop: draw_prop(canvas, p)))
     return sorted(jobs, key=lambda job: job[:2])
 
@@ -123,10 +129,9 @@ def _shadows(canvas: Canvas, plan: Plan) -> None:
         slim = thing.name in ("person", "bicycle", "motorcycle")
         width = 0.34 if slim else width
         length = 0.34 if thing.name == "person" else length
-        pen = Pen(canvas, x=thing.x, z=thing.z, yaw=thing.yaw, ident=0)
-        corners = [pen.world(a, b, 0.0) for a, b in ((-length / 2, -width / 2), (-length / 2, width / 2), (length / 2, width / 2), (length / 2, -width / 2))]
-        grown = [pen.world(a * 1.03, b * 1.08, 0.0) for a, b in ((-length / 2, -width / 2), (-length / 2, width / 2), (length / 2, width / 2), (length / 2, -width / 2))]
-        canvas.shade_ground(grown)
+        foot = replace(thing, size=(length, width, height), ground=0.0)
+        corners = foot.box()[:4]
+        canvas.shade_ground(foot.box(1.05)[:4])
         dx, dz = -sx * height * reach, -sz * height * reach
         moved = [(x + dx, y, z + dz) for x, y, z in corners]
         hull = cv2.convexHull(np.array([(x, z) for x, _, z in (*corners, *moved)], np.float32))[:, 0]

@@ -1,5 +1,6 @@
 """Thing: one instance (or a member of a group region) as the layout placed it, before it is drawn."""
 
+import math
 from dataclasses import dataclass
 
 RGB = tuple[float, float, float]
@@ -31,6 +32,17 @@ class Thing:
     @property
     def label_id(self) -> int:
         return LABELS[self.name]
+
+    def place(self, a: float, b: float, h: float) -> tuple[float, float, float]:
+        """World coordinates of a point on its own axes (along the heading, to the right, up)."""
+        s, c = math.sin(self.yaw), math.cos(self.yaw)
+        return self.x + a * s + b * c, self.ground + h, self.z + a * c - b * s
+
+    def box(self, grow: float = 1.0) -> list[tuple[float, float, float]]:
+        """The eight corners of its bounding box in the world, the four on the ground first, in order round it."""
+        length, width, height = self.size
+        a, b = length / 2 * grow, width / 2 * grow
+        return [self.place(i * a, j * b, h) for h in (0.0, height) for i, j in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
 
     @property
     def prompt(self) -> str:

@@ -74,7 +74,7 @@ class Crowd:
         colour = choose_colour(rng, self.domain, "rider")
         self.things.append(Thing(
             name="rider", kind="female" if female else "male", colour=colour, rgb=vary(rng, COLOURS[colour]), x=x, z=z,
-            yaw=yaw, size=(0.9, 0.7, 1.85), seed=rng.getrandbits(32), ground=cycle.ground,
+            yaw=yaw, size=(1.0, 0.7, 1.95), seed=rng.getrandbits(32), ground=cycle.ground,
         ))  # fmt: skip
         return True
 
@@ -145,7 +145,7 @@ def _parked(crowd: Crowd, density: float) -> None:
             continue
         x = (street.left if side < 0 else street.right) - side * 1.1
         z = rng.uniform(4.5, 10)
-        while z < 62:
+        while z < 85:
             if rng.random() < 0.62 * min(density, 1.1) and abs(z - street.junction) > 5:
                 back = rng.random() < 0.2
                 yaw = (0.0 if (side > 0) != back else math.pi) + rng.uniform(-0.05, 0.05)
@@ -161,10 +161,10 @@ def _moving(crowd: Crowd, density: float) -> None:
     rng, street = crowd.rng, crowd.street
     for x, way in street.lanes:
         z = rng.uniform(9, 30)
-        while z < 110:
-            if rng.random() < 0.55 * density:
+        while z < 140:
+            if rng.random() < 0.62 * density:
                 crowd.vehicle("car", x + rng.uniform(-0.3, 0.3), z, (0.0 if way > 0 else math.pi) + rng.uniform(-0.04, 0.04))
-            z += rng.uniform(8, 22)
+            z += rng.uniform(7, 18)
 
 
 def _crossing(crowd: Crowd, density: float) -> None:
@@ -179,11 +179,11 @@ def _crossing(crowd: Crowd, density: float) -> None:
 
 def _cyclists(crowd: Crowd) -> None:
     rng, street = crowd.rng, crowd.street
-    for _ in range(rng.choices((0, 1, 2, 3), (40, 34, 18, 8))[0]):
-        name = "motorcycle" if rng.random() < 0.3 else "bicycle"
+    for _ in range(rng.choices((0, 1, 2, 3), (24, 38, 24, 14))[0]):
+        name = "motorcycle" if rng.random() < 0.36 else "bicycle"
         way = rng.choice((0.0, 0.0, math.pi, math.pi / 2, -math.pi / 2))
         crowd.ridden(name, rng.uniform(street.left + 0.4, street.right - 0.4), rng.uniform(6, 46), way + rng.uniform(-0.3, 0.3))
-    for name, share in (("bicycle", 0.42), ("motorcycle", 0.36)):
+    for name, share in (("bicycle", 0.45), ("motorcycle", 0.42)):
         if rng.random() >= share:
             continue
         side = rng.choice((-1, 1))
@@ -202,10 +202,10 @@ def _cyclists(crowd: Crowd) -> None:
 
 def _walkers(crowd: Crowd, density: float) -> None:
     rng, street = crowd.rng, crowd.street
-    for _ in range(round(rng.uniform(1, 5) * density)):
+    for _ in range(round(rng.uniform(2, 8) * density)):
         side = rng.choice((-1, 1))
         low, high = sorted((street.left, street.left_front) if side < 0 else (street.right, street.right_front))
-        x, z = rng.uniform(low + 0.5, high - 0.5), 7 + 55 * rng.random() ** 1.5
+        x, z = rng.uniform(low + 0.5, high - 0.5), 7 + 60 * rng.random() ** 1.3
         for _ in range(rng.choice((1, 1, 2, 2, 3))):
             crowd.person(min(max(x, low + 0.3), high - 0.3), z)
             x, z = x + rng.uniform(-0.8, 0.8), z + rng.uniform(-0.8, 1.5)
