@@ -1,0 +1,96 @@
+"""Mixing real and synthetic frames into one training stream.
+
+The stream is a function of (seed, position): which frame stands at position i, and with which seed it is cropped, does
+not depend on workers, on resume or on who asks. Budgets are counted in positions, so every arm of a table sees equally
+many images.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from harness.config import Strict
+from harness.data.cityscapes import Frame, frames
+from harness.seeds import derive
+
+
+class Mix(Strict):
+    """How synthetic frames join the real ones.
+
+    `concat`: all frames are one set and take turns (the paper). `probability`: real frames take turns, and each is
+    replaced, with probability `probability`, by one of the synthetic frames made from it (the protocol of DA-Fusion,
+    Trabucco et al. 2023); a frame from which none was made stays.
+    """
+
+    kind: Literal["concat", "probability"] = "concat"
+    probability: float = Field(default=0.5, ge=0, le=1)
+
+
+class Draw(NamedTuple):
+    """One position of the stream: the frame, and the seed of everything random that is done to it."""
+
+    frame: Frame
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Frames in training order."""
+
+    real: tuple[Frame, ...]
+    synthetic: tuple[Frame, ...]
+    mix: Mix
+    seed: int
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Every frame that can occur."""
+        return self.real + self.synthetic
+
+    def at(self, position: int) -> Draw:
+        """The draw at a position (0, 1, 2, ...)."""
+        turns = len(self.frames if self.mix.kind == "concat" else self.real)
+        epoch, turn = divmod(position, turns)
+        index = int(_order(derive(self.seed, "epoch", epoch), turns)[turn])
+        return Draw(self._frame(index, position), derive(self.seed, "sample", position))
+
+    def _frame(self, index: int, position: int) -> Frame:
+        if self.mix.kind == "concat":
+            return self.frames[index]
+        frame = self.real[index]
+        made = self._by_source.get(frame.name, [])
+        rng = np.random.default_rng(derive(self.seed, "mix", position))
+        if rng.random() >= self.mix.probability or not made:
+            return frame
+        return made[rng.integers(len(made))]
+
+    @cached_property
+    def _by_source(self) -> dict[str, list[Frame]]:
+        made: dict[str, list[Frame]] = {}
+        for frame in self.synthetic:
+            made.setdefault(source_name(frame), []).append(frame)
+        return made
+
+
+def stream(dataset: Path, synthesis: Path | None, mix: Mix, seed: int, *, split: str = "train") -> Stream:
+    """The training stream of a Cityscapes tree and, where there is one, of the synthetic tree made from it."""
+    synthetic = tuple(frames(synthesis, split)) if synthesis else ()
+    return Stream(real=tuple(frames(dataset, split)), synthetic=synthetic, mix=mix, seed=seed)
+
+
+def source_name(frame: Frame) -> str:
+    """The real frame that a focused crop <city>-<instance>-<variant>_<sequence>_<frame> was made from; else its own
+    name.
+    """
+    first, _, rest = frame.name.partition("_")
+    pieces = first.rsplit("-", 2)
+    return f"{pieces[0]}_{rest}" if len(pieces) == 3 and all(piece.isdigit() for piece in pieces[1:]) else frame.name
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)

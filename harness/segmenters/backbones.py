@@ -1,0 +1,58 @@
+"""Backbones from transformers, and weights from the hub or a folder, with errors that say how to get them.
+
+Four maps at strides 4, 8, 16, 32. Images are normalised with the ImageNet statistics and padded to multiples of 32
+(ConvNeXt rounds odd sizes down, which would shift the masks).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.segmenters.base import Backbone
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+def backbone_config(backbone: Backbone) -> Any:
+    """The transformers configuration of `backbone`; HarnessError for an option it doesn't take."""
+    from transformers import AutoConfig
+
+    if backbone.weights:
+        return fetched(backbone.weights, AutoConfig.from_pretrained, out_features=STAGES, **backbone.config)
+    try:
+        return AutoConfig.for_model(backbone.family, out_features=STAGES, **backbone.config)
+    except (TypeError, ValueError) as error:
+        raise HarnessError(f"backbone {backbone.label}: config: {error}") from None
+
+
+def pretrained_backbone(backbone: Backbone) -> torch.nn.Module:
+    """The backbone with the weights it names."""
+    from transformers import AutoBackbone
+
+    return fetched(backbone.weights, AutoBackbone.from_pretrained, out_features=STAGES, **backbone.config)
+
+
+def fetched(source: str, load: Any, **options: Any) -> Any:
+    """`load(source)`: a hub id or a local folder; HarnessError that says how to fetch it when it isn't there."""
+    try:
+        return load(source, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise HarnessError(
+            f"the checkpoint {source!r} can't be read: {first}",
+            hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
+        ) from None
+
+
+def pixels(images: Sequence[np.ndarray]) -> Tensor:
+    """Images uint8 [H, W, 3] of one size as float32 [B, 3, H', W'], normalised, padded with 0 to multiples of 32."""
+    stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
+    height, width = stack.shape[-2:]
+    return torch.nn.functional.pad((stack - mean) / std, (0, -width % 32, 0, -height % 32))

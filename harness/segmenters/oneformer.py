@@ -1,0 +1,72 @@
+"""OneFormer (Jain et al., CVPR 2023): one network for the three tasks, told by a text which one it is asked.
+
+Its options, and the adapter that the registry names. The network itself is in oneformer_network.py (it imports torch).
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.segmenters.base import Backbone
+from harness.segmenters.text import Vocabulary
+
+
+class Model(Strict):
+    """Sizes and loss weights; the defaults are those of the published Cityscapes models (Swin-L, ConvNeXt-L)."""
+
+    hidden: int = Field(default=256, ge=64, multiple_of=64)
+    """Width of decoders and of mask features; the text encoder shares it, with 64 per head."""
+    queries: int = Field(default=250, ge=2)
+    encoder_layers: int = Field(default=6, ge=1)
+    """Deformable attention layers of the pixel decoder."""
+    decoder_layers: int = Field(default=10, ge=2)
+    """Predictions that are supervised: one before the first decoder layer and one after each."""
+    query_layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=8, ge=1)
+    encoder_feedforward: int = Field(default=1024, ge=1)
+    decoder_feedforward: int = Field(default=2048, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    text_contrastive: bool = True
+    """The text branch and its query-text loss in training (never used to predict). False is one reading of "w/o CLIP".
+    """
+    text_layers: int = Field(default=6, ge=1)
+    text_context: int = Field(default=16, ge=0)
+    """Learned context vectors beside the texts."""
+    vocabulary: Vocabulary = "clip"
+    contrastive_weight: float = Field(default=0.5, ge=0)
+    class_weight: float = Field(default=2.0, ge=0)
+    mask_weight: float = Field(default=5.0, ge=0)
+    dice_weight: float = Field(default=5.0, ge=0)
+    no_object_weight: float = Field(default=0.1, ge=0)
+    points: int = Field(default=12544, ge=1)
+    """Points per mask at which masks are compared."""
+    tasks: list[str] = ["instance", "semantic", "panoptic"]
+    """What a training crop is asked, drawn uniformly."""
+
+
+class Inference(Strict):
+    """How answers are read; the defaults are the published ones."""
+
+    topk: int = Field(default=250, ge=1)
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    object_threshold: float = Field(default=0.8, ge=0, le=1)
+    overlap_threshold: float = Field(default=0.8, ge=0, le=1)
+    batch_size: int = Field(default=1, ge=1)
+
+
+class OneFormer:
+    """The adapter."""
+
+    Model = Model
+    Inference = Inference
+    tasks = ("instance", "semantic", "panoptic")
+
+    @staticmethod
+    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
+        """The network, with the weights that `backbone` names; `shape`: the configuration of a trained one, without
+        weights.
+        """
+        from harness.segmenters.oneformer_network import OneFormerNetwork
+
+        return OneFormerNetwork.build(backbone, model, shape=shape)

@@ -1,0 +1,186 @@
+"""The network of OneFormer: the model of transformers with our targets, text lists, loss and answers.
+
+Features are computed once and shared by the three questions. The text branch reads each distinct text of a batch once:
+at the default sizes that is seconds against most of a minute per step, with the same result.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.data.cityscapes import EVALUATED
+from harness.seeds import derive
+from harness.segmenters import postprocess
+from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone
+from harness.segmenters.base import Backbone, Prediction, Sample
+from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
+from harness.segmenters.oneformer import Inference, Model
+from harness.segmenters.targets import targets
+from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
+
+
+class OneFormerNetwork(nn.Module):
+    """`model`: transformers' OneFormerForUniversalSegmentation; its own criterion is left aside."""
+
+    backbone_prefix = "model.model.pixel_level_module.encoder."
+
+    def __init__(self, model: nn.Module, options: Model) -> None:
+        super().__init__()
+        self.model, self.options = model, options
+        scale = model.criterion.logit_scale.detach().clone()
+        del model.criterion, model.matcher
+        self.criterion = SetCriterion(
+            num_classes=len(EVALUATED),
+            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
+            points=Points(options.points),
+        )
+        self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
+
+    @classmethod
+    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "OneFormerNetwork":
+        """See `OneFormer.build`."""
+        from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
+
+        if shape is not None:
+            return cls(OneFormerForUniversalSegmentation(OneFormerConfig.from_dict(shape)), options)
+        if backbone.checkpoint:
+            config = fetched(backbone.checkpoint, OneFormerConfig.from_pretrained)
+            config.update({"is_training": options.text_contrastive, "num_labels": len(EVALUATED)})
+            load = OneFormerForUniversalSegmentation.from_pretrained
+            return cls(fetched(backbone.checkpoint, load, config=config, ignore_mismatched_sizes=True), options)
+        model = OneFormerForUniversalSegmentation(_config(backbone, options))
+        if backbone.weights:
+            model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
+        return cls(model, options)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """All that is needed to build this network again without weights."""
+        return self.model.config.to_dict()
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        self.model.model.pixel_level_module.encoder.gradient_checkpointing_enable()
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
+        asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
+        found = [targets(sample.ids, task) for sample, task in zip(samples, asked, strict=True)]
+        batch = {
+            "pixels": pixels([sample.image for sample in samples]),
+            "tasks": self._task_tokens(asked),
+            "classes": [torch.from_numpy(target.classes) for target in found],
+            "masks": [torch.from_numpy(target.masks) for target in found],
+        }
+        height, width = batch["pixels"].shape[-2:]
+        grown = (0, width - samples[0].ids.shape[1], 0, height - samples[0].ids.shape[0])
+        batch["masks"] = [F.pad(masks, grown) for masks in batch["masks"]]
+        if self.options.text_contrastive:
+            count = self.model.config.num_queries - self.options.text_context
+            named = [[EVALUATED[k].name for k in target.classes] for target in found]
+            lines = [texts(task, names, count) for task, names in zip(asked, named, strict=True)]
+            unique = sorted({line for every in lines for line in every})
+            batch["texts"] = torch.from_numpy(np.stack([tokens(line, self.options.vocabulary) for line in unique]))
+            batch["text_index"] = torch.tensor([[unique.index(line) for line in every] for every in lines])
+        return batch
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weighted losses: class, mask, dice, and text where the text branch is on."""
+        decoded = self._decode(self.model.model.pixel_level_module(batch["pixels"]), batch["tasks"])
+        layers = [Layer(a["class_queries_logits"], a["masks_queries_logits"]) for a in decoded.auxiliary_predictions]
+        layers = [Layer(decoded.prediction_class, decoded.prediction_masks), *layers]
+        losses = self.criterion(layers, batch["classes"], batch["masks"])
+        if self.options.text_contrastive:
+            losses["text"] = self.options.contrastive_weight * self._text_loss(batch, decoded.contrastive_logits)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
+        """Answers for images of one size; the three questions share backbone and pixel decoder."""
+        device = next(self.parameters()).device
+        inputs = pixels(images).to(device)
+        features = self.model.model.pixel_level_module(inputs)
+        size, padded = images[0].shape[:2], tuple(inputs.shape[-2:])
+        answers = {}
+        for task in ("instance", "semantic", "panoptic"):
+            decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
+            answers[task] = decoded.prediction_class, decoded.prediction_masks
+        return [self._answer(answers, index, inference, padded=padded, size=size) for index in range(len(images))]
+
+    def _answer(
+        self, answers: dict, index: int, inference: Inference, *, padded: tuple[int, int], size: tuple[int, int]
+    ) -> Prediction:
+        logits = {
+            task: (classes[index], postprocess.full_size(masks[index], padded=padded, size=size))
+            for task, (classes, masks) in answers.items()
+        }
+        panorama, segments = postprocess.panoptic(
+            *logits["panoptic"],
+            EVALUATED,
+            object_threshold=inference.object_threshold,
+            overlap_threshold=inference.overlap_threshold,
+        )
+        return Prediction(
+            instances=postprocess.instances(
+                *logits["instance"], EVALUATED, topk=inference.topk, min_score=inference.min_score
+            ),
+            semantic=postprocess.semantic(*logits["semantic"], EVALUATED),
+            panoptic=panorama,
+            segments=segments,
+        )
+
+    def _decode(self, features: Any, tasks: Tensor) -> Any:
+        return self.model.model.transformer_module(
+            multi_scale_features=features.decoder_features,
+            mask_features=features.decoder_last_feature,
+            task_token=self.model.model.task_encoder(tasks),
+        )
+
+    def _task_tokens(self, asked: Sequence[str]) -> Tensor:
+        rows = [tokens(task_text(task), self.options.vocabulary) for task in asked]
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def _text_loss(self, batch: Mapping[str, Any], queries: Tensor) -> Tensor:
+        """Query-text contrastive loss over the batch (OneFormer, section 3.3)."""
+        mapper = self.model.model.text_mapper
+        encoded = mapper.text_projector(mapper.text_encoder(batch["texts"]))[batch["text_index"]]
+        if mapper.prompt_ctx is not None:
+            context = mapper.prompt_ctx.weight.expand(len(encoded), -1, -1)
+            encoded = torch.cat([encoded, context], dim=1)
+        ours = F.normalize(queries.float().flatten(1), dim=-1)
+        theirs = F.normalize(encoded.float().flatten(1), dim=-1)
+        logits = theirs @ ours.T * self.logit_scale.exp().clamp(max=100)
+        same = torch.arange(len(logits), device=logits.device)
+        return F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)
+
+
+def _config(backbone: Backbone, options: Model) -> Any:
+    from transformers import OneFormerConfig
+
+    length = LENGTHS[options.vocabulary]
+    return OneFormerConfig(
+        backbone_config=backbone_config(backbone),
+        num_labels=len(EVALUATED),
+        num_queries=options.queries,
+        hidden_dim=options.hidden,
+        conv_dim=options.hidden,
+        mask_dim=options.hidden,
+        encoder_layers=options.encoder_layers,
+        decoder_layers=options.decoder_layers,
+        query_dec_layers=options.query_layers,
+        num_attention_heads=options.heads,
+        encoder_feedforward_dim=options.encoder_feedforward,
+        dim_feedforward=options.decoder_feedforward,
+        dropout=options.dropout,
+        is_training=options.text_contrastive,
+        task_seq_len=length,
+        text_encoder_width=options.hidden,
+        text_encoder_context_length=length,
+        text_encoder_num_layers=options.text_layers,
+        text_encoder_vocab_size=SIZES[options.vocabulary],
+        text_encoder_n_ctx=options.text_context,
+    )

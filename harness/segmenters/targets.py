@@ -1,0 +1,42 @@
+"""From instance ids to what a mask classifier must find: one class index and one mask per target.
+
+Our own, because the processors of transformers count the objects of a whole batch and fail on crops without things.
+Group regions (a thing class without a number) are never a target instance, and void, caravan and trailer never a target
+at all.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from harness.data.cityscapes import EVALUATED, Label
+
+Task = Literal["instance", "semantic", "panoptic"]
+
+
+class Targets(NamedTuple):
+    """`classes` int64 [n]: indices into the class list, ascending; `masks` bool [n, H, W], none empty."""
+
+    classes: np.ndarray
+    masks: np.ndarray
+
+
+def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED) -> Targets:
+    """What is to be found in `ids` (int [H, W], Cityscapes instance ids).
+
+    instance: every numbered object of a thing class. semantic: one mask per class, group regions included (the
+    benchmark counts their pixels). panoptic: the objects, and one mask per stuff class; group regions are left out.
+    """
+    labels = np.where(ids < 1000, ids, ids // 1000)
+    found: list[tuple[int, np.ndarray]] = []
+    for index, label in enumerate(classes):
+        here = labels == label.id
+        if not here.any():
+            continue
+        if task == "semantic" or (task == "panoptic" and not label.is_thing):
+            found.append((index, here))
+        elif label.is_thing:
+            found += [(index, ids == number) for number in np.unique(ids[here]) if number >= 1000]
+    masks = np.stack([mask for _, mask in found]) if found else np.zeros((0, *ids.shape), dtype=bool)
+    return Targets(np.array([index for index, _ in found], dtype=np.int64), masks)

@@ -1,0 +1,337 @@
+"""One training loop for all segmenters: accelerate for device and precision, everything random derived from (seed,
+step).
+
+Step i sees the draws i * batch .. of the stream and its own torch seed, so a run that was killed and resumed ends with
+the same weights as one that was not, and the number of loader threads changes nothing. Not here: what is trained
+(adapters), on what (mix).
+"""
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from harness.data.augment import random_crop
+from harness.data.cityscapes import Frame, read_ids, read_image
+from harness.data.mix import Draw, Stream
+from harness.errors import HarnessError
+from harness.progress import Report, silent
+from harness.seeds import derive
+from harness.segmenters.base import Sample, Training
+from harness.segmenters.checkpoint import replace
+
+logger = logging.getLogger(__name__)
+
+STATE, LOG = "state.pt", "log.jsonl"
+_NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings", "positional_embedding")
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+
+
+def train(
+    network: nn.Module,
+    stream: Stream,
+    validation: Stream | None,
+    training: Training,
+    *,
+    out: Path,
+    report: Report = silent,
+) -> dict[str, Tensor]:
+    """Train `network` as `training` says, or go on from the state in `out`; the final weights (CPU or device tensors).
+
+    Writes log.jsonl, tracker files and, every `checkpoint_every` steps, a state to resume from. HarnessError when a
+    loss is not finite: with the step, the frames of the batch and the last good state.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(network, stream, validation, training, out)
+    run.resume()
+    report(run.step, training.iterations, "")
+    while run.step < training.iterations:
+        loss = run.advance()
+        report(run.step, training.iterations, f"loss {loss:.3f}")
+    run.close()
+    return run.weights()
+
+
+def rate(training: Training, step: int) -> float:
+    """The factor on the learning rate at a step (0 = first)."""
+    if step < training.warmup:
+        return (step + 1) / training.warmup
+    done = step / training.iterations
+    if training.schedule == "poly":
+        return (1 - done) ** training.power
+    if training.schedule == "step":
+        return training.gamma ** sum(done >= share for share in training.milestones)
+    return 1.0
+
+
+def parameter_groups(network: nn.Module, training: Training) -> list[dict[str, Any]]:
+    """Parameters by (backbone or not, decayed or not), with their rate `base`; norms, embeddings and position tables
+    don't decay.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    seen: set[int] = set()
+    for prefix, module in network.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen or not parameter.requires_grad:
+                continue
+            seen.add(id(parameter))
+            full = f"{prefix}.{name}"
+            plain = isinstance(module, (*_NORMS, nn.Embedding)) or any(part in full for part in _NO_DECAY)
+            groups.setdefault((full.startswith(network.backbone_prefix), not plain), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "base": training.learning_rate * (training.backbone_rate if backbone else 1.0),
+            "weight_decay": training.weight_decay if decayed else 0.0,
+        }
+        for (backbone, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+class Loader:
+    """Batches of a stream by step, prepared by threads ahead of time where `training.workers` says so."""
+
+    def __init__(self, stream: Stream, training: Training, collate: Any, *, rank: int = 0, ranks: int = 1) -> None:
+        self.stream, self.training, self.collate = stream, training, collate
+        self.rank, self.ranks = rank, ranks
+        self.cached: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.room = training.cache_mb * 2**20
+        self.pool = ThreadPoolExecutor(training.workers) if training.workers else None
+        self.ahead: dict[tuple[int, int], Future] = {}
+
+    def draws(self, step: int, part: int) -> list[Draw]:
+        """The draws of this process in a part of a step."""
+        size = self.training.batch_size // self.training.accumulate
+        first = step * self.training.batch_size + part * size
+        return [self.stream.at(first + k) for k in range(self.rank, size, self.ranks)]
+
+    def batch(self, step: int, part: int) -> dict[str, Any]:
+        """The collated batch; with threads, the next ones are put in work too."""
+        if self.pool is None:
+            return self._make(step, part)
+        wanted = step * self.training.accumulate + part
+        for number in range(wanted, wanted + 2 * self.training.workers):
+            key = divmod(number, self.training.accumulate)
+            if key not in self.ahead:
+                self.ahead[key] = self.pool.submit(self._make, *key)
+        return self.ahead.pop((step, part)).result()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, step: int, part: int) -> dict[str, Any]:
+        return self.collate([self._sample(draw) for draw in self.draws(step, part)])
+
+    def _sample(self, draw: Draw) -> Sample:
+        image, ids = self._decoded(draw.frame)
+        crop = random_crop(
+            image,
+            ids,
+            size=self.training.crop,
+            short_sides=self.training.short_sides,
+            flip=self.training.flip,
+            colour=self.training.colour_jitter,
+            seed=draw.seed,
+        )
+        return Sample(name=draw.frame.name, image=crop.image, ids=crop.ids, seed=draw.seed)
+
+    def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        found = self.cached.get(frame.name)
+        if found is None:
+            found = read_image(frame.image), read_ids(frame.instance_ids).astype(np.uint16)
+            size = sum(part.nbytes for part in found)
+            if self.room >= size:
+                self.room -= size
+                self.cached[frame.name] = found
+        return found
+
+
+class _Run:
+    """The state of one training: what a checkpoint holds, and what is needed to take the next step."""
+
+    def __init__(
+        self, network: nn.Module, stream: Stream, validation: Stream | None, training: Training, out: Path
+    ) -> None:
+        self.training, self.out, self.seed = training, out, stream.seed
+        self.accelerator = _accelerator(training, out)
+        if training.gradient_checkpointing:
+            network.checkpoint_gradients()
+        self.network = network
+        optimizer = torch.optim.AdamW(parameter_groups(network, training), lr=training.learning_rate, fused=True)
+        self.wrapped, self.optimizer = self.accelerator.prepare(network, optimizer)
+        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()} if training.ema else None
+        ranks = {"rank": self.accelerator.process_index, "ranks": self.accelerator.num_processes}
+        self.loader = Loader(stream, training, network.collate, **ranks)
+        self.checks = None
+        if validation is not None and training.validate_every:
+            self.checks = Loader(validation, _undisturbed(training), network.collate, **ranks)
+        self.step = 0
+        self.window: list[dict[str, float]] = []
+
+    def resume(self) -> None:
+        """Load the last state, cut the log back to it, open the trackers."""
+        path = self.out / STATE
+        if path.is_file():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.step, self.window, self.average = state["step"], state["window"], _to(state["average"], self.device)
+            logger.info("going on from step %d in %s", self.step, path)
+        if self.accelerator.is_main_process:
+            self._cut_log()
+        self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": self.step}})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.accelerator.device
+
+    def advance(self) -> float:
+        """Take one step; the loss."""
+        step, training = self.step, self.training
+        torch.manual_seed(derive(self.seed, "step", step, self.accelerator.process_index))
+        factor = rate(training, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        self.wrapped.train()
+        losses: dict[str, float] = {}
+        for part in range(training.accumulate):
+            batch = _to(self.loader.batch(step, part), self.device)
+            with self.accelerator.autocast():
+                found = self.wrapped(batch)
+            total = sum(found.values()) / training.accumulate
+            self._check(total, found, step, part)
+            self.accelerator.backward(total)
+            for name, value in found.items():
+                losses[name] = losses.get(name, 0.0) + value.item() / training.accumulate
+        if training.grad_clip:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), training.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._keep_average()
+        self.step += 1
+        loss = sum(losses.values())
+        self.window.append({"loss": loss, **losses})
+        self._log(training.learning_rate * factor)
+        if self.step % training.checkpoint_every == 0 and self.step < training.iterations:
+            self._save()
+        return loss
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to keep: the running mean where there is one."""
+        return self.average if self.average is not None else self.network.state_dict()
+
+    def close(self) -> None:
+        """Flush the trackers and stop the threads."""
+        self.accelerator.end_training()
+        for loader in filter(None, (self.loader, self.checks)):
+            loader.close()
+
+    def _check(self, total: Tensor, found: Mapping[str, Tensor], step: int, part: int) -> None:
+        if math.isfinite(total.item()):
+            return
+        names = ", ".join(draw.frame.name for draw in self.loader.draws(step, part))
+        bad = ", ".join(f"{name} {value.item():g}" for name, value in found.items())
+        good = self.out / STATE
+        kept = f"the last good state is {good}" if good.is_file() else "no state has been written yet"
+        raise HarnessError(
+            f"step {step + 1} of {self.training.iterations}: the loss is not finite ({bad}); frames: {names}; {kept}",
+            hint="lower training.learning_rate, set training.grad_clip, or look at these frames",
+        )
+
+    @torch.no_grad()
+    def _keep_average(self) -> None:
+        if self.average is None:
+            return
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - self.training.ema)
+            else:
+                self.average[name].copy_(value)
+
+    def _log(self, learning_rate: float) -> None:
+        training, last = self.training, self.step == self.training.iterations
+        record: dict[str, float] = {}
+        if self.step % training.log_every == 0 or last:
+            record = {name: float(np.mean([row[name] for row in self.window])) for name in self.window[0]}
+            record["lr"] = learning_rate
+            self.window.clear()
+        if self.checks is not None and (self.step % training.validate_every == 0 or last):
+            record |= self._validate()
+        if record and self.accelerator.is_main_process:
+            self.accelerator.log(record, step=self.step)
+            with open(self.out / LOG, "a", encoding="utf-8") as handle:
+                handle.write(json.dumps({"step": self.step, **record}) + "\n")
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        self.wrapped.eval()
+        torch.manual_seed(derive(self.seed, "validation"))
+        rows = []
+        for number in range(self.training.validate_batches):
+            found = self.network(_to(self.checks.batch(number, 0), self.device))
+            rows.append({name: value.item() for name, value in found.items()})
+        means = {f"val_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return {"val_loss": sum(means.values()), **means}
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "step": self.step,
+            "window": self.window,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+        }
+        replace(self.out / STATE, lambda path: torch.save(state, path))
+
+    def _cut_log(self) -> None:
+        path = self.out / LOG
+        if path.is_file():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= self.step]
+            replace(path, lambda new: new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
+
+
+def _accelerator(training: Training, out: Path) -> Accelerator:
+    precision = {"fp32": "no"}.get(training.precision, training.precision)
+    if precision != "no" and not torch.cuda.is_available():
+        logger.info("no accelerator here: computing in fp32 instead of %s", precision)
+        precision = "no"
+    return Accelerator(mixed_precision=precision, log_with=list(training.trackers), project_dir=out)
+
+
+def _undisturbed(training: Training) -> Training:
+    """Val crops at one scale, neither flipped nor recoloured, so that their loss can be compared between steps."""
+    middle = sorted(training.short_sides)[len(training.short_sides) // 2]
+    plain = {"flip": 0.0, "colour_jitter": False, "short_sides": [middle], "accumulate": 1, "workers": 0}
+    return training.model_copy(update=plain)
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _to(item, device) for name, item in value.items()}
+    return [_to(item, device) for item in value] if isinstance(value, list) else value
+
+
+def _step_of(line: str) -> float:
+    """The step of a log line; infinity for one that a kill cut short."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return math.inf

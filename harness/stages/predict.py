@@ -1,0 +1,58 @@
+"""Stage predict: a trained segmenter on the frames of one split, written in the official result formats."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from harness.config import Strict
+from harness.progress import Report
+from harness.segmenters.base import SegmenterPart
+
+VERSION = 1
+
+
+class PredictSpec(Strict):
+    """Which answers are read from a trained network: the inference table decides, the rest is in the key of the
+    training.
+    """
+
+    NOT_IN_KEY: ClassVar = {"segmenter": {"label": True, "backbones": True, "model": True, "training": True}}
+
+    segmenter: SegmenterPart
+    backbone: str
+    split: str = "val"
+
+    @model_validator(mode="after")
+    def _only_the_chosen(self) -> "PredictSpec":
+        object.__setattr__(self, "segmenter", self.segmenter.only(self.backbone))
+        return self
+
+
+def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+    """Predict every frame of the split into `out`; facts: frames, instances, tasks.
+
+    Frames are answered in fixed groups, and a group is answered again when one of its frames is missing: a resumed run
+    gives the same bits as one that wasn't stopped.
+    """
+    import torch
+
+    from harness.data import predictions
+    from harness.data.cityscapes import frames, read_image
+    from harness.segmenters import checkpoint
+    from harness.segmenters.base import options
+
+    wanted = options(spec.segmenter, f"segmenter {spec.segmenter.label}").inference
+    every = frames(inputs["dataset"], spec.split)
+    network, _ = checkpoint.load(inputs["train"])
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    for first in range(0, len(every), wanted.batch_size):
+        group = every[first : first + wanted.batch_size]
+        if not all(predictions.written(out, frame.name) for frame in group):
+            answers = network.predict([read_image(frame.image) for frame in group], wanted)
+            for frame, answer in zip(group, answers, strict=True):
+                predictions.write(out, spec.split, frame.name, answer)
+        report(min(first + len(group), len(every)), len(every), group[-1].name)
+    tasks = predictions.finish(out, spec.split, [frame.name for frame in every])
+    return {"frames": len(every), "tasks": tasks}

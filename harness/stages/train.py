@@ -1,0 +1,84 @@
+"""Stage train: a segmenter on a Cityscapes tree and, where there is one, the synthetic tree made from it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from harness.config import Strict
+from harness.data.mix import Mix
+from harness.progress import Report
+from harness.segmenters.base import SegmenterPart
+
+VERSION = 1
+
+
+class TrainSpec(Strict):
+    """One training. Only the chosen backbone of the part is kept: the others don't decide the result."""
+
+    NOT_IN_KEY: ClassVar = {"segmenter": {"label": True, "inference": True, "backbones": {"__all__": {"label": True}}}}
+
+    segmenter: SegmenterPart
+    backbone: str
+    mix: Mix = Mix()
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _only_the_chosen(self) -> "TrainSpec":
+        object.__setattr__(self, "segmenter", self.segmenter.only(self.backbone))
+        return self
+
+
+def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+    """Train in `out` (config.json, model.safetensors, log.jsonl, tracker files); facts: the budget and what it trained
+    on.
+    """
+    from harness.segmenters import checkpoint
+
+    finished = checkpoint.read_config(out)
+    return finished["facts"] if finished else _train(spec, inputs, out, report)
+
+
+def _train(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+    import torch
+
+    from harness.data.mix import stream
+    from harness.registry import SEGMENTERS
+    from harness.seeds import derive
+    from harness.segmenters import checkpoint
+    from harness.segmenters.base import options
+    from harness.segmenters.training import STATE, train
+
+    part, backbone = spec.segmenter, spec.segmenter.chosen(spec.backbone)
+    wanted = options(part, f"segmenter {part.label}")
+    frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, derive(spec.seed, "train"))
+    validation = _validation(inputs["dataset"]) if wanted.training.validate_every else None
+    torch.manual_seed(derive(spec.seed, "weights"))
+    network = SEGMENTERS.load(part.adapter).build(backbone, wanted.model)
+    weights = train(network, frames, validation, wanted.training, out=out, report=report)
+    facts = {
+        "iterations": wanted.training.iterations,
+        "batch_size": wanted.training.batch_size,
+        "images_seen": wanted.training.iterations * wanted.training.batch_size,
+        "real_images": len(frames.real),
+        "synthetic_images": len(frames.synthetic),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    config = {
+        "adapter": part.adapter,
+        "backbone": backbone.model_dump(mode="json"),
+        "model": wanted.model.model_dump(mode="json"),
+        "facts": facts,
+    }
+    checkpoint.save(out, network, weights, config)
+    (out / STATE).unlink(missing_ok=True)
+    return facts
+
+
+def _validation(dataset: Path) -> Any:
+    """The val split as a stream whose order and crops are the same for every training, so that val losses compare."""
+    from harness.data.mix import stream
+    from harness.seeds import derive
+
+    return stream(dataset, None, Mix(), derive(0, "validation"), split="val")

@@ -1,0 +1,57 @@
+"""The training stream."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.config import parse
+from harness.data.cityscapes import Frame
+from harness.data.mix import Mix, Stream, source_name
+from harness.errors import HarnessError
+
+
+def frame(name):
+    return Frame(name=name, city="a", split="train", image=Path(name), instance_ids=Path(name), label_ids=Path(name))
+
+
+REAL = tuple(frame(f"toy_{n:06d}_000019") for n in range(5))
+MADE = tuple(frame(f"toy-26000-{v}_{n:06d}_000019") for n in range(3) for v in range(2))
+
+
+def names(mix, count, seed=0):
+    stream = Stream(real=REAL, synthetic=MADE, mix=mix, seed=seed)
+    return [stream.at(i).frame.name for i in range(count)]
+
+
+def test_concat_shows_every_frame_once_an_epoch():
+    seen = names(Mix(), 22)
+    assert sorted(seen[:11]) == sorted(seen[11:]) == sorted(f.name for f in REAL + MADE)
+    assert seen[:11] != seen[11:]
+
+
+def test_a_position_does_not_depend_on_what_was_asked_before():
+    stream = Stream(real=REAL, synthetic=MADE, mix=Mix(), seed=4)
+    backwards = [stream.at(i) for i in reversed(range(30))]
+    again = Stream(real=REAL, synthetic=MADE, mix=Mix(), seed=4)
+    assert [again.at(i) for i in range(30)] == backwards[::-1]
+    assert names(Mix(), 11, seed=5) != names(Mix(), 11, seed=4)
+
+
+def test_probability_replaces_frames_by_their_own_synthetic_ones():
+    seen = names(Mix(kind="probability", probability=0.5), 2000)
+    counts = Counter(source_name(frame(name)) for name in seen)
+    assert set(counts.values()) == {400}, "each real frame keeps its turns"
+    replaced = sum("-" in name for name in seen)
+    assert replaced == pytest.approx(0.5 * 3 * 400, rel=0.1), "two of five frames have nothing made from them"
+    assert not any("-" in name for name in names(Mix(kind="probability", probability=0.0), 50))
+
+
+def test_probability_out_of_range_is_refused():
+    with pytest.raises(HarnessError, match=r"mix.toml: key 'probability'.*1\.5"):
+        parse(Mix, {"kind": "probability", "probability": 1.5}, "mix.toml")
+
+
+def test_source_name_of_a_focused_crop():
+    assert source_name(MADE[0]) == REAL[0].name
+    assert source_name(REAL[0]) == REAL[0].name

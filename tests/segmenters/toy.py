@@ -1,0 +1,104 @@
+"""A Cityscapes tree of toy scenes in numpy: sky, road, cars (rectangles) and persons (ellipses); tiny networks to go
+with it.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from harness.data.cityscapes import write_frame
+from harness.segmenters.base import SegmenterPart
+
+ROAD, SKY, PERSON, CAR = 7, 23, 24, 26
+
+
+def scene(seed: int, *, size: tuple[int, int] = (64, 128), things: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """An image (uint8 [H, W, 3]) and its instance ids."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    ids = np.where(rows < height // 2, SKY, ROAD).astype(np.int32)
+    image = np.where((rows < height // 2)[..., None], (140, 180, 230), (90, 90, 95)).astype(float)
+    for number in range(things):
+        label = (CAR, PERSON)[int(rng.integers(2))]
+        h, w = rng.integers(height // 5, height // 2), rng.integers(width // 8, width // 4)
+        y, x = rng.integers(height // 4, height - h // 2), rng.integers(0, width - w)
+        if label == CAR:
+            inside = (rows >= y) & (rows < y + h) & (columns >= x) & (columns < x + w)
+        else:
+            inside = ((rows - y - h / 2) / (h / 2)) ** 2 + ((columns - x - w / 4) / (w / 4)) ** 2 <= 1
+        ids[inside] = label * 1000 + number
+        image[inside] = rng.uniform(0, 60, 3) + ((150, 30, 20) if label == CAR else (20, 120, 40))
+    return np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8), ids
+
+
+def tree(root: Path, *, train: int = 6, val: int = 3, size: tuple[int, int] = (64, 128), things: int = 3) -> Path:
+    """Write a tree of toy scenes; the same every time."""
+    for split, count in (("train", train), ("val", val)):
+        for number in range(count):
+            image, ids = scene(number + 1000 * (split == "val"), size=size, things=things)
+            write_frame(root, split, "toy", f"toy_{number:06d}_000019", image, ids)
+    return root
+
+
+TRAINING = {
+    "iterations": 4,
+    "batch_size": 2,
+    "crop": [64, 128],
+    "short_sides": [48, 64],
+    "learning_rate": 1e-3,
+    "backbone_rate": 1.0,
+    "log_every": 2,
+    "checkpoint_every": 1,
+    "cache_mb": 50,
+}
+
+BACKBONES = {
+    "swin": {
+        "label": "toy Swin",
+        "family": "swin",
+        "config": {"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "window_size": 4},
+    },
+    "convnext": {
+        "label": "toy ConvNeXt",
+        "family": "convnext",
+        "config": {"hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1]},
+    },
+}
+
+ONEFORMER = {
+    "hidden": 64,
+    "queries": 12,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "query_layers": 1,
+    "heads": 2,
+    "encoder_feedforward": 64,
+    "decoder_feedforward": 64,
+    "dropout": 0.0,
+    "text_layers": 1,
+    "text_context": 2,
+    "vocabulary": "compact",
+    "points": 256,
+}
+
+MODELS = {"oneformer": ONEFORMER}
+
+
+def part(
+    adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training
+) -> SegmenterPart:
+    """A toy segmenter part; keywords change the training table."""
+    return SegmenterPart.model_validate_json(
+        json.dumps(
+            {
+                "label": f"toy {adapter}",
+                "adapter": adapter,
+                "backbones": BACKBONES,
+                "model": MODELS[adapter] | (model or {}),
+                "training": TRAINING | training,
+                "inference": {"topk": 10} | (inference or {}),
+            }
+        )
+    )

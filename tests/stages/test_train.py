@@ -1,0 +1,82 @@
+"""Stage train: what it writes, what decides its key, resume."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
+import toy
+
+from harness.errors import HarnessError
+from harness.progress import silent
+from harness.segmenters import checkpoint
+from harness.stages.train import TrainSpec, run
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return toy.tree(tmp_path_factory.mktemp("tree"))
+
+
+def spec(seed=0, backbone="convnext", **training):
+    return TrainSpec(segmenter=toy.part(**training), backbone=backbone, seed=seed)
+
+
+def key(one):
+    return json.dumps(one.model_dump(mode="json", exclude=TrainSpec.NOT_IN_KEY), sort_keys=True)
+
+
+def test_the_key_holds_what_decides_the_weights_and_nothing_else():
+    assert key(spec()) != key(spec(seed=1))
+    assert key(spec()) != key(spec(iterations=5))
+    assert key(spec()) != key(spec(backbone="swin"))
+    other = TrainSpec(segmenter=toy.part(inference={"topk": 3}), backbone="convnext", seed=0)
+    assert key(other) == key(spec())
+    assert "toy Swin" not in key(spec()), "another backbone of the part does not matter"
+    assert TrainSpec.model_validate_json(spec().model_dump_json()) == spec()
+
+
+def test_budget_frames_and_files(root, tmp_path):
+    facts = run(spec(), {"dataset": root, "synthesis": root}, tmp_path, silent)
+    assert facts["images_seen"] == 8
+    assert (facts["real_images"], facts["synthetic_images"]) == (6, 6)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "log.jsonl", "tensorboard"}
+    assert run(spec(), {"dataset": root}, tmp_path, silent) == facts, "a finished training is not done again"
+
+
+def test_interrupted_and_resumed_is_bit_identical(root, tmp_path):
+    def stop(done, total, note):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    inputs = {"dataset": root}
+    run(spec(), inputs, tmp_path / "whole", silent)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec(), inputs, tmp_path / "parts", stop)
+    run(spec(), inputs, tmp_path / "parts", silent)
+    for name in ("model.safetensors", "config.json", "log.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_seeds_give_other_weights(root, tmp_path):
+    for seed in (0, 1):
+        run(spec(seed=seed, iterations=1), {"dataset": root}, tmp_path / str(seed), silent)
+    first, second = (checkpoint.load(tmp_path / str(seed))[0].state_dict() for seed in (0, 1))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_checkpoint_of_another_architecture_names_tensors(root, tmp_path):
+    for backbone in ("swin", "convnext"):
+        run(spec(backbone=backbone, iterations=1), {"dataset": root}, tmp_path / backbone, silent)
+    (tmp_path / "swin" / "model.safetensors").replace(tmp_path / "convnext" / "model.safetensors")
+    with pytest.raises(HarnessError, match=r"another architecture.*encoder\."):
+        checkpoint.load(tmp_path / "convnext")
+
+
+def test_an_unknown_backbone_names_the_known_ones():
+    with pytest.raises(HarnessError, match="unknown backbone 'swim'") as error:
+        spec(backbone="swim")
+    assert "swin" in error.value.hint
