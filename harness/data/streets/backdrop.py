@@ -104,7 +104,7 @@ def _skyline(canvas: Canvas, rng: random.Random) -> None:
         pen = Pen(canvas, x=x, z=FAR, ident=VEGETATION if green else BUILDING)
         high = rng.uniform(5, 12) if green else rng.uniform(9, 24)
         if green:
-            bush(pen, rng, 0, 0, width / 2 + 2, high, count=14)
+            bush(pen, rng.getrandbits(32), 0, 0, width / 2 + 2, high, count=10)
         else:
             pen.end(0, rect(0, 0, width, high), rng.choice(FACADES), pen.lit(-1, 0), solid=True)
         x += width * 0.8
@@ -146,7 +146,7 @@ def _green(canvas: Canvas, prop: Prop, rng: random.Random, *, behind: float) -> 
     high = rng.uniform(3.5, 10)
     steps = max(2, int(prop.extent / 4))
     for k in reversed(range(steps)):
-        bush(back, rng, -prop.extent / 2 + prop.extent * (k + 0.5) / steps, 0, 2.6, high * rng.uniform(0.8, 1.2), count=16)
+        bush(back, rng.getrandbits(32), -prop.extent / 2 + prop.extent * (k + 0.5) / steps, 0, 2.6, high * rng.uniform(0.8, 1.2), count=16)
 
 
 def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) -> None:

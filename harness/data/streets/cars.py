@@ -65,9 +65,9 @@ def _underside(pen: Pen, length: float, width: float, height: float) -> None:
     half, low = width / 2 * 0.94, 0.3 * height
     for a, na in ((-length * 0.48, -1), (length * 0.48, 1)):
         if pen.faces(a, 0, na, 0):
-            for b in (-half, half - 0.24):
-                pen.end(a, rect(b, 0.0, b + 0.24, low), TYRE, solid=True)
-            pen.end(a, rect(-half, 0.16, half, low), (18, 18, 20), solid=True)
+            for b in (-half, half - 0.2):
+                pen.end(a, rect(b, 0.0, b + 0.2, low), TYRE, solid=True)
+            pen.end(a, rect(-half, 0.13, half, low), (18, 18, 20), solid=True)
 
 
 def _slope_glass(pen: Pen, low: tuple[float, float, float], high: tuple[float, float, float], shade: float) -> None:
@@ -78,7 +78,8 @@ def _slope_glass(pen: Pen, low: tuple[float, float, float], high: tuple[float, f
 
     sky = mix(GLASS, pen.canvas.light.sky_low, 0.28)
     pen.poly([at(0.1, -0.88), at(0.1, 0.88), at(0.9, 0.88), at(0.9, -0.88)], GLASS, shade, solid=False)
-    pen.poly([at(0.1, -0.1), at(0.1, 0.5), at(0.9, 0.75), at(0.9, 0.2)], sky, shade, solid=False)
+    if pen.unit > 22:
+        pen.poly([at(0.1, -0.1), at(0.1, 0.5), at(0.9, 0.75), at(0.9, 0.2)], sky, shade, solid=False)
 
 
 def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: int, waist: float) -> None:
@@ -86,6 +87,7 @@ def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: i
     shade = pen.lit(0, b)
     wall = b * width / 2
     pen.poly([(a, b * half(h), h) for a, h in profile], thing.rgb, shade)
+    pen.side(wall * 0.9, rect(-length * 0.46, 0.1, length * 0.46, profile[0][1]), (16, 16, 18), solid=True)
     pen.side(wall, rect(-length * 0.49, profile[0][1], length * 0.49, profile[0][1] + 0.12), mix(thing.rgb, (20, 20, 22), 0.7), shade)
     top = height * 0.92
     (r0, _), (r1, _), (f1, _), (f0, _) = profile[2], profile[3], profile[4], profile[5]
@@ -93,7 +95,8 @@ def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: i
     glass = [(r0 + inset, waist), (r1 + inset * 0.8, top), (f1 - inset * 0.3, top), (f0 - inset * 1.6, waist)]
     sky = mix(GLASS, pen.canvas.light.sky_low, 0.22)
     pen.poly([(a, b * half(h), h) for a, h in glass], sky, shade, solid=False)
-    for share in (0.34, 0.68):
+    fine = height * pen.unit > 34
+    for share in (0.34, 0.68) if fine else ():
         a_low, a_top = glass[0][0] + (glass[3][0] - glass[0][0]) * share, glass[1][0] + (glass[2][0] - glass[1][0]) * share
         pen.line([(a_low, b * half(waist), waist), (a_top, b * half(top), top)], thing.rgb, 0.07, shade * 0.8, solid=False)
     if pen.unit > 24:
@@ -102,8 +105,11 @@ def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: i
         pen.side(wall, rect(-0.25, waist * 0.86, -0.05, waist * 0.9), mix(thing.rgb, (20, 20, 22), 0.6), shade)
     radius = min(0.34, height * 0.225)
     for a in (-length * 0.31, length * 0.32):
+        if not fine:
+            pen.poly(pen.ring(a, wall * 1.01, radius, radius, 7), TYRE)
+            continue
         pen.poly(pen.ring(a, wall, radius, radius * 1.12), (14, 14, 16), solid=False)
-        pen.poly(pen.ring(a, wall * 1.01, radius, radius), TYRE, 1.0)
+        pen.poly(pen.ring(a, wall * 1.01, radius, radius), TYRE)
         pen.poly(pen.ring(a, wall * 1.01, radius, radius * 0.62, 10), (150, 152, 156), shade, solid=False)
         pen.poly(pen.ring(a, wall * 1.01, radius, radius * 0.25, 6), (60, 60, 62), shade, solid=False)
 
@@ -116,7 +122,8 @@ def _rear(pen: Pen, thing: Thing, length: float, width: float, height: float) ->
     tall = 0.56 if thing.kind in ("van", "wagon", "suv") else 0.5
     for b in (-1, 1):
         pen.end(a, rect(*sorted((b * w * 0.68, b * w * 0.97))[:1], height * 0.40, max(b * w * 0.68, b * w * 0.97), height * tall), lamp, 1.1, glow=True)
-    pen.end(a, rect(-0.26, height * 0.36, 0.26, height * 0.44), (226, 226, 220), shade)
+    if pen.unit > 22:
+        pen.end(a, rect(-0.26, height * 0.36, 0.26, height * 0.44), (226, 226, 220), shade)
     if thing.kind == "van" and pen.unit > 12:
         pen.line([(a, 0, height * 0.3), (a, 0, height * 0.95)], bumper, 0.03, shade, solid=False)
 
@@ -129,7 +136,8 @@ def _front(pen: Pen, thing: Thing, length: float, width: float, height: float) -
     lamp: RGB = (255, 250, 214) if pen.canvas.light.lamps else (222, 226, 230)
     for b in (-1, 1):
         pen.end(a, rect(min(b * w * 0.58, b * w * 0.95), height * 0.36, max(b * w * 0.58, b * w * 0.95), top), lamp, 1.1, glow=True)
-    pen.end(a, rect(-0.26, height * 0.22, 0.26, height * 0.29), (226, 226, 220), shade)
+    if pen.unit > 22:
+        pen.end(a, rect(-0.26, height * 0.22, 0.26, height * 0.29), (226, 226, 220), shade)
 
 
 def choose_car(rng: random.Random, domain: str) -> tuple[str, tuple[float, float, float]]:

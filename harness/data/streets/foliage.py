@@ -8,21 +8,24 @@ from harness.data.streets.palette import RGB
 _GREENS: tuple[RGB, ...] = ((62, 92, 44), (74, 104, 48), (54, 84, 52), (92, 108, 50), (84, 96, 60))
 
 
-def bush(pen: Pen, rng: random.Random, a: float, b: float, radius: float, high: float, *, count: int, low: float = 0.0) -> None:
+def bush(pen: Pen, seed: int, a: float, b: float, radius: float, high: float, *, count: int, low: float = 0.0) -> None:
     """A heap of leaves from `low` to `high` metres round (a, b)."""
+    wide = 1.8 * radius
+    if not pen.canvas.sees([pen.world(a + da, b + db, h) for da in (-wide, wide) for db in (-wide, wide) for h in (0, high * 1.4)]):
+        return
+    rng = random.Random(seed)
     green = rng.choice(_GREENS)
     sun = 1 if pen.canvas.light.sun[0] > 0 else -1
     middle, tall = (low + high) / 2, (high - low) / 2
-    if pen.unit < 3:
-        count = max(5, count // 3)
+    count = max(5, min(count, round(radius * pen.unit * 0.5)))
     pen.ball((a, b, middle), radius * 0.62, green, 0.66, tall=tall / radius * 1.1)
     for k in range(count):
         t = k / count
-        db, dh = rng.gauss(0, 0.42) * radius, rng.gauss(0, 0.42) * tall
+        db, dh = rng.triangular(-1, 1, 0) * 0.9 * radius, rng.triangular(-1, 1, 0) * 0.9 * tall
         size = radius * rng.uniform(0.2, 0.36)
         shade = 0.62 + 0.34 * t + 0.16 * (sun * db / radius + dh / tall)
         lift = max(-tall, min(tall, dh + 0.2 * t * tall))
-        pen.ball((a + rng.gauss(0, 0.4) * radius, b + db + sun * t * 0.1 * radius, max(middle + lift, size)), size, green, max(0.4, shade), tall=0.85)
+        pen.ball((a + rng.uniform(-0.5, 0.5) * radius, b + db + sun * t * 0.1 * radius, max(middle + lift, size)), size, green, max(0.4, shade), tall=0.85)
 
 
 def draw_tree(pen: Pen, seed: int, high: float) -> None:
@@ -33,4 +36,4 @@ def draw_tree(pen: Pen, seed: int, high: float) -> None:
     pen.line([(0, 0, 0), (0, rng.uniform(-0.1, 0.1), trunk + 0.8)], bark, rng.uniform(0.2, 0.34), 0.9)
     pen.line([(0, 0, trunk), (0, 0.7, trunk + 1.4)], bark, 0.12, 0.85)
     pen.line([(0, 0, trunk), (0, -0.7, trunk + 1.4)], bark, 0.12, 0.95)
-    bush(pen, rng, 0, 0, min(2.4, high * 0.28), high, count=34 if pen.unit > 8 else 18, low=trunk)
+    bush(pen, seed, 0, 0, min(2.4, high * 0.28), high, count=34, low=trunk)

@@ -67,12 +67,8 @@ def draw_truck(pen: Pen, thing: Thing) -> None:
     cab_high = min(height, 2.9)
     split = length / 2 - cab
     bed = 0.95
-    parts = [_cab, _load]
-    if not pen.faces(length / 2, 0, 1, 0) and pen.faces(-length / 2, 0, -1, 0):
-        parts = [_cab, _load]
-    else:
-        parts = [_load, _cab]
-    box(pen, -length / 2, length / 2, width * 0.8, 0.5, bed, (34, 34, 36))
+    parts = (_load, _cab) if pen.faces(length / 2, 0, 1, 0) or not pen.faces(-length / 2, 0, -1, 0) else (_cab, _load)
+    box(pen, -length / 2, length / 2, width * 0.9, 0.4, bed, (34, 34, 36))
     for part in parts:
         part(pen, thing, split, cab_high, bed, rng)
     for b in sides(pen, width):
@@ -174,6 +170,10 @@ def draw_train(pen: Pen, thing: Thing) -> None:
 def box(pen: Pen, rear: float, front: float, width: float, low: float, high: float, rgb: RGB) -> None:
     """The visible walls of a box and its roof (seen only where it lies below the eye)."""
     w = width / 2
+    for b in sides(pen, width * 0.9) if low < 0.5 else ():
+        pen.side(b * w * 0.9, rect(rear * 0.97, 0.12, front * 0.97, low), (20, 20, 22), solid=True)
+    for a, _ in ends(pen, rear, front) if low < 0.5 else ():
+        pen.end(a, rect(-w * 0.9, 0.14, w * 0.9, low), (20, 20, 22), solid=True)
     if pen.ground + high < pen.canvas.camera.height:
         pen.poly([(rear, -w, high), (rear, w, high), (front, w, high), (front, -w, high)], rgb, pen.lit(0, 0, 1))
     for b in sides(pen, width):

@@ -40,11 +40,11 @@ class Light:
 
 _KINDS = {
     # name: ambient, diffuse, tint, haze, metres, sky top, sky low, clouds, shadow, elevation, wet, lamps, grain
-    "clear": (0.66, 0.50, (1.02, 1.0, 0.96), (186, 200, 216), 420, (92, 142, 206), (196, 214, 230), 0.3, 0.50, 0.8, 0, 0, 3),
-    "overcast": (0.82, 0.14, (0.96, 0.98, 1.0), (196, 200, 204), 240, (186, 192, 198), (222, 224, 226), 0.7, 0.28, 0.9, 0, 0, 4),
-    "low sun": (0.56, 0.72, (1.07, 1.0, 0.88), (232, 212, 178), 220, (128, 158, 200), (250, 226, 176), 0.3, 0.55, 0.3, 0, 0, 4),
-    "dusk": (0.56, 0.14, (0.94, 0.94, 1.08), (122, 120, 142), 220, (66, 80, 124), (206, 154, 132), 0.5, 0.22, 0.3, 0, 1, 5),
-    "rain": (0.66, 0.10, (0.92, 0.97, 1.02), (164, 172, 178), 130, (150, 158, 166), (190, 196, 200), 0.8, 0.20, 0.9, 1, 1, 4),
+    "clear": (0.66, 0.50, (1.02, 1.0, 0.96), (186, 200, 216), 420, (92, 142, 206), (196, 214, 230), 0.3, 0.50, 0.8, 0, 0, 2),
+    "overcast": (0.82, 0.14, (0.96, 0.98, 1.0), (196, 200, 204), 240, (186, 192, 198), (222, 224, 226), 0.7, 0.28, 0.9, 0, 0, 2),
+    "low sun": (0.56, 0.72, (1.07, 1.0, 0.88), (232, 212, 178), 220, (128, 158, 200), (250, 226, 176), 0.3, 0.55, 0.3, 0, 0, 2),
+    "dusk": (0.56, 0.14, (0.94, 0.94, 1.08), (122, 120, 142), 220, (66, 80, 124), (206, 154, 132), 0.5, 0.22, 0.3, 0, 1, 3.5),
+    "rain": (0.66, 0.10, (0.92, 0.97, 1.02), (164, 172, 178), 130, (150, 158, 166), (190, 196, 200), 0.8, 0.20, 0.9, 1, 1, 2.5),
 }
 
 
@@ -81,7 +81,7 @@ _MOTTLE = {4: 0.05, 5: 0.05, 6: 0.05, 7: 0.025, 8: 0.035, 9: 0.03, 11: 0.025, 12
 
 @lru_cache(maxsize=1)
 def _mottle_table() -> np.ndarray:
-    table = np.full(64, 0.015, np.float32)
+    table = np.full(64, 0.012, np.float32)
     for label, amount in _MOTTLE.items():
         table[label] = amount
     return table
@@ -94,7 +94,7 @@ def develop(image: np.ndarray, ids: np.ndarray, light: Light, rng: random.Random
     rows, columns = ids.shape
     labels = np.where(ids >= 1000, ids // 1000, ids)
     y, x = rng.randrange(1024 - rows), rng.randrange(1024 - columns)
-    mottle = noise((2, 5, 13))[y : y + rows, x : x + columns]
+    mottle = noise((3, 7, 17))[y : y + rows, x : x + columns]
     gain = 1.0 + _mottle_table()[labels] * mottle
     picture = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.6)).astype(np.float32)
     picture *= (gain * rng.uniform(0.96, 1.05))[..., None]

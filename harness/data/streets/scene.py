@@ -73,7 +73,7 @@ def paint(plan: Plan, window: Window) -> Scene:
         if canvas.sees(reach):
             draw_front(canvas, prop, side)
     if plan.light.wet:
-        _reflections(canvas)
+        _reflections(canvas, plan)
     for _, _, draw in _ordered(canvas, plan):
         draw()
     image = cv2.resize(canvas.image, (window.width, window.height), interpolation=cv2.INTER_AREA)
@@ -141,7 +141,7 @@ def _shadows(canvas: Canvas, plan: Plan) -> None:
     cv2.multiply(canvas.image, cv2.merge((factor, factor, factor)), dst=canvas.image, scale=1 / 255)
 
 
-def _reflections(canvas: Canvas) -> None:
+def _reflections(canvas: Canvas, plan: Plan) -> None:
     """A wet road mirrors what stands above the horizon, blurred."""
     rows = canvas.ids.shape[0]
     horizon = round((canvas.camera.horizon - canvas.window.top) * SUPERSAMPLING)
@@ -151,7 +151,9 @@ def _reflections(canvas: Canvas) -> None:
     mirror = cv2.blur(canvas.image[horizon - depth : horizon][::-1], (9, 25))
     ground = canvas.image[horizon : horizon + depth]
     wet = canvas.ids[horizon : horizon + depth] == ROAD
-    ground[wet] = (0.7 * ground[wet] + 0.3 * mirror[wet]).astype(np.uint8)
+    below = plan.camera.horizon * SUPERSAMPLING
+    share = 0.36 * np.clip(1 - np.arange(depth) / below, 0, 1)[:, None] * wet
+    ground[:] = (ground + (mirror.astype(np.float32) - ground) * share[..., None].astype(np.float32)).astype(np.uint8)
 
 
 def _frame_edges(image: np.ndarray, ids: np.ndarray, plan: Plan, window: Window) -> None:
