@@ -30,7 +30,7 @@ SIGNS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}",
     "±": r"$\pm$",

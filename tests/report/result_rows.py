@@ -38,8 +38,8 @@ def run(
         seed=seed,
         scores={"PQ": pq, "IoU": iou, "AP": ap, "AP50": ap50},
         classes={"car": {"AP": ap + 0.1, "instances": 120.0}, "train": {"AP": None, "instances": 0.0}},
-        key=f"{seed:016x}",
-        folder=f"artifacts/evaluate/{seed:016x}",
+        key=(key := f"{seed:08x}{round(ap * 1e6):08x}"),
+        folder=f"artifacts/evaluate/{key}",
         commit="0123456789ab",
     )
 
