@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, rect
 from harness.data.streets.foliage import bush
-from harness.data.streets.furnish import BUILDING, FENCE, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, WALL
+from harness.data.streets.furnish import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
 from harness.data.streets.light import noise
 from harness.data.streets.palette import FACADES, GLASS, mix, vary
 from harness.data.streets.plan import KERB, Plan, Prop
@@ -53,7 +53,7 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
             if z0 < 45:
                 inner = edge
                 walk.poly([(z, inner, h) for z, h in ((z0 - walk.z, 0), (z1 - walk.z, 0), (z1 - walk.z, KERB), (z0 - walk.z, KERB))], (176, 174, 170), 0.95)
-            if rng.random() < 0.3:
+            if rng.random() < 0.45:
                 grass = Pen(canvas, x=0, z=walk.z, ident=TERRAIN)
                 flat(grass, front, z0 + 1, front + (edge - front) * rng.uniform(0.2, 0.45), z1, vary(rng, (104, 124, 62), 0.15), h=KERB)
     if street.junction:
@@ -194,5 +194,3 @@ def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) ->
     pen.side(0, rect(-half, high - 0.35, half, high), dark, shade)
     pen.line([(-half, 0, 0), (-half, 0, high)], dark, 0.08, shade, solid=False)
 
-
-_ = (FENCE, WALL)

@@ -10,11 +10,11 @@ from harness.data.streets.thing import Thing
 # profile from the rear bumper over the roof to the front bumper, as shares of length (-.5 .. .5) and height (0 .. 1);
 # the indices of rear window and windshield strips; half length of the glass house on the side
 _BODIES = {
-    "sedan": ([(-0.5, 0.22), (-0.5, 0.60), (-0.37, 0.68), (-0.23, 0.97), (0.04, 1.0), (0.22, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.2)], 2, 4),
-    "hatchback": ([(-0.5, 0.22), (-0.5, 0.58), (-0.46, 0.66), (-0.36, 0.97), (0.06, 1.0), (0.26, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.2)], 2, 4),
-    "wagon": ([(-0.5, 0.22), (-0.5, 0.60), (-0.48, 0.66), (-0.42, 0.98), (0.04, 1.0), (0.22, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.2)], 2, 4),
-    "suv": ([(-0.5, 0.26), (-0.5, 0.58), (-0.49, 0.64), (-0.43, 0.98), (0.08, 1.0), (0.22, 0.68), (0.46, 0.60), (0.5, 0.50), (0.5, 0.24)], 2, 4),
-    "van": ([(-0.5, 0.18), (-0.5, 0.52), (-0.5, 0.56), (-0.47, 0.99), (0.20, 1.0), (0.38, 0.60), (0.48, 0.46), (0.5, 0.36), (0.5, 0.16)], 2, 4),
+    "sedan": ([(-0.5, 0.17), (-0.5, 0.60), (-0.37, 0.68), (-0.23, 0.97), (0.04, 1.0), (0.22, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.16)], 2, 4),
+    "hatchback": ([(-0.5, 0.17), (-0.5, 0.58), (-0.46, 0.66), (-0.36, 0.97), (0.06, 1.0), (0.26, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.16)], 2, 4),
+    "wagon": ([(-0.5, 0.17), (-0.5, 0.60), (-0.48, 0.66), (-0.42, 0.98), (0.04, 1.0), (0.22, 0.66), (0.46, 0.54), (0.5, 0.44), (0.5, 0.16)], 2, 4),
+    "suv": ([(-0.5, 0.2), (-0.5, 0.58), (-0.49, 0.64), (-0.43, 0.98), (0.08, 1.0), (0.22, 0.68), (0.46, 0.60), (0.5, 0.50), (0.5, 0.2)], 2, 4),
+    "van": ([(-0.5, 0.14), (-0.5, 0.52), (-0.5, 0.56), (-0.47, 0.99), (0.20, 1.0), (0.38, 0.60), (0.48, 0.46), (0.5, 0.36), (0.5, 0.13)], 2, 4),
 }  # fmt: skip
 SIZES = {
     "sedan": (4.6, 1.8, 1.45), "hatchback": (3.9, 1.75, 1.48), "wagon": (4.6, 1.8, 1.48), "suv": (4.5, 1.9, 1.72),
@@ -117,7 +117,7 @@ def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: i
 def _rear(pen: Pen, thing: Thing, length: float, width: float, height: float) -> None:
     shade, a, w = pen.lit(-1, 0), -length * 0.502, width / 2
     bumper = mix(thing.rgb, (40, 40, 42), 0.55)
-    pen.end(a, rect(-w * 0.98, height * 0.2, w * 0.98, height * 0.3), bumper, shade, solid=True)
+    pen.end(a, rect(-w * 0.98, height * 0.16, w * 0.98, height * 0.28), bumper, shade, solid=True)
     lamp = (214, 26, 22) if pen.canvas.light.lamps else (164, 16, 18)
     tall = 0.56 if thing.kind in ("van", "wagon", "suv") else 0.5
     for b in (-1, 1):
@@ -130,8 +130,8 @@ def _rear(pen: Pen, thing: Thing, length: float, width: float, height: float) ->
 
 def _front(pen: Pen, thing: Thing, length: float, width: float, height: float) -> None:
     shade, a, w = pen.lit(1, 0), length * 0.502, width / 2
-    low, top = height * 0.2, height * 0.44
-    pen.end(a, rect(-w * 0.98, low, w * 0.98, low + 0.1 * height), mix(thing.rgb, (40, 40, 42), 0.5), shade, solid=True)
+    low, top = height * 0.16, height * 0.44
+    pen.end(a, rect(-w * 0.98, low, w * 0.98, low + 0.12 * height), mix(thing.rgb, (40, 40, 42), 0.5), shade, solid=True)
     pen.end(a, rect(-w * 0.5, height * 0.32, w * 0.5, top), (26, 26, 28), shade)
     lamp: RGB = (255, 250, 214) if pen.canvas.light.lamps else (222, 226, 230)
     for b in (-1, 1):

@@ -20,7 +20,7 @@ def fronts(rng: random.Random, street: Street) -> list[Prop]:
                     length = street.junction - 4.5 - z
                 else:
                     z = street.junction + 4.5
-            kind = rng.choices(("house", "wall", "fence", "hedge"), (50, 10, 14, 26) if green else (84, 6, 6, 4))[0]
+            kind = rng.choices(("house", "wall", "fence", "hedge"), (44, 12, 22, 22) if green else (78, 8, 10, 4))[0]
             label = {"house": BUILDING, "wall": WALL, "fence": FENCE, "hedge": VEGETATION}[kind]
             height = {"house": rng.uniform(9, 22), "wall": rng.uniform(1.8, 3), "fence": rng.uniform(1.2, 2), "hedge": 3.0}[kind]
             out.append(Prop(kind=kind, label_id=label, x=x, z=z, extent=length, height=height, seed=rng.getrandbits(32)))
@@ -39,7 +39,7 @@ def furniture(rng: random.Random, street: Street) -> list[Prop]:
         z, trees = rng.uniform(6, 16), rng.random() < 0.5
         while z < 80:
             add("lamp post" if rng.random() < 0.6 else "pole", POLE, edge + side * 0.5, z, rng.uniform(5.5, 9))
-            if rng.random() < 0.55:
+            if rng.random() < 0.75:
                 add("sign", SIGN, edge + side * rng.uniform(0.4, 0.8), z + rng.uniform(1, 6), rng.uniform(2.2, 3.2))
             z += rng.uniform(12, 24)
         z = rng.uniform(8, 16)

@@ -5,7 +5,7 @@ import random
 
 from harness.data.streets.canvas import Canvas, Pen, rect
 from harness.data.streets.foliage import draw_tree
-from harness.data.streets.furnish import LIGHT, POLE, SIGN
+from harness.data.streets.furnish import POLE
 from harness.data.streets.plan import KERB, Prop
 
 _STEEL = (112, 116, 120)
@@ -29,7 +29,7 @@ def draw_prop(canvas: Canvas, prop: Prop) -> None:
 
 def _post(pen: Pen, prop: Prop, rng: random.Random) -> None:
     tone = rng.choice((_STEEL, (84, 96, 88), (140, 140, 138)))
-    pen.line([(0, 0, 0), (0, 0, prop.height)], tone, 0.15)
+    pen.line([(0, 0, 0), (0, 0, prop.height)], tone, 0.12)
     if prop.kind == "lamp post":
         reach = 1.6 if prop.x < 0 else -1.6
         pen.line([(0, 0, prop.height), (0, reach, prop.height + 0.3)], tone, 0.09)
@@ -51,7 +51,7 @@ def _traffic_light(canvas: Canvas, pen: Pen, prop: Prop, rng: random.Random) -> 
 def _sign(canvas: Canvas, pen: Pen, prop: Prop, rng: random.Random) -> None:
     pole = Pen(canvas, x=prop.x, z=prop.z, ident=POLE, ground=KERB)
     pole.line([(0, 0, 0), (0, 0, prop.height)], _STEEL, 0.08)
-    h, kind = prop.height - 0.3, rng.randrange(5)
+    h, kind = prop.height - 0.3, rng.randrange(6)
     if kind == 0:
         pen.ball((0, 0, h), 0.36, (206, 28, 30))
         pen.ball((0, 0, h), 0.25, (240, 240, 236))
@@ -65,6 +65,11 @@ def _sign(canvas: Canvas, pen: Pen, prop: Prop, rng: random.Random) -> None:
         points = [(0.38 * math.cos(t), h + 0.38 * math.sin(t)) for t in (math.pi / 8 + k * math.pi / 4 for k in range(8))]
         pen.end(0, points, (200, 26, 30), solid=True)
         pen.end(0, rect(-0.26, h - 0.07, 0.26, h + 0.07), (240, 240, 236))
+    elif kind == 4:
+        pen.end(0, rect(-0.7, h - 0.5, 0.7, h + 0.5), (238, 238, 234), solid=True)
+        pen.end(0, rect(-0.63, h - 0.43, 0.63, h + 0.43), rng.choice(((232, 190, 40), (30, 90, 170), (40, 120, 80))))
+        for k in (0.2, -0.15):
+            pen.end(0, rect(-0.5, h + k, rng.uniform(0.1, 0.5), h + k + 0.12), (240, 240, 236))
     else:
         pen.poly([(0, 0, h - 0.45), (0, 0.45, h), (0, 0, h + 0.45), (0, -0.45, h)], (240, 240, 236))
         pen.poly([(0, 0, h - 0.34), (0, 0.34, h), (0, 0, h + 0.34), (0, -0.34, h)], (240, 190, 40))
@@ -79,5 +84,3 @@ def _clutter(pen: Pen, prop: Prop, rng: random.Random) -> None:
         for b in (-0.4, 0.0, 0.4):
             pen.ball((0, b, high + 0.15), 0.3, (76, 108, 52))
 
-
-__all__ = ["LIGHT", "SIGN", "draw_prop"]

@@ -78,7 +78,7 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
     light = choose_light(rng, domain)
     street = _street(rng)
     things = populate(rng, domain, street, feature)
-    border = (rng.choice((0, 2, 3, 4)) * rows // 256, rng.choice((0, 2, 3, 5, 8)) * rows // 256, rng.choice((1, 2, 2)))
+    border = (rng.choice((3, 5, 8, 12)) * rows // 256, rng.choice((0, 2, 4, 6, 10)) * rows // 256, rng.choice((1, 2, 2)))
     return Plan(
         seed=seed, domain=domain, size=size, camera=camera, light=light, street=street, fronts=tuple(fronts(rng, street)),
         props=tuple(furniture(rng, street)), things=tuple(things), bonnet=rng.choice((0.0, 0.07, 0.09, 0.10, 0.12)),

@@ -1,8 +1,9 @@
 """Scene: draws a plan, far to near, into an image and its instance ids."""
 
-import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,9 +16,9 @@ from harness.data.streets.furniture import draw_prop
 from harness.data.streets.furnish import ROAD
 from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
 from harness.data.streets.light import develop
+from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
 from harness.data.streets.plan import Plan, plan_scene
-from harness.data.streets.thing import Thing
 from harness.seeds import derive
 
 STREETS_VERSION = 1
@@ -74,7 +75,7 @@ def paint(plan: Plan, window: Window) -> Scene:
             draw_front(canvas, prop, side)
     if plan.light.wet:
         _reflections(canvas, plan)
-    for _, _, draw in _ordered(canvas, plan):
+    for draw in _standing(canvas, plan):
         draw()
     image = cv2.resize(canvas.image, (window.width, window.height), interpolation=cv2.INTER_AREA)
     ids = np.ascontiguousarray(canvas.ids[1::SUPERSAMPLING, 1::SUPERSAMPLING])
@@ -82,31 +83,25 @@ def paint(plan: Plan, window: Window) -> Scene:
     return Scene(image=develop(image, ids, plan.light, rng), instance_ids=ids)
 
 
-def _ordered(canvas: Canvas, plan: Plan) -> list:
-    """Everything that stands on the ground, farthest first (by the nearest point of its ground box)."""
-    jobs = []
+def _standing(canvas: Canvas, plan: Plan) -> list[Callable[[], None]]:
+    """What to call for everything in view that stands on the ground, farthest first."""
+    jobs, boxes = [], []
     for k, (thing, ident) in enumerate(zip(plan.things, thing_ids(plan), strict=True)):
-        if canvas.sees(thing.box(grow=1.3)):
-            jobs.append((-nearest(thing), k, lambda t=thing, i=ident, k=k: draw_thing(canvas, plan, t, i, k)))
-    for k, prop in enumerate(plan.props):
-        if not canvas.sees([(prop.x + dx, y, prop.z) for dx in (-3.5, 3.5) for y in (0, prop.height * 1.15 + 1)]):
-            continue
-        jobs.append((-math.hypot(prop.x, prop.z), len(plan.things) + k, lambda p=prop: draw_prop(canvas, p)))
-    return sorted(jobs, key=lambda job: job[:2])
+        corners = thing.box(grow=1.3)
+        if canvas.sees(corners):
+            jobs.append(partial(draw_thing, canvas, plan, k, ident))
+            xs, zs = [c[0] for c in corners[:4]], [c[2] for c in corners[:4]]
+            boxes.append((min(xs), max(xs), min(zs), max(zs)))
+    for prop in plan.props:
+        if canvas.sees([(prop.x + dx, y, prop.z) for dx in (-3.5, 3.5) for y in (0, prop.height * 1.15 + 1)]):
+            jobs.append(partial(draw_prop, canvas, prop))
+            boxes.append((prop.x - 0.05, prop.x + 0.05, prop.z - 0.05, prop.z + 0.05))
+    return [jobs[k] for k in painters_order(np.array(boxes, float).reshape(-1, 4))]
 
 
-def nearest(thing: Thing) -> float:
-    """Distance from the camera to the nearest point of a thing's ground box, metres."""
-    s, c = abs(math.sin(thing.yaw)), abs(math.cos(thing.yaw))
-    length, width, _ = thing.size
-    if thing.name in ("person", "rider", "bicycle", "motorcycle"):
-        return math.hypot(thing.x, thing.z)
-    half_x, half_z = (length * s + width * c) / 2, (length * c + width * s) / 2
-    return math.hypot(max(abs(thing.x) - half_x, 0), max(thing.z - half_z, 0.5))
-
-
-def draw_thing(canvas: Canvas, plan: Plan, thing: Thing, ident: int, index: int) -> None:
-    """Draws one thing; a rider sits on the two-wheeler that stands before it in the plan."""
+def draw_thing(canvas: Canvas, plan: Plan, index: int, ident: int) -> None:
+    """Draws thing number `index` of the plan; a rider sits on the two-wheeler that stands before it in the plan."""
+    thing = plan.things[index]
     yaw = 0.0 if thing.name == "person" else thing.yaw
     pen = Pen(canvas, x=thing.x, z=thing.z, yaw=yaw, ident=ident, ground=thing.ground)
     if thing.name == "rider":

@@ -180,17 +180,17 @@ def _crossing(crowd: Crowd, density: float) -> None:
 def _cyclists(crowd: Crowd) -> None:
     rng, street = crowd.rng, crowd.street
     for _ in range(rng.choices((0, 1, 2, 3), (20, 36, 28, 16))[0]):
-        name = "motorcycle" if rng.random() < 0.4 else "bicycle"
+        name = "motorcycle" if rng.random() < 0.45 else "bicycle"
         way = rng.choice((0.0, 0.0, math.pi, math.pi / 2, -math.pi / 2))
         crowd.ridden(name, rng.uniform(street.left + 0.4, street.right - 0.4), rng.uniform(6, 46), way + rng.uniform(-0.3, 0.3))
-    for name, share in (("bicycle", 0.5), ("motorcycle", 0.5)):
+    for name, share in (("bicycle", 0.5), ("motorcycle", 0.62)):
         if rng.random() >= share:
             continue
         side = rng.choice((-1, 1))
         edge = street.left if side < 0 else street.right
         z = rng.uniform(6, 38)
         yaw = rng.choice((math.pi / 2, -math.pi / 2, math.pi / 2, -math.pi / 2, 0.0)) + rng.uniform(-0.5, 0.5)
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, 3) if name == "bicycle" else rng.choice((1, 1, 2))):
             crowd.vehicle(name, edge + side * rng.uniform(0.7, 1.5), z, yaw + rng.uniform(-0.1, 0.1), ground=KERB)
             z += rng.uniform(0.9, 2.2)
     if rng.random() < 0.3:
