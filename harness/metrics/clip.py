@@ -4,10 +4,11 @@ CLIP-I is what the paper calls CLIPScore: the cosine of the embeddings of the re
 factor. CLIP-T is the CLIPScore of Hessel et al. 2021, eq. 1: 2.5 max(cos(image, caption), 0).
 """
 
-import logging
 import pickle
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -16,22 +17,24 @@ from harness.errors import HarnessError
 from harness.metrics.image import ClipSpec, resized
 from harness.metrics.weights import WeightFile, locate, vocabulary
 
-log = logging.getLogger(__name__)
-
 TEXT_WEIGHT = 2.5
 """w of Hessel et al. 2021, eq. 1."""
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
+_PIXELS = {
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "signed": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""Mean and deviation of the colours in 0..1, by the name of `ClipSpec.pixels`."""
 
 
 class Clip:
     """A loaded CLIP in float32. `side`: its input side; `file`: the weights it has."""
 
     def __init__(self, spec: ClipSpec, *, device: str = "cpu", batch_size: int = 64) -> None:
-        """HarnessError when the weights or the tokenizer are missing, or not of the format of OpenAI's releases."""
+        """HarnessError when the weights or the tokenizer are missing, of another format, or don't fit each other."""
         self.file: WeightFile = locate(spec)
         self._device, self._batch_size = device, batch_size
+        self._normal = [torch.tensor(value, device=device)[:, None, None] for value in _PIXELS[spec.pixels]]
         self._model = _load(self.file).float().to(device)
         self.side: int = self._model.visual.input_resolution
         self._tokenize = _tokenizer(spec, self._model)
@@ -40,13 +43,12 @@ class Clip:
         """Unit embeddings float64 [n, d] of square uint8 RGB images, each resized to `side` (bicubic, as
         `clip` does)."""
         parts = []
-        mean = torch.tensor(_MEAN, device=self._device)[:, None, None]
-        std = torch.tensor(_STD, device=self._device)[:, None, None]
+        mean, deviation = self._normal
         for start in range(0, len(images), self._batch_size):
             pixels = np.stack([resized(i, self.side, "bicubic") for i in images[start : start + self._batch_size]])
             batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float().div(255)
             with torch.inference_mode():
-                parts.append(self._model.encode_image((batch - mean) / std).cpu())
+                parts.append(self._model.encode_image((batch - mean) / deviation).cpu())
         return _unit(parts)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -74,20 +76,43 @@ def _unit(parts: list[torch.Tensor]) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+class _Transformers(torch.nn.Module):
+    """A CLIP of transformers behind the names of the `clip` package."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import CLIPModel
+
+        super().__init__()
+        self.model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+        self.visual = SimpleNamespace(input_resolution=self.model.config.vision_config.image_size)
+        self.token_embedding = self.model.text_model.get_input_embeddings()
+        self.context_length = self.model.config.text_config.max_position_embeddings
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model.visual_projection(self.model.vision_model(pixel_values=images).pooler_output)
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.model.text_projection(self.model.text_model(input_ids=tokens).pooler_output)
+
+
 def _load(file: WeightFile) -> torch.nn.Module:
-    """The model in a state dict (.pt, .safetensors) or in one of OpenAI's TorchScript archives; nothing is
-    unpickled."""
+    """The model in a state dict (.pt, .safetensors), in one of OpenAI's TorchScript archives, or of transformers;
+    nothing is unpickled."""
     package = _package()
     try:
-        if file.path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        if file.path.suffix != ".safetensors":
+            return package.load(str(file.path), device="cpu", jit=False)[0]
+        from safetensors.torch import load_file
 
-            return package.model.build_model(load_file(file.path))
-        return package.load(str(file.path), device="cpu", jit=False)[0]
-    except (KeyError, RuntimeError, pickle.UnpicklingError, AttributeError, TypeError) as error:
+        state = load_file(file.path)
+        if "visual_projection.weight" in state and (file.path.parent / "config.json").is_file():
+            return _Transformers(file.path.parent)
+        return package.model.build_model(state)
+    except (KeyError, RuntimeError, pickle.UnpicklingError, AttributeError, TypeError, OSError) as error:
         raise HarnessError(
             f"{file.path}: not a CLIP in OpenAI's format: {type(error).__name__}: {str(error).splitlines()[0]}",
-            hint="expected is a state dict with keys like visual.conv1.weight, or an original .pt archive",
+            hint="expected is a state dict with keys like visual.conv1.weight, an original .pt archive, or a"
+            " model.safetensors of transformers with its config.json",
         ) from None
 
 

@@ -26,7 +26,7 @@ class Weights(Strict):
     """A file of weights, never fetched: it is there or the score is not."""
 
     weights: str = ""
-    """Path, absolute or inside harness/weights; empty: the file that the public tool keeps in its own cache."""
+    """Path, or `embedded:` and a path among the shipped checkpoints; empty: where the public tool keeps the file."""
     sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     """What the file must hash to; empty: any, and the hash is recorded."""
     optional: bool = False
@@ -34,12 +34,15 @@ class Weights(Strict):
 
 
 class ClipSpec(Weights):
-    """The network of CLIP-I and CLIP-T, in OpenAI's format as the `clip` package loads it."""
+    """The network of CLIP-I and CLIP-T: OpenAI's format as the `clip` package loads it, or a `model.safetensors` of
+    transformers with its `config.json` beside it."""
 
     model: str = "ViT-B/32"
     """What it is called in signatures; also the name in the cache of the `clip` package."""
     tokenizer: str = ""
     """Folder with the `tokenizer.json` of a reduced vocabulary; empty: CLIP's own 49408 words."""
+    pixels: Literal["clip", "signed"] = "clip"
+    """How pixels go in: normalised by OpenAI's mean and deviation, or from -1 to 1."""
 
 
 class FeatureSpec(Weights):

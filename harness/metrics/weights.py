@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.metrics.image import ClipSpec, FeatureSpec, LpipsSpec, Weights
+from harness.weights import TINY
 
-EMBEDDED = Path(__file__).resolve().parent.parent / "weights"
-"""Where the checkpoints lie that come with the harness; relative paths start there."""
+EMBEDDED = "embedded:"
+"""Begins the names of shipped checkpoints, as in the options of the generators."""
 
 
 class WeightFile(NamedTuple):
@@ -34,7 +35,7 @@ class _Known(NamedTuple):
 def locate(spec: Weights) -> WeightFile:
     """The weight file of `spec`, hashed; HarnessError that says where it was looked for and how to get it."""
     what, known = _known(spec)
-    places = [EMBEDDED / Path(spec.weights).expanduser()] if spec.weights else known.places
+    places = [_path(spec.weights)] if spec.weights else known.places
     for place in places:
         if place.is_file():
             found = WeightFile(place, _sha256(place, *_identity(place)))
@@ -48,7 +49,7 @@ def vocabulary(spec: ClipSpec) -> Path | None:
     """The `tokenizer.json` of a CLIP with a reduced vocabulary; None for CLIP's own."""
     if not spec.tokenizer:
         return None
-    path = EMBEDDED / Path(spec.tokenizer).expanduser() / "tokenizer.json"
+    path = _path(spec.tokenizer) / "tokenizer.json"
     if not path.is_file():
         raise HarnessError(f"the tokenizer of {spec.model} is not there: {path}")
     return path
@@ -57,6 +58,13 @@ def vocabulary(spec: ClipSpec) -> Path | None:
 def fingerprint(specs: list[Weights | None]) -> str:
     """What identifies the files that the specifications name: their hashes; absent optional ones count as absent."""
     return " ".join(_tag(spec) for spec in specs if spec is not None)
+
+
+def _path(name: str) -> Path:
+    """The path that a specification names."""
+    if name.startswith(EMBEDDED):
+        return TINY / name.removeprefix(EMBEDDED)
+    return Path(name).expanduser()
 
 
 def _tag(spec: Weights) -> str:

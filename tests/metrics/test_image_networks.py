@@ -100,6 +100,31 @@ def test_reduced_clip_pools_at_the_end_token(reduced: ClipSpec) -> None:
     np.testing.assert_allclose(clip.texts(texts), expected.numpy(), atol=1e-6)
 
 
+def test_clip_of_transformers_scores_as_by_hand(reduced: ClipSpec, tmp_path: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    words = Clip(reduced)._model.token_embedding.num_embeddings
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 16}
+    text = {"hidden_size": 32, "intermediate_size": 64, "vocab_size": words, "max_position_embeddings": 16}
+    text |= {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text | sizes, vision_config=vision | sizes, projection_dim=16)
+    model = CLIPModel(config).eval()
+    model.save_pretrained(tmp_path)
+    spec = {"weights": str(tmp_path / "model.safetensors"), "tokenizer": reduced.tokenizer, "pixels": "signed"}
+    ours = Clip(ClipSpec(**spec))
+    from transformers import CLIPTokenizer
+
+    images, texts = _images(3, 32), ["a photo of a red car", "a photo of a bus", "a photo of a man"]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+    tokens = CLIPTokenizer.from_pretrained(reduced.tokenizer)(texts, padding="max_length", max_length=16)["input_ids"]
+    with torch.no_grad():
+        both = model(input_ids=torch.tensor(tokens), pixel_values=pixels)
+    np.testing.assert_allclose(ours.images(images), both.image_embeds.numpy(), atol=1e-6)
+    np.testing.assert_allclose(ours.texts(texts), both.text_embeds.numpy(), atol=1e-6)
+
+
 def test_clip_refuses_what_does_not_fit(clip_file: Path, reduced: ClipSpec, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="knows 49408"):
         Clip(ClipSpec(weights=str(clip_file), tokenizer=reduced.tokenizer))
