@@ -1,0 +1,235 @@
+"""The tables beside a suite's own: reproduction, per class, cost, and the instances of an augmented training set.
+
+All are the one Table of table.py, so every renderer prints them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.progress import Report, silent
+from harness.report.columns import KNOWN, Column
+from harness.report.table import (
+    STATUS_NOTES,
+    Cell,
+    Line,
+    Note,
+    Setting,
+    Table,
+    TableSpec,
+    build,
+    difference_cell,
+    number,
+    provenance,
+    rank,
+    score_cell,
+)
+from harness.results import PrintedCount, Row
+
+METRICS = ("PQ", "IoU", "AP", "AP50")
+THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+
+
+def reproduction_table(
+    rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01, metrics: Sequence[str] = METRICS
+) -> Table:
+    """Measured beside published, metric by metric, and whether they agree within `tolerance` (in the row's unit).
+
+    Under a profile that isn't the paper's nothing is reproduced: the verdict of every line is "not comparable".
+    """
+    columns = (
+        *(KNOWN[key] for key in ("method", "backbone", "version")),
+        Column(key="metric", label="Metric", kind="text"),
+        Column(key="measured", label="Measured"),
+        Column(key="published", label="Published"),
+        Column(key="measured_difference", label="Difference", kind="difference"),
+        Column(key="verdict", label="Verdict", kind="text"),
+    )
+    lines = [
+        _reproduction_line(row, metric, columns, tolerance, comparable=setting.comparable)
+        for row in rows
+        if row.origin == "measured"
+        for metric in metrics
+        if row.paper.get(metric) is not None
+    ]
+    warning = () if setting.comparable else ("NOT COMPARABLE with the paper: nothing here is a reproduction.",)
+    return Table(
+        title="Reproduction" if setting.comparable else f"Reproduction [profile {setting.label}, not comparable]",
+        profile=setting.label,
+        comparable=setting.comparable,
+        caption=(
+            f"Profile {setting.label}: {setting.caption}.",
+            *warning,
+            f"Within: the difference is at most {number(tolerance * 100, 2)} points.",
+        ),
+        columns=columns,
+        lines=tuple(lines),
+        notes=_status_notes(lines),
+        groups={"measured": f"Measured here, profile {setting.label}"},
+        marks="none",
+    )
+
+
+def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
+    """`metric` of every class, with the number of ground-truth instances in the heading where it is known."""
+    measured = [row for row in rows if row.origin == "measured"]
+    names = list(dict.fromkeys(name for row in measured for run in row.seeds for name in run.classes))
+    names = [
+        name for name in names if any(metric in run.classes.get(name, {}) for row in measured for run in row.seeds)
+    ]
+    if metric.startswith("AP"):
+        names = [name for name in names if name in THINGS]
+    entry = KNOWN[metric]
+    columns = [KNOWN[key] for key in ("method", "backbone", "version")]
+    columns += [
+        Column(
+            key=name, label=_class_label(name, measured), direction="up", scale=entry.scale, decimals=1, unit=entry.unit
+        )
+        for name in names
+    ]
+    lines = [_class_line(row, metric, columns) for row in measured]
+    base = build(TableSpec(columns=("method",), marks="three"), measured, title=f"{metric} per class", setting=setting)
+    return base.model_copy(
+        update={
+            "columns": tuple(columns),
+            "lines": tuple(rank(lines, columns, "three")),
+            "notes": _status_notes(lines),
+            "caption": (*base.caption, "In parentheses: ground-truth instances of the class."),
+        }
+    )
+
+
+def cost_table(rows: Sequence[Row], setting: Setting) -> Table:
+    """Budget and cost of every measured row."""
+    columns = ("method", "backbone", "version", "real_images", "synthetic_images", "images_seen", "seeds", "seconds")
+    spec = TableSpec(
+        columns=(*columns, "peak_memory_mb"),
+        difference=(),
+        marks="none",
+        note="Time of a row includes steps that it shares with others.",
+    )
+    return build(spec, [row for row in rows if row.origin == "measured"], title="Budget and cost", setting=setting)
+
+
+def instance_table(
+    original: Mapping[str, int],
+    augmented: Mapping[str, int],
+    printed: Mapping[str, PrintedCount],
+    setting: Setting,
+    *,
+    title: str = "Instances per class, original and augmented",
+) -> Table:
+    """Instances of the training set before and after augmentation, beside the paper's IS-Cityscapes (Table I)."""
+    columns = (
+        Column(key="class", label="Class", kind="text"),
+        Column(key="original", label="Original", kind="count", decimals=0),
+        Column(key="augmented", label="Augmented", kind="count", decimals=0),
+        Column(key="factor", label="Factor", kind="count", decimals=2),
+        Column(key="printed_original", label="Original (paper)", kind="count", decimals=0),
+        Column(key="printed_augmented", label="Augmented (paper)", kind="count", decimals=0),
+        Column(key="printed_factor", label="Factor (paper)", kind="count", decimals=2),
+    )
+    totals = [{name: counts.get(name, 0) for name in THINGS} for counts in (original, augmented)]
+    lines = []
+    for name in (*THINGS, "total"):
+        ours = [sum(counts.values()) if name == "total" else counts[name] for counts in totals]
+        theirs = [printed[name].original, printed[name].augmented]
+        cells = (Cell(value=name, text=name), *_counts(*ours), *_counts(*theirs))
+        lines.append(Line(name=name, group="measured", section="total" if name == "total" else "class", cells=cells))
+    warning = (
+        () if setting.comparable else ("NOT COMPARABLE with the paper: other data; only the factors may be read.",)
+    )
+    return Table(
+        title=title if setting.comparable else f"{title} [profile {setting.label}]",
+        profile=setting.label,
+        comparable=setting.comparable,
+        caption=(f"Profile {setting.label}: {setting.caption}.", *warning, "Factor: augmented over original."),
+        columns=columns,
+        lines=tuple(lines),
+        groups={"measured": ""},
+        marks="none",
+    )
+
+
+def count_instances(root: Path, split: str, report: Report = silent) -> dict[str, int]:
+    """Instances of the eight evaluated thing classes in a Cityscapes tree, as the ids in gtFine have them."""
+    import numpy as np
+
+    from harness.data.cityscapes import FIRST_INSTANCE_ID, frames, read_ids
+    from harness.data.cityscapes import THINGS as LABELS
+
+    names = {label.id: label.name for label in LABELS}
+    counts = dict.fromkeys(THINGS, 0)
+    every = frames(root, split)
+    for done, frame in enumerate(every, start=1):
+        found = np.unique(read_ids(frame.instance_ids))
+        for label in found[found >= FIRST_INSTANCE_ID] // 1000:
+            if int(label) in names:
+                counts[names[int(label)]] += 1
+        report(done, len(every), frame.name)
+    return counts
+
+
+def _reproduction_line(row: Row, metric: str, columns: Sequence[Column], tolerance: float, *, comparable: bool) -> Line:
+    entry = KNOWN[metric].model_copy(update={"key": "measured"})
+    published = row.paper[metric]
+    if row.status == "ok":
+        found = row.measurement(metric)
+        measured = score_cell(found.mean, entry, std=found.std, n=found.n)
+    else:
+        found, measured = None, Cell(text=row.status, status=row.status)
+    value = found.mean if found else None
+    verdict = _agreement(value, published, tolerance, comparable=comparable)
+    texts = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, row.version, metric)]
+    return Line(
+        name=f"{row.name} {metric}",
+        group="measured",
+        section=row.name,
+        cells=(
+            *texts,
+            measured,
+            score_cell(published, entry),
+            difference_cell(value, published, entry, comparable=comparable),
+            Cell(value=verdict, text=verdict),
+        ),
+        provenance=f"{provenance(row)}; published row {row.paper_name}",
+    )
+
+
+def _agreement(measured: float | None, published: float, tolerance: float, *, comparable: bool) -> str:
+    if not comparable:
+        return "not comparable"
+    if measured is None:
+        return "not measured"
+    if abs(measured - published) <= tolerance:
+        return "within"
+    return "above" if measured > published else "below"
+
+
+def _class_label(name: str, rows: Sequence[Row]) -> str:
+    counts = {run.classes.get(name, {}).get("instances") for row in rows for run in row.seeds} - {None}
+    return f"{name} ({counts.pop():.0f})" if len(counts) == 1 else name
+
+
+def _class_line(row: Row, metric: str, columns: Sequence[Column]) -> Line:
+    cells = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, row.version)]
+    for entry in columns[3:]:
+        if row.status != "ok":
+            cells.append(Cell(text=row.status, status=row.status))
+            continue
+        values = [run.classes.get(entry.key, {}).get(metric) for run in row.seeds]
+        complete = values and None not in values
+        cells.append(score_cell(sum(values) / len(values) if complete else None, entry, n=len(values)))
+    return Line(name=row.name, group="measured", section=row.section, cells=tuple(cells), provenance=provenance(row))
+
+
+def _status_notes(lines: Sequence[Line]) -> tuple[Note, ...]:
+    used = {cell.status for line in lines for cell in line.cells}
+    return tuple(Note(mark="", text=text) for status, text in STATUS_NOTES.items() if status in used)
+
+
+def _counts(original: int, augmented: int) -> list[Cell]:
+    cells = [Cell(value=value, n=1, text=number(value, 0)) for value in (original, augmented)]
+    if not original:
+        return [*cells, Cell(status="blank")]
+    factor = round(augmented / original, 10)
+    return [*cells, Cell(value=factor, n=1, text=number(factor, 2))]

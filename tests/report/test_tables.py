@@ -1,0 +1,120 @@
+"""Reproduction, per-class, cost and instance tables, and the leaderboard."""
+
+import numpy as np
+import pytest
+from result_rows import PAPER, Setting, measured, quoted, run, table1
+
+from harness.check import Baseline, accept
+from harness.report import FORMATS, render
+from harness.report.data import from_json
+from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
+from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
+from harness.results import published_facts, published_row
+
+
+def verdicts(table) -> list[str]:
+    return [line.cells[-1].text for line in table.lines]
+
+
+def test_reproduction_says_within_above_below_per_metric():
+    printed = published_row("table1/oneformer/swin-l/original").scores
+    scores = run(ap=printed["AP"] + 0.009, pq=printed["PQ"] - 0.02, iou=printed["IoU"] + 0.02, ap50=printed["AP50"])
+    row = measured(scores, twin="table1/oneformer/swin-l/original", profile="paper")
+    table = reproduction_table([*quoted(), row], PAPER)
+    assert [line.cells[3].text for line in table.lines] == ["PQ", "IoU", "AP", "AP50"]
+    assert verdicts(table) == ["below", "above", "within", "within"]
+    assert table.lines[2].cells[6].text == "+0.90"
+
+
+def test_nothing_is_reproduced_under_mini_however_close_it_is():
+    printed = published_row("table1/oneformer/swin-l/original").scores
+    row = measured(run(ap=printed["AP"]), twin="table1/oneformer/swin-l/original")
+    table = reproduction_table([row], Setting())
+    assert set(verdicts(table)) == {"not comparable"}
+    assert table.lines[2].cells[6].text == "[0.00]"
+    assert "nothing here is a reproduction" in render(table, "markdown")
+
+
+def test_an_unbuilt_row_is_in_the_reproduction_table_too():
+    row = measured(twin="table1/instsynth/swin-l/gligen", profile="paper")
+    table = reproduction_table([row], PAPER)
+    assert set(verdicts(table)) == {"not measured"}
+    assert table.lines[0].cells[4].text == "not built"
+
+
+def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
+    table = class_table(table1(), Setting(), metric="AP")
+    assert [entry.label for entry in table.columns[3:]] == ["car (120)", "train (0)"]
+    assert [cell.text for cell in table.lines[0].cells[3:]] == ["32.1", "–"]
+    assert [cell.text for cell in table.lines[2].cells[3:]] == ["not built", "not built"]
+    assert table.lines[5].cells[3].rank == 1
+
+
+def test_costs_are_listed():
+    table = cost_table(table1(), Setting())
+    assert [cell.text for cell in table.lines[0].cells[3:]] == ["96", "0", "2,400", "1", "151", "1,400"]
+    assert len(table.lines) == 8
+
+
+def test_instances_stand_beside_the_papers():
+    printed = published_facts().is_cityscapes
+    original, augmented = {"car": 10, "person": 5}, {"car": 45, "person": 20}
+    table = instance_table(original, augmented, printed, Setting())
+    texts = {line.name: [cell.text for cell in line.cells[1:]] for line in table.lines}
+    assert texts["car"] == ["10", "45", "4.50", "26,963", "118,609", "4.40"]
+    assert texts["train"] == ["0", "0", "", "168", "789", "4.70"]
+    assert texts["total"] == ["15", "65", "4.33", "52,106", "217,035", "4.17"]
+
+
+def test_instances_of_a_tree_are_counted_by_id(tmp_path):
+    from harness.data.cityscapes import write_frame
+
+    ids = np.zeros((8, 8), np.int32)
+    ids[0, 0], ids[1, 1], ids[2, :3], ids[3, 3], ids[4, 4], ids[5, 5] = 26000, 26001, 24007, 26, 29000, 32000
+    image = np.zeros((8, 8, 3), np.uint8)
+    for name in ("city_000000_000019", "city_000001_000019"):
+        write_frame(tmp_path, "train", "city", name, image, ids)
+    counts = count_instances(tmp_path, "train")
+    assert {name: count for name, count in counts.items() if count} == {"car": 4, "person": 2, "motorcycle": 2}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_table_prints_in_every_format(form):
+    printed = published_facts().is_cityscapes
+    for table in (
+        reproduction_table(table1(), Setting()),
+        class_table(table1(), Setting(), metric="AP"),
+        cost_table(table1(), Setting()),
+        instance_table({"car": 1}, {"car": 2}, printed, Setting()),
+    ):
+        assert render(table, form)
+        assert from_json(render(table, "json")) == table
+
+
+def baseline(**more) -> Baseline:
+    rows = tuple(row for row in table1(**more) if row.origin == "measured" and row.status == "ok")
+    return Baseline(format=1, suite="table1", profile=rows[0].profile, reason="first run", tolerance={}, rows=rows)
+
+
+def test_the_leaderboard_is_byte_stable_and_ranks_within_one_baseline():
+    text = leaderboard([baseline(), baseline(profile="paper")])
+    assert text == leaderboard([baseline(profile="paper"), baseline()])
+    assert "profile mini (not comparable with published numbers)" in text
+    assert "## table1, profile paper\n" in text
+    first = next(line for line in text.splitlines() if line.startswith("| 1 |"))
+    assert "DiffInpainting | Swin (mini) | 33.00 | 45.00 | 27.44" in first
+
+
+def test_a_stale_leaderboard_is_noticed(tmp_path):
+    accept(table1(), tmp_path / "table1-mini.json", reason="first run", statistics_of=lambda run: None)
+    found = read_baselines(tmp_path)
+    page = tmp_path / "LEADERBOARD.md"
+    assert not is_current(page, found)
+    write(page, found)
+    assert is_current(page, found)
+    page.write_text(page.read_text().replace("27.44", "37.44"))
+    assert not is_current(page, found)
+
+
+def test_without_rows_the_leaderboard_says_so(tmp_path):
+    assert "No rows have been accepted yet." in leaderboard(read_baselines(tmp_path))
