@@ -16,7 +16,7 @@ from harness.config import Strict, parse
 from harness.errors import HarnessError
 from harness.generators.base import GeneratorPart
 from harness.registry import GENERATORS, SEGMENTERS
-from harness.segmenters.base import SegmenterPart
+from harness.segmenters.base import SegmenterPart, options
 from harness.stages import STAGES
 from harness.stages.dataset import DatasetSpec, fingerprint
 from harness.store import Store
@@ -154,7 +154,7 @@ class _Builder:
         from harness.synthesis.recipe import Recipe
 
         adapter = GENERATORS.load(generator.adapter)
-        options = parse(adapter.Options, generator.options, f"configs/generators/{cell.generator}.toml, options")
+        settings = parse(adapter.Options, generator.options, f"configs/generators/{cell.generator}.toml, options")
         wanted = self.profile.synthesis
         spec = SynthesisSpec(
             generator=generator,
@@ -165,7 +165,7 @@ class _Builder:
             variants=wanted.variants,
             limit=wanted.frames,
         )
-        weights = adapter.fingerprint(options) if hasattr(adapter, "fingerprint") else ""
+        weights = adapter.fingerprint(settings) if hasattr(adapter, "fingerprint") else ""
         return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
 
     def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
@@ -175,6 +175,7 @@ class _Builder:
 
         label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}" + (f", seed {seed}" if seed else "")
         adapter = SEGMENTERS.load(segmenter.adapter)
+        options(segmenter, f"configs/segmenters/{cell.segmenter}.toml")  # a mistake there is told now, not by a step
         weights = adapter.fingerprint(segmenter, cell.backbone) if hasattr(adapter, "fingerprint") else ""
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
         spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, seed=seed)

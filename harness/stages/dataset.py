@@ -4,7 +4,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ VERSION = STREETS_VERSION
 
 class DatasetSpec(Strict):
     """A part of configs/datasets. `counts`: frames per split; `size`: height and width. Both only for streets."""
+
+    NOT_IN_KEY: ClassVar = {"label": True}
 
     label: str
     adapter: Literal["streets", "cityscapes"]

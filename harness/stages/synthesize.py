@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 class SynthesisSpec(Strict):
     """What decides the result of a synthesis, beside the frames it starts from."""
+
+    NOT_IN_KEY: ClassVar = {"generator": {"label": True}}
 
     generator: GeneratorPart
     recipe: Recipe
