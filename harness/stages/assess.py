@@ -16,7 +16,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -243,6 +243,8 @@ def _summary(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str
     flat = {f"{found.metric}.{found.recipe}.{found.region}": found.value for found in scores}
     identical = table.get(f"{spec.recipes[0].name}.whole.identical", np.zeros(0, bool))
     return {
+        # What isn't measured is null: a table then prints a dash, and no other network's FID stands under that name.
+        **{name: None for metric in spec.metrics for name in _names(metric, spec.recipes)},
         **{name: found.value for name, found in headline.items()},
         **flat,
         "signature": {name: found.signature for name, found in headline.items()},
@@ -254,6 +256,14 @@ def _summary(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str
         "unavailable": missing,
         "weights": {n: weights.locate(s).sha256 for n, s in spec.networks.items() if n not in missing},
     }
+
+
+def _names(metric: Metric, recipes: tuple[Measurement, ...]) -> Iterator[str]:
+    """All names that a metric may have in scores.json."""
+    others = [name for name in get_args(FeatureSpec.model_fields["network"].annotation) if name != "inception"]
+    for label in (metric, *(f"{metric} ({name})" for name in others if metric in ("FID", "KID"))):
+        yield _HEADLINES.get(label, label)
+        yield from (f"{label}.{recipe.name}.{region}" for recipe in recipes for region in recipe.regions)
 
 
 def _score(

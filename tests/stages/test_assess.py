@@ -165,8 +165,8 @@ def test_every_network_scores_and_says_how(tmp_path: Path, networks: dict) -> No
     assert all(value is not None for value in scores["headline"].values())
     assert -1 <= scores["CLIPScore"] < 1
     assert 0 <= scores["CLIPScore_text"] <= 2.5
-    assert "CLIP-T.corrected.outside" not in scores
-    assert "LPIPS.corrected.inside" not in scores
+    assert (scores["CLIP-T.corrected.outside"], scores["LPIPS.corrected.inside"]) == (None, None)
+    assert (scores["FID"], scores["FID.corrected.whole"]) == (None, None)
     clip = _entry(scores, "CLIP-I", "corrected", "outside")
     tag = scores["weights"]["clip"][:8]
     assert f"model:tiny|weights:{tag}|input:bicubic|fill:127" in clip["signature"]
@@ -209,7 +209,7 @@ def test_missing_optional_weights_are_told_and_missing_weights_are_an_error(tmp_
     synthesis = _synthesis(tmp_path / "synthesis")
     gone = LpipsSpec(weights=str(tmp_path / "gone.pth"))
     scores = _run(AssessSpec(metrics=("PSNR", "LPIPS"), lpips=gone), synthesis, tmp_path / "out")
-    assert "LPIPS" not in scores
+    assert (scores["LPIPS"], "LPIPS" in scores["headline"]) == (None, False)
     assert "gone.pth" in scores["unavailable"]["lpips"]
     needed = AssessSpec(metrics=("PSNR", "CLIP-I"), clip=ClipSpec(weights=str(tmp_path / "gone.pt")))
     with pytest.raises(HarnessError, match=r"gone\.pt"):
