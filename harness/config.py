@@ -38,9 +38,9 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
         # TOML has arrays and no tuples; JSON mode lets a strict model read one as a tuple and nothing else.
         return model.model_validate_json(_json(data))
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        complaints = error.errors(include_url=False)
         # A misspelt key is both unknown and missing: the unknown one is what the user wrote.
-        first = next((complaint for complaint in found if complaint["type"] == "extra_forbidden"), found[0])
+        first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         if first["type"] == "extra_forbidden":
             raise HarnessError(

@@ -33,7 +33,7 @@ def test_reads_what_is_right():
     ("data", "parts"),
     [
         ({"name": "a", "inner": {"side": 3}, "nmae": 1}, ["x.toml", "unknown key 'nmae'", "'name'"]),
-        ({"name": "a", "inner": {"sied": 3}}, ["x.toml", "inner.side"]),
+        ({"name": "a", "inner": {"sied": 3}}, ["x.toml", "unknown key 'inner.sied'", "'side'"]),
         ({"name": "a", "inner": {"side": 3, "sahre": 3.0}}, ["unknown key 'inner.sahre'", "'share'"]),
         ({"name": "a", "inner": {"side": "3"}}, ["inner.side", "integer", "'3'"]),
         ({"name": "a", "inner": {"side": 1.5}}, ["inner.side", "integer", "1.5"]),
