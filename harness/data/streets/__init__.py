@@ -1,12 +1,37 @@
 """streets: our own procedurally drawn street scenes in Cityscapes format.
 
-`draw_scene` draws one frame, `render` writes a data set in the Cityscapes tree, `pool_crops` yields captioned crops that
-tiny generators learn from. Nothing here is photographed or downloaded; every pixel follows from a seed.
+`draw_scene` draws one frame, `render` writes a data set in the Cityscapes tree, `pool_crops` yields captioned crops
+that tiny generators learn from. Nothing here is photographed or downloaded; every pixel follows from a seed. Names are
+loaded on first use: whoever plans needs `STREETS_VERSION` and no OpenCV.
 """
 
-from harness.data.streets.plan import DOMAINS
-from harness.data.streets.pool import PoolCrop, pool_crops
-from harness.data.streets.render import render
-from harness.data.streets.scene import STREETS_VERSION, Scene, draw_scene
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.data.streets.dataset import render
+    from harness.data.streets.plan import DOMAINS
+    from harness.data.streets.pool import PoolCrop, pool_crops
+    from harness.data.streets.scene import Scene, draw_scene
+
+STREETS_VERSION = 1
+"""Rises with every change of what a seed draws; part of content keys."""
+
+_HOME = {
+    "DOMAINS": "plan",
+    "PoolCrop": "pool",
+    "Scene": "scene",
+    "draw_scene": "scene",
+    "pool_crops": "pool",
+    "render": "dataset",
+}
 
 __all__ = ["DOMAINS", "STREETS_VERSION", "PoolCrop", "Scene", "draw_scene", "pool_crops", "render"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

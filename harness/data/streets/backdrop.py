@@ -1,6 +1,7 @@
 """Backdrop: sky, skyline, ground and the fronts along the street, drawn before the objects."""
 
 import random
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -39,11 +40,20 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
     street, narrow = plan.street, plan.domain == "train"
     _skyline(canvas, rng)
     earth = Pen(canvas, x=0, z=12, ident=TERRAIN)
-    flat(earth, -120, 2.2, 120, FAR, (112, 124, 76), )
+    flat(
+        earth,
+        -120,
+        2.2,
+        120,
+        FAR,
+        (112, 124, 76),
+    )
     asphalt = (92, 92, 96) if narrow else rng.choice(((92, 92, 96), (78, 78, 82), (112, 110, 108), (100, 96, 92)))
     if canvas.light.wet:
         asphalt = mix(asphalt, (40, 44, 52), 0.45)
-    slab = (150, 146, 142) if narrow else rng.choice(((150, 146, 142), (172, 160, 148), (136, 136, 138), (166, 148, 138)))
+    slab = (
+        (150, 146, 142) if narrow else rng.choice(((150, 146, 142), (172, 160, 148), (136, 136, 138), (166, 148, 138)))
+    )
     for z0, z1 in ((0.7, 20), (20, 45), (45, FAR)):
         road = Pen(canvas, x=0, z=(z0 + z1) / 2, ident=ROAD)
         flat(road, street.left, z0, street.right, z1, asphalt)
@@ -52,10 +62,25 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
             flat(walk, edge, z0, front, z1, slab, h=KERB if z0 < 45 else 0.0)
             if z0 < 45:
                 inner = edge
-                walk.poly([(z, inner, h) for z, h in ((z0 - walk.z, 0), (z1 - walk.z, 0), (z1 - walk.z, KERB), (z0 - walk.z, KERB))], (176, 174, 170), 0.95)
+                walk.poly(
+                    [
+                        (z, inner, h)
+                        for z, h in ((z0 - walk.z, 0), (z1 - walk.z, 0), (z1 - walk.z, KERB), (z0 - walk.z, KERB))
+                    ],
+                    (176, 174, 170),
+                    0.95,
+                )
             if rng.random() < 0.45:
                 grass = Pen(canvas, x=0, z=walk.z, ident=TERRAIN)
-                flat(grass, front, z0 + 1, front + (edge - front) * rng.uniform(0.2, 0.45), z1, vary(rng, (104, 124, 62), 0.15), h=KERB)
+                flat(
+                    grass,
+                    front,
+                    z0 + 1,
+                    front + (edge - front) * rng.uniform(0.2, 0.45),
+                    z1,
+                    vary(rng, (104, 124, 62), 0.15),
+                    h=KERB,
+                )
     if street.junction:
         cross = Pen(canvas, x=0, z=street.junction, ident=ROAD)
         flat(cross, -70, street.junction - 4, 70, street.junction + 4, asphalt)
@@ -65,14 +90,19 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
 def flat(pen: Pen, x0: float, z0: float, x1: float, z1: float, rgb, *, h: float = 0.0, solid: bool = True) -> None:
     """A rectangle on the ground, given in world x and z."""
     a0, a1 = z0 - pen.z, z1 - pen.z
-    pen.poly([(a0, x0 - pen.x, h), (a0, x1 - pen.x, h), (a1, x1 - pen.x, h), (a1, x0 - pen.x, h)], rgb, pen.lit(0, 0, 1), solid=solid)
+    pen.poly(
+        [(a0, x0 - pen.x, h), (a0, x1 - pen.x, h), (a1, x1 - pen.x, h), (a1, x0 - pen.x, h)],
+        rgb,
+        pen.lit(0, 0, 1),
+        solid=solid,
+    )
 
 
 def _markings(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
     street = plan.street
     paint = (214, 214, 208)
     xs = sorted(x for x, _ in street.lanes)
-    lines = [(a + b) / 2 for a, b in zip(xs, xs[1:], strict=False)]
+    lines = [(a + b) / 2 for a, b in pairwise(xs)]
     for x in lines:
         z = rng.uniform(3, 8)
         while z < 80:
@@ -83,7 +113,14 @@ def _markings(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
         if used and rng.random() < 0.6:
             x = edge + side * 2.15
             for z in (3, 12, 30):
-                flat(Pen(canvas, x=x, z=z + 4, ident=ROAD), x - 0.05, z, x + 0.05, z * 2.4, mix(paint, (110, 110, 112), 0.3))
+                flat(
+                    Pen(canvas, x=x, z=z + 4, ident=ROAD),
+                    x - 0.05,
+                    z,
+                    x + 0.05,
+                    z * 2.4,
+                    mix(paint, (110, 110, 112), 0.3),
+                )
     if street.junction and rng.random() < 0.7:
         z = street.junction - 7
         if z > 5:
@@ -94,7 +131,14 @@ def _markings(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
     for _ in range(rng.randint(0, 3)):
         x, z = rng.uniform(street.left, street.right - 1.5), rng.uniform(5, 25)
         tone = rng.uniform(60, 118)
-        flat(Pen(canvas, x=x, z=z, ident=ROAD), x, z, x + rng.uniform(0.7, 2), z + rng.uniform(1, 6), (tone, tone, tone + 2))
+        flat(
+            Pen(canvas, x=x, z=z, ident=ROAD),
+            x,
+            z,
+            x + rng.uniform(0.7, 2),
+            z + rng.uniform(1, 6),
+            (tone, tone, tone + 2),
+        )
 
 
 def _skyline(canvas: Canvas, rng: random.Random) -> None:
@@ -122,7 +166,13 @@ def draw_front(canvas: Canvas, prop: Prop, street_side: int) -> None:
         shade = pen.lit(0, -street_side)
         pen.side(0, rect(-half, 0, half, prop.height), tone, shade, solid=True)
         for h in (0.33, 0.66):
-            pen.line([(-half, 0, prop.height * h), (half, 0, prop.height * h)], mix(tone, (20, 20, 20), 0.3), 0.04, shade, solid=False)
+            pen.line(
+                [(-half, 0, prop.height * h), (half, 0, prop.height * h)],
+                mix(tone, (20, 20, 20), 0.3),
+                0.04,
+                shade,
+                solid=False,
+            )
         pen.side(0, rect(-half, prop.height * 0.93, half, prop.height), mix(tone, (20, 20, 20), 0.3), shade)
         _green(canvas, prop, rng, behind=3.5 * street_side)
     elif prop.kind == "fence":
@@ -146,7 +196,15 @@ def _green(canvas: Canvas, prop: Prop, rng: random.Random, *, behind: float) -> 
     high = rng.uniform(3.5, 10)
     steps = max(2, int(prop.extent / 4))
     for k in reversed(range(steps)):
-        bush(back, rng.getrandbits(32), -prop.extent / 2 + prop.extent * (k + 0.5) / steps, 0, 2.6, high * rng.uniform(0.8, 1.2), count=16)
+        bush(
+            back,
+            rng.getrandbits(32),
+            -prop.extent / 2 + prop.extent * (k + 0.5) / steps,
+            0,
+            2.6,
+            high * rng.uniform(0.8, 1.2),
+            count=16,
+        )
 
 
 def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) -> None:
@@ -174,8 +232,18 @@ def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) ->
                 glow = lit_up and rng.random() < 0.3
                 if pen.unit > 12:
                     pen.side(0, rect(a - step * 0.27, low - 0.1, a + step * 0.27, low + storey * 0.56), frame, shade)
-                pane = (252, 214, 130) if glow else (GLASS if rng.random() < 0.7 else mix(GLASS, pen.canvas.light.sky_low, 0.5))
-                pen.poly([(aa, 0, h) for aa, h in rect(a - step * 0.22, low, a + step * 0.22, low + storey * 0.5)], pane, shade, solid=False, glow=glow)
+                pane = (
+                    (252, 214, 130)
+                    if glow
+                    else (GLASS if rng.random() < 0.7 else mix(GLASS, pen.canvas.light.sky_low, 0.5))
+                )
+                pen.poly(
+                    [(aa, 0, h) for aa, h in rect(a - step * 0.22, low, a + step * 0.22, low + storey * 0.5)],
+                    pane,
+                    shade,
+                    solid=False,
+                    glow=glow,
+                )
             if rng.random() < 0.25:
                 pen.side(0, rect(-half, f * storey - 0.1, half, f * storey + 0.12), dark, shade)
     shop = rng.random() < 0.6
@@ -190,7 +258,15 @@ def _house(pen: Pen, rng: random.Random, half: float, high: float, side: int) ->
         a += wide + rng.uniform(0.4, 1.2)
     if shop and rng.random() < 0.5:
         awning = rng.choice(((170, 50, 46), (50, 100, 70), (60, 80, 130), (220, 200, 160)))
-        pen.poly([(-half * 0.8, 0, storey * 0.86), (half * 0.8, 0, storey * 0.86), (half * 0.8, -1.1 * side, storey * 0.7), (-half * 0.8, -1.1 * side, storey * 0.7)], awning, shade)
+        pen.poly(
+            [
+                (-half * 0.8, 0, storey * 0.86),
+                (half * 0.8, 0, storey * 0.86),
+                (half * 0.8, -1.1 * side, storey * 0.7),
+                (-half * 0.8, -1.1 * side, storey * 0.7),
+            ],
+            awning,
+            shade,
+        )
     pen.side(0, rect(-half, high - 0.35, half, high), dark, shade)
     pen.line([(-half, 0, 0), (-half, 0, high)], dark, 0.08, shade, solid=False)
-

@@ -1,7 +1,7 @@
 """Canvas and pen: filled shapes given in metres, drawn in perspective into an image and an id map at once.
 
-The camera stands at the origin, x to the right, y up, z ahead; a pen adds an object's own axes: a along its heading, b to
-its right, h up. Colours are lit and hazed here, so that the models of objects only name plain colours.
+The camera stands at the origin, x to the right, y up, z ahead; a pen adds an object's own axes: a along its heading, b
+to its right, h up. Colours are lit and hazed here, so that the models of objects only name plain colours.
 """
 
 import math
@@ -16,7 +16,7 @@ from harness.data.streets.light import Light
 SUPERSAMPLING = 2
 _SHIFT = 3
 _SUB = 1 << _SHIFT
-_NEAR = 0.7  # metres; points behind are pulled to this plane
+NEAR = 0.7  # metres; points behind are pulled to this plane
 _LIMIT = 1 << 14
 
 RGB = tuple[float, float, float]
@@ -34,7 +34,7 @@ class Camera:
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Frame coordinates (column, row) of a point in metres."""
-        z = max(z, _NEAR)
+        z = max(z, NEAR)
         return self.centre + self.focal * x / z, self.horizon + self.focal * (self.height - y) / z
 
 
@@ -57,22 +57,27 @@ class Canvas:
         self.image = np.zeros((*shape, 3), np.uint8)
         self.ids = np.zeros(shape, np.int32)
         self.shadow = np.zeros(shape, np.uint8)
-        self._focal = camera.focal * SUPERSAMPLING
-        self._u0 = (camera.centre - window.left) * SUPERSAMPLING - 0.5
-        self._v0 = (camera.horizon - window.top) * SUPERSAMPLING - 0.5
+        self.focal = camera.focal * SUPERSAMPLING
+        self.u0 = (camera.centre - window.left) * SUPERSAMPLING - 0.5
+        self.v0 = (camera.horizon - window.top) * SUPERSAMPLING - 0.5
 
     def pixels(self, points: Iterable[Point], margin: float = 0.0) -> np.ndarray | None:
         """World points -> canvas pixels with `_SHIFT` fractional bits, int32 (N, 2); None if all miss the window."""
-        focal, high = self._focal, self.camera.height
+        focal, high = self.focal, self.camera.height
         us, vs = [], []
         for x, y, z in points:
-            scale = focal / (z if z > _NEAR else _NEAR)
-            us.append(self._u0 + scale * x)
-            vs.append(self._v0 + scale * (high - y))
+            scale = focal / (z if z > NEAR else NEAR)
+            us.append(self.u0 + scale * x)
+            vs.append(self.v0 + scale * (high - y))
+        return self.grid(us, vs, margin)
+
+    def grid(self, us: list[float], vs: list[float], margin: float = 0.0) -> np.ndarray | None:
+        """Columns and rows of canvas pixels in the form OpenCV draws, or None if they all miss the window."""
         rows, columns = self.ids.shape
-        if max(us) < -margin or max(vs) < -margin or min(us) > columns + margin or min(vs) > rows + margin:
+        left, right, top, bottom = min(us), max(us), min(vs), max(vs)
+        if right < -margin or bottom < -margin or left > columns + margin or top > rows + margin:
             return None
-        if max(us) > _LIMIT or max(vs) > _LIMIT or min(us) < -_LIMIT or min(vs) < -_LIMIT:
+        if right > _LIMIT or bottom > _LIMIT or left < -_LIMIT or top < -_LIMIT:
             us = [max(-_LIMIT, min(_LIMIT, u)) for u in us]
             vs = [max(-_LIMIT, min(_LIMIT, v)) for v in vs]
         return np.array([(round(u * _SUB), round(v * _SUB)) for u, v in zip(us, vs, strict=True)], np.int32)
@@ -91,7 +96,9 @@ class Canvas:
 class Pen:
     """Draws one object that stands at (x, z) metres, turned by `yaw` (0: heading away from the camera)."""
 
-    def __init__(self, canvas: Canvas, *, x: float, z: float, yaw: float = 0.0, ident: int, ground: float = 0.0) -> None:
+    def __init__(
+        self, canvas: Canvas, *, x: float, z: float, yaw: float = 0.0, ident: int, ground: float = 0.0
+    ) -> None:
         self.canvas, self.ident, self.x, self.z, self.ground = canvas, ident, x, z, ground
         self.sin, self.cos = math.sin(yaw), math.cos(yaw)
         self.haze = canvas.light.haze_at(z)
@@ -101,6 +108,18 @@ class Pen:
         """Object coordinates -> world coordinates."""
         sin, cos = self.sin, self.cos
         return self.x + a * sin + b * cos, self.ground + h, self.z + a * cos - b * sin
+
+    def pixels(self, points: Iterable[Point], margin: float = 0.0) -> np.ndarray | None:
+        """As `Canvas.pixels`, of object coordinates (one loop: this is where drawing spends its time)."""
+        canvas, sin, cos, x, z = self.canvas, self.sin, self.cos, self.x, self.z
+        focal, u0, v0, high = canvas.focal, canvas.u0, canvas.v0, canvas.camera.height - self.ground
+        us, vs = [], []
+        for a, b, h in points:
+            depth = z + a * cos - b * sin
+            scale = focal / (depth if depth > NEAR else NEAR)
+            us.append(u0 + scale * (x + a * sin + b * cos))
+            vs.append(v0 + scale * (high - h))
+        return canvas.grid(us, vs, margin)
 
     def faces(self, a: float, b: float, na: float, nb: float) -> bool:
         """Whether the vertical face through (a, b) with normal (na, nb) looks at the camera."""
@@ -123,9 +142,11 @@ class Pen:
             min(255.0, b * shade * tb) * s + hb * t,
         )  # fmt: skip
 
-    def poly(self, points: list[Point], rgb: RGB, shade: float = 1.0, *, solid: bool = True, glow: bool = False) -> None:
+    def poly(
+        self, points: list[Point], rgb: RGB, shade: float = 1.0, *, solid: bool = True, glow: bool = False
+    ) -> None:
         """A filled polygon in object coordinates; `solid` ones also enter the id map."""
-        pixels = self.canvas.pixels([self.world(*p) for p in points])
+        pixels = self.pixels(points)
         if pixels is None:
             return
         cv2.fillPoly(self.canvas.image, [pixels], self.colour(rgb, shade, glow=glow), cv2.LINE_8, _SHIFT)
@@ -134,16 +155,23 @@ class Pen:
 
     def mask(self, points: list[Point]) -> None:
         """Enters the id map only (what an annotator outlines although one sees through it)."""
-        pixels = self.canvas.pixels([self.world(*p) for p in points])
+        pixels = self.pixels(points)
         if pixels is not None:
             cv2.fillPoly(self.canvas.ids, [pixels], self.ident, cv2.LINE_8, _SHIFT)
 
     def line(
-        self, points: list[Point], rgb: RGB, width: float, shade: float = 1.0, *, solid: bool = True, closed: bool = False
+        self,
+        points: list[Point],
+        rgb: RGB,
+        width: float,
+        shade: float = 1.0,
+        *,
+        solid: bool = True,
+        closed: bool = False,
     ) -> None:
         """A line of `width` metres with round ends."""
         thick = max(1, round(width * self.unit))
-        pixels = self.canvas.pixels([self.world(*p) for p in points], thick)
+        pixels = self.pixels(points, thick)
         if pixels is None:
             return
         cv2.polylines(self.canvas.image, [pixels], closed, self.colour(rgb, shade), thick, cv2.LINE_8, _SHIFT)
@@ -151,12 +179,19 @@ class Pen:
             cv2.polylines(self.canvas.ids, [pixels], closed, self.ident, thick, cv2.LINE_8, _SHIFT)
 
     def ball(
-        self, centre: Point, radius: float, rgb: RGB, shade: float = 1.0, *, tall: float = 1.0, solid: bool = True,
+        self,
+        centre: Point,
+        radius: float,
+        rgb: RGB,
+        shade: float = 1.0,
+        *,
+        tall: float = 1.0,
+        solid: bool = True,
         glow: bool = False,
     ) -> None:
         """A sphere (or an egg, `tall` times as high as wide)."""
         reach = radius * self.unit
-        pixels = self.canvas.pixels((self.world(*centre),), reach * max(1.0, tall))
+        pixels = self.pixels((centre,), reach * max(1.0, tall))
         if pixels is None:
             return
         at = (int(pixels[0, 0]), int(pixels[0, 1]))
@@ -173,12 +208,21 @@ class Pen:
             for t in (2 * math.pi * k / corners for k in range(corners))
         ]
 
-    def side(self, b: float, points: list[tuple[float, float]], rgb: RGB, shade: float = 1.0, *, solid: bool = False) -> None:
+    def side(
+        self, b: float, points: list[tuple[float, float]], rgb: RGB, shade: float = 1.0, *, solid: bool = False
+    ) -> None:
         """A polygon (a, h) on the plane b = const."""
         self.poly([(a, b, h) for a, h in points], rgb, shade, solid=solid)
 
     def end(
-        self, a: float, points: list[tuple[float, float]], rgb: RGB, shade: float = 1.0, *, solid: bool = False, glow: bool = False
+        self,
+        a: float,
+        points: list[tuple[float, float]],
+        rgb: RGB,
+        shade: float = 1.0,
+        *,
+        solid: bool = False,
+        glow: bool = False,
     ) -> None:
         """A polygon (b, h) on the plane a = const."""
         self.poly([(a, b, h) for b, h in points], rgb, shade, solid=solid, glow=glow)

@@ -1,6 +1,5 @@
 """Bicycles and motorcycles, drawn as frames of tubes and wheels on their own axes."""
 
-import math
 import random
 
 from harness.data.streets.canvas import Pen, Point
@@ -33,13 +32,20 @@ def draw_bicycle(pen: Pen, thing: Thing) -> None:
     for points in wheel:
         pen.mask(points)
         pen.line(points, TYRE, 0.075, closed=True)
-        pen.line([(p[0] * 0.9 + 0.1 * points[0][0], 0, p[2]) for p in points], mix(rgb, (150, 150, 150), 0.5), 0.02, shade, solid=False, closed=True)
+        pen.line(
+            [(p[0] * 0.9 + 0.1 * points[0][0], 0, p[2]) for p in points],
+            mix(rgb, (150, 150, 150), 0.5),
+            0.02,
+            shade,
+            solid=False,
+            closed=True,
+        )
         if pen.unit > 26:
             for k in range(0, 8, 2):
                 pen.line([points[k], points[k + 8]], (130, 132, 136), 0.012, solid=False)
     crank, saddle, head = (-0.05, 0, 0.3), (-0.22, 0, 0.82), (0.36, 0, 0.82)
     rear, front = (-0.53, 0, r), (0.53, 0, r)
-    tube = 0.085
+    tube = 0.085 * (0.55 + 0.45 * abs(pen.sin))  # lines do not foreshorten by themselves
     pen.line([rear, crank, saddle, rear], rgb, tube, shade)
     if city:
         pen.line([crank, (0.12, 0, 0.42), (0.39, 0, 0.72)], rgb, tube * 1.3, shade)
@@ -75,6 +81,7 @@ def draw_motorcycle(pen: Pen, thing: Thing) -> None:
         pen.poly(pen.ring(a, 0, r, r * 0.2, 6), (50, 50, 52), shade, solid=False)
     for b in (-0.07, 0.07) if pen.sin > 0 else (0.07, -0.07):
         _body(pen, kind, rgb, shade * (0.85 if b * pen.sin < 0 else 1.0), b, base, r)
+    _narrow_view(pen, kind, rgb, shade)
     half = 0.38
     pen.line([(0.42, -half, 1.0), (0.46, 0, 1.04), (0.42, half, 1.0)], (44, 44, 46), 0.06, shade)
     for b in (-half, half):
@@ -85,6 +92,42 @@ def draw_motorcycle(pen: Pen, thing: Thing) -> None:
     elif pen.cos > 0.2:
         pen.line([(-0.8, -0.09, 0.7), (-0.8, 0.09, 0.7)], (190, 18, 20), 0.1, solid=False)
         pen.line([(-0.85, -0.08, 0.5), (-0.85, 0.08, 0.5)], (226, 226, 220), 0.12)
+
+
+def _narrow_view(pen: Pen, kind: str, rgb, shade: float) -> None:
+    """What gives the body its width seen from ahead or behind: fairing or leg shield, tank, seat."""
+    if pen.cos < -0.25:
+        low, half = (0.3, 0.24) if kind == "scooter" else (0.5, 0.2 if kind == "cruiser" else 0.25)
+        pen.end(
+            0.44,
+            [
+                (-half * 0.5, low),
+                (half * 0.5, low),
+                (half, 0.72),
+                (half * 0.7, 0.98),
+                (-half * 0.7, 0.98),
+                (-half, 0.72),
+            ],
+            rgb,
+            shade,
+            solid=True,
+        )
+    elif pen.cos > 0.25:
+        half = 0.23 if kind == "scooter" else 0.19
+        pen.end(
+            -0.5,
+            [(-half * 0.6, 0.44), (half * 0.6, 0.44), (half, 0.66), (half, 0.78), (-half, 0.78), (-half, 0.66)],
+            rgb,
+            shade,
+            solid=True,
+        )
+        pen.end(
+            -0.5,
+            [(-half, 0.77), (half, 0.77), (half * 0.8, 0.86), (-half * 0.8, 0.86)],
+            (30, 28, 28),
+            shade,
+            solid=True,
+        )
 
 
 def _body(pen: Pen, kind: str, rgb, shade: float, b: float, base: float, r: float) -> None:

@@ -4,7 +4,19 @@ import random
 
 from harness.data.streets.plan import Prop, Street
 
-ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY = 7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23
+ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY = (
+    7,
+    8,
+    11,
+    12,
+    13,
+    17,
+    19,
+    20,
+    21,
+    22,
+    23,
+)
 STATIC = 4
 
 
@@ -22,8 +34,15 @@ def fronts(rng: random.Random, street: Street) -> list[Prop]:
                     z = street.junction + 4.5
             kind = rng.choices(("house", "wall", "fence", "hedge"), (44, 12, 22, 22) if green else (78, 8, 10, 4))[0]
             label = {"house": BUILDING, "wall": WALL, "fence": FENCE, "hedge": VEGETATION}[kind]
-            height = {"house": rng.uniform(9, 22), "wall": rng.uniform(1.8, 3), "fence": rng.uniform(1.2, 2), "hedge": 3.0}[kind]
-            out.append(Prop(kind=kind, label_id=label, x=x, z=z, extent=length, height=height, seed=rng.getrandbits(32)))
+            height = {
+                "house": rng.uniform(9, 22),
+                "wall": rng.uniform(1.8, 3),
+                "fence": rng.uniform(1.2, 2),
+                "hedge": 3.0,
+            }[kind]
+            out.append(
+                Prop(kind=kind, label_id=label, x=x, z=z, extent=length, height=height, seed=rng.getrandbits(32))
+            )
             z += length
     return out
 

@@ -62,7 +62,9 @@ def _sign(canvas: Canvas, pen: Pen, prop: Prop, rng: random.Random) -> None:
         pen.end(0, rect(-0.36, h - 0.36, 0.36, h + 0.36), (30, 84, 180), solid=True)
         pen.end(0, rect(-0.1, h - 0.24, 0.06, h + 0.24), (240, 240, 236))
     elif kind == 3:
-        points = [(0.38 * math.cos(t), h + 0.38 * math.sin(t)) for t in (math.pi / 8 + k * math.pi / 4 for k in range(8))]
+        points = [
+            (0.38 * math.cos(t), h + 0.38 * math.sin(t)) for t in (math.pi / 8 + k * math.pi / 4 for k in range(8))
+        ]
         pen.end(0, points, (200, 26, 30), solid=True)
         pen.end(0, rect(-0.26, h - 0.07, 0.26, h + 0.07), (240, 240, 236))
     elif kind == 4:
@@ -83,4 +85,3 @@ def _clutter(pen: Pen, prop: Prop, rng: random.Random) -> None:
     if prop.kind == "planter":
         for b in (-0.4, 0.0, 0.4):
             pen.ball((0, b, high + 0.15), 0.3, (76, 108, 52))
-

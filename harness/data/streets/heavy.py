@@ -43,8 +43,19 @@ def draw_bus(pen: Pen, thing: Thing) -> None:
         pen.side(wall, rect(-length / 2, decks[0][0] - 0.28, length / 2, decks[0][0] - 0.16), accent, shade)
         if thing.kind != "coach":
             for a in (-0.02, 0.36):
-                pen.side(wall, rect(a * length, floor + 0.05, (a + 0.1) * length, height * (0.78 if len(decks) == 1 else 0.45)), (58, 72, 84), shade)
-                pen.line([((a + 0.05) * length, wall, floor), ((a + 0.05) * length, wall, height * 0.45)], thing.rgb, 0.06, shade * 0.7, solid=False)
+                pen.side(
+                    wall,
+                    rect(a * length, floor + 0.05, (a + 0.1) * length, height * (0.78 if len(decks) == 1 else 0.45)),
+                    (58, 72, 84),
+                    shade,
+                )
+                pen.line(
+                    [((a + 0.05) * length, wall, floor), ((a + 0.05) * length, wall, height * 0.45)],
+                    thing.rgb,
+                    0.06,
+                    shade * 0.7,
+                    solid=False,
+                )
         wheels(pen, wall, (-0.28 * length, 0.3 * length), 0.48, shade)
     for a, na in ends(pen, -length / 2, length / 2):
         shade, w = pen.lit(na, 0), width / 2
@@ -73,7 +84,11 @@ def draw_truck(pen: Pen, thing: Thing) -> None:
         part(pen, thing, split, cab_high, bed, rng)
     for b in sides(pen, width):
         wall, shade = b * width / 2 * 1.004, pen.lit(0, b)
-        axles = (-0.4 * length, -0.31 * length, length / 2 - 1.1) if thing.kind == "semi-trailer" else (-0.3 * length, length / 2 - 1.1)
+        axles = (
+            (-0.4 * length, -0.31 * length, length / 2 - 1.1)
+            if thing.kind == "semi-trailer"
+            else (-0.3 * length, length / 2 - 1.1)
+        )
         wheels(pen, wall, axles, 0.5, shade)
     for a, na in ends(pen, -length / 2, length / 2):
         bumper_and_lamps(pen, a, na, width / 2, 0.45)
@@ -87,8 +102,24 @@ def _cab(pen: Pen, thing: Thing, split: float, high: float, bed: float, rng: ran
     box(pen, split + 0.1, length / 2, width, 0.45, high, thing.rgb)
     for b in sides(pen, width):
         wall, shade = b * width / 2 * 1.004, pen.lit(0, b)
-        pen.side(wall, [(split + 0.7, high * 0.52), (split + 0.7, high * 0.86), (length / 2 - 0.2, high * 0.86), (length / 2 - 0.1, high * 0.52)], GLASS, shade)
-        pen.line([(split + 0.6, wall, 0.5), (split + 0.6, wall, high * 0.9)], mix(thing.rgb, (20, 20, 20), 0.5), 0.05, shade, solid=False)
+        pen.side(
+            wall,
+            [
+                (split + 0.7, high * 0.52),
+                (split + 0.7, high * 0.86),
+                (length / 2 - 0.2, high * 0.86),
+                (length / 2 - 0.1, high * 0.52),
+            ],
+            GLASS,
+            shade,
+        )
+        pen.line(
+            [(split + 0.6, wall, 0.5), (split + 0.6, wall, high * 0.9)],
+            mix(thing.rgb, (20, 20, 20), 0.5),
+            0.05,
+            shade,
+            solid=False,
+        )
     if pen.faces(length / 2, 0, 1, 0):
         a, w, shade = length / 2 * 1.001, width / 2, pen.lit(1, 0)
         windscreen(pen, a, w * 0.9, high * 0.54, high * 0.86, shade)
@@ -102,14 +133,31 @@ def _load(pen: Pen, thing: Thing, split: float, high: float, bed: float, rng: ra
     rear = -length / 2
     if thing.kind == "tipper":
         body = mix(thing.rgb, (60, 60, 60), 0.12)
-        pen.poly([(rear, -width / 2, height * 0.72), (rear, width / 2, height * 0.72), (split, width / 2, height * 0.72), (split, -width / 2, height * 0.72)], (120, 96, 70), 0.9)
-        pen.poly([(rear * 0.9, 0, height * 0.7), (0, 0, height * 1.0), (split * 0.9, 0, height * 0.7)], (134, 108, 78), 0.95)
+        pen.poly(
+            [
+                (rear, -width / 2, height * 0.72),
+                (rear, width / 2, height * 0.72),
+                (split, width / 2, height * 0.72),
+                (split, -width / 2, height * 0.72),
+            ],
+            (120, 96, 70),
+            0.9,
+        )
+        pen.poly(
+            [(rear * 0.9, 0, height * 0.7), (0, 0, height * 1.0), (split * 0.9, 0, height * 0.7)], (134, 108, 78), 0.95
+        )
         box(pen, rear, split, width, bed, height * 0.74, body)
         for b in sides(pen, width):
             shade = pen.lit(0, b)
             for k in range(6):
                 a = rear + (split - rear) * k / 5
-                pen.line([(a, b * width / 2 * 1.004, bed), (a, b * width / 2 * 1.004, height * 0.74)], mix(body, (10, 10, 10), 0.35), 0.09, shade, solid=False)
+                pen.line(
+                    [(a, b * width / 2 * 1.004, bed), (a, b * width / 2 * 1.004, height * 0.74)],
+                    mix(body, (10, 10, 10), 0.35),
+                    0.09,
+                    shade,
+                    solid=False,
+                )
         return
     box(pen, rear, split, width, bed, height, thing.rgb)
     stripe = (244, 244, 240) if sum(thing.rgb) < 480 else (40, 70, 140)
@@ -123,7 +171,14 @@ def _load(pen: Pen, thing: Thing, split: float, high: float, bed: float, rng: ra
         a, w, shade = rear * 1.001, width / 2, pen.lit(-1, 0)
         edge = mix(thing.rgb, (20, 20, 20), 0.4)
         pen.line([(a, 0, bed), (a, 0, height)], edge, 0.06, shade, solid=False)
-        pen.line([(a, b * w * 0.97, h) for b, h in rect(-1, bed, 1, height * 0.985)], edge, 0.08, shade, solid=False, closed=True)
+        pen.line(
+            [(a, b * w * 0.97, h) for b, h in rect(-1, bed, 1, height * 0.985)],
+            edge,
+            0.08,
+            shade,
+            solid=False,
+            closed=True,
+        )
         for b in (-0.35, 0.35):
             pen.line([(a, b, bed + 0.1), (a, b, height - 0.1)], (150, 150, 152), 0.04, shade, solid=False)
 
@@ -147,9 +202,16 @@ def draw_train(pen: Pen, thing: Thing) -> None:
             a = -length * 0.48 + length * 0.96 * k / count
             if k % 3 == 1:
                 pen.side(wall, rect(a, floor + 0.2, a + length * 0.8 / count, height * 0.8), stripe, shade)
-                pen.side(wall, rect(a + 0.15, floor + 0.9, a + length * 0.8 / count - 0.15, height * 0.76), GLASS, shade)
+                pen.side(
+                    wall, rect(a + 0.15, floor + 0.9, a + length * 0.8 / count - 0.15, height * 0.76), GLASS, shade
+                )
             else:
-                pen.side(wall, rect(a, height * 0.5, a + length * 0.82 / count, height * 0.77), mix(GLASS, pen.canvas.light.sky_low, 0.3), shade)
+                pen.side(
+                    wall,
+                    rect(a, height * 0.5, a + length * 0.82 / count, height * 0.77),
+                    mix(GLASS, pen.canvas.light.sky_low, 0.3),
+                    shade,
+                )
         for k in range(1, sections):
             a = -length / 2 + length * k / sections
             pen.side(wall, rect(a - 0.35, floor, a + 0.35, height * 0.98), (40, 40, 42), shade)
@@ -164,7 +226,13 @@ def draw_train(pen: Pen, thing: Thing) -> None:
         pen.end(a, rect(-w * 0.8, 0.06, w * 0.8, floor + 0.1), (26, 26, 28), solid=True)
         lamp = (255, 248, 214) if na > 0 else (190, 20, 22)
         for b in (-1, 0.0, 1):
-            pen.end(a, rect(b * w * 0.75 - 0.13, height * 0.24, b * w * 0.75 + 0.13, height * 0.31), lamp if b else (230, 230, 224), 1.1, glow=True)
+            pen.end(
+                a,
+                rect(b * w * 0.75 - 0.13, height * 0.24, b * w * 0.75 + 0.13, height * 0.31),
+                lamp if b else (230, 230, 224),
+                1.1,
+                glow=True,
+            )
 
 
 def box(pen: Pen, rear: float, front: float, width: float, low: float, high: float, rgb: RGB) -> None:

@@ -40,11 +40,81 @@ class Light:
 
 _KINDS = {
     # name: ambient, diffuse, tint, haze, metres, sky top, sky low, clouds, shadow, elevation, wet, lamps, grain
-    "clear": (0.66, 0.50, (1.02, 1.0, 0.96), (186, 200, 216), 420, (92, 142, 206), (196, 214, 230), 0.3, 0.50, 0.8, 0, 0, 2),
-    "overcast": (0.82, 0.14, (0.96, 0.98, 1.0), (196, 200, 204), 240, (186, 192, 198), (222, 224, 226), 0.7, 0.28, 0.9, 0, 0, 2),
-    "low sun": (0.56, 0.72, (1.07, 1.0, 0.88), (232, 212, 178), 220, (128, 158, 200), (250, 226, 176), 0.3, 0.55, 0.3, 0, 0, 2),
-    "dusk": (0.56, 0.14, (0.94, 0.94, 1.08), (122, 120, 142), 220, (66, 80, 124), (206, 154, 132), 0.5, 0.22, 0.3, 0, 1, 3.5),
-    "rain": (0.66, 0.10, (0.92, 0.97, 1.02), (164, 172, 178), 130, (150, 158, 166), (190, 196, 200), 0.8, 0.20, 0.9, 1, 1, 2.5),
+    "clear": (
+        0.66,
+        0.50,
+        (1.02, 1.0, 0.96),
+        (186, 200, 216),
+        420,
+        (92, 142, 206),
+        (196, 214, 230),
+        0.3,
+        0.50,
+        0.8,
+        0,
+        0,
+        2,
+    ),
+    "overcast": (
+        0.82,
+        0.14,
+        (0.96, 0.98, 1.0),
+        (196, 200, 204),
+        240,
+        (186, 192, 198),
+        (222, 224, 226),
+        0.7,
+        0.28,
+        0.9,
+        0,
+        0,
+        2,
+    ),
+    "low sun": (
+        0.56,
+        0.72,
+        (1.07, 1.0, 0.88),
+        (232, 212, 178),
+        220,
+        (128, 158, 200),
+        (250, 226, 176),
+        0.3,
+        0.55,
+        0.3,
+        0,
+        0,
+        2,
+    ),
+    "dusk": (
+        0.56,
+        0.14,
+        (0.94, 0.94, 1.08),
+        (122, 120, 142),
+        220,
+        (66, 80, 124),
+        (206, 154, 132),
+        0.5,
+        0.22,
+        0.3,
+        0,
+        1,
+        3.5,
+    ),
+    "rain": (
+        0.66,
+        0.10,
+        (0.92, 0.97, 1.02),
+        (164, 172, 178),
+        130,
+        (150, 158, 166),
+        (190, 196, 200),
+        0.8,
+        0.20,
+        0.9,
+        1,
+        1,
+        2.5,
+    ),
 }
 
 
@@ -56,7 +126,8 @@ def choose_light(rng: random.Random, domain: str) -> Light:
     flat = math.sqrt(1 - up * up)
     jitter = 0.0 if domain == "train" else rng.uniform(-0.06, 0.06)
     return Light(
-        name=name, sun=(flat * math.sin(azimuth), up, flat * math.cos(azimuth)), ambient=ambient + jitter, diffuse=diffuse,
+        name=name,
+        sun=(flat * math.sin(azimuth), up, flat * math.cos(azimuth)), ambient=ambient + jitter, diffuse=diffuse,
         tint=tint, haze=haze, haze_metres=metres * rng.uniform(0.8, 1.3), sky_top=top, sky_low=low, clouds=clouds,
         shadow=shadow, wet=bool(wet), lamps=bool(lamps), grain=grain,
     )  # fmt: skip
@@ -64,7 +135,7 @@ def choose_light(rng: random.Random, domain: str) -> Light:
 
 @lru_cache(maxsize=4)
 def noise(octaves: tuple[int, ...], side: int = 1024) -> np.ndarray:
-    """A fixed tile of smooth noise, float32 (side, side), mean 0, deviation 1; the sum of grids of the given cell sizes."""
+    """A fixed tile of smooth noise, float32 (side, side), mean 0, deviation 1: a sum of grids of the given cells."""
     import cv2
 
     rng = np.random.default_rng(20240817)
@@ -76,7 +147,20 @@ def noise(octaves: tuple[int, ...], side: int = 1024) -> np.ndarray:
 
 
 # how strongly a surface is mottled, by label id: grass and leaves much, cars hardly
-_MOTTLE = {4: 0.05, 5: 0.05, 6: 0.05, 7: 0.025, 8: 0.035, 9: 0.03, 11: 0.025, 12: 0.04, 13: 0.03, 21: 0.13, 22: 0.10, 23: 0.0}
+_MOTTLE = {
+    4: 0.05,
+    5: 0.05,
+    6: 0.05,
+    7: 0.025,
+    8: 0.035,
+    9: 0.03,
+    11: 0.025,
+    12: 0.04,
+    13: 0.03,
+    21: 0.13,
+    22: 0.10,
+    23: 0.0,
+}
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Painter's order: which of the boxes that stand on the ground must be drawn before which.
 
-Sorting by distance fails beside long vehicles (a car in the lane before a tram hides the tram's far half). Two boxes that
-an axis-parallel plane parts are ordered by the camera's side of that plane; only what no plane parts goes by distance.
+Sorting by distance fails beside long vehicles (a car in the lane before a tram hides the tram's far half). Two boxes
+that an axis-parallel plane parts are ordered by the camera's side of that plane; only the others go by distance.
 """
 
 import numpy as np
@@ -22,7 +22,9 @@ def painters_order(boxes: np.ndarray) -> list[int]:
     hides = ~front
     far = np.hypot(np.maximum(np.maximum(x0, -x1), 0), (z0 + z1) / 2)
     tied = hides & hides.T
-    later = (far[:, None] < far[None]) | ((far[:, None] == far[None]) & (np.arange(count)[:, None] > np.arange(count)[None]))
+    later = (far[:, None] < far[None]) | (
+        (far[:, None] == far[None]) & (np.arange(count)[:, None] > np.arange(count)[None])
+    )
     hides = np.where(tied, later, hides)
     np.fill_diagonal(hides, False)
     waiting = hides.sum(1)  # how many undrawn boxes each one hides

@@ -28,13 +28,34 @@ _NARROW: dict[str, dict[str, int]] = {
     "rider": {"blue": 4, "grey": 3},
 }
 _WIDE: dict[str, dict[str, int]] = {
-    "car": {"red": 6, "white": 6, "black": 3, "silver": 3, "grey": 2, "blue": 3, "green": 2, "yellow": 2, "brown": 1, "orange": 1},
+    "car": {
+        "red": 6,
+        "white": 6,
+        "black": 3,
+        "silver": 3,
+        "grey": 2,
+        "blue": 3,
+        "green": 2,
+        "yellow": 2,
+        "brown": 1,
+        "orange": 1,
+    },
     "truck": {"red": 6, "green": 6, "white": 3, "blue": 3, "yellow": 2, "silver": 1, "orange": 1, "black": 1},
     "bus": {"red": 6, "green": 6, "white": 2, "blue": 3, "yellow": 2, "silver": 1, "orange": 1, "black": 1},
     "train": {"red": 6, "black": 6, "white": 2, "blue": 2, "yellow": 2, "green": 2, "silver": 1},
     "motorcycle": {"black": 6, "white": 6, "red": 3, "blue": 2, "green": 1, "silver": 1, "yellow": 1},
     "bicycle": {"white": 6, "black": 6, "red": 3, "blue": 2, "green": 2, "yellow": 1, "silver": 1},
-    "person": {"red": 3, "white": 3, "black": 3, "blue": 3, "green": 2, "yellow": 2, "grey": 2, "brown": 2, "orange": 1},
+    "person": {
+        "red": 3,
+        "white": 3,
+        "black": 3,
+        "blue": 3,
+        "green": 2,
+        "yellow": 2,
+        "grey": 2,
+        "brown": 2,
+        "orange": 1,
+    },
     "rider": {"red": 3, "white": 2, "black": 2, "blue": 3, "green": 2, "yellow": 2, "grey": 1, "orange": 1},
 }
 

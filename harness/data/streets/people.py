@@ -30,7 +30,12 @@ def draw_person(pen: Pen, thing: Thing) -> None:
         leg = skin if dress else trousers
         limbs = [(0, foot * 0.1, 0.50 * tall), (0, knee, 0.27 * tall), (0, foot, 0.04 * tall)]
         pen.line(limbs, leg, 0.10 if dress else (0.13 if woman else 0.155), tone)
-        pen.line([(0, foot - 0.03, 0.02 * tall), (0, foot + 0.09 * (1 if walk >= 0 else -1), 0.02 * tall)], shoes, 0.085, tone)
+        pen.line(
+            [(0, foot - 0.03, 0.02 * tall), (0, foot + 0.09 * (1 if walk >= 0 else -1), 0.02 * tall)],
+            shoes,
+            0.085,
+            tone,
+        )
     if woman and not away:
         _long_hair(pen, tall, hair, lit)
     _arm(pen, -shoulder, -shoulder - 0.05 - swing, tall, shirt, skin, dark)
@@ -42,26 +47,48 @@ def draw_person(pen: Pen, thing: Thing) -> None:
              (0, shoulder, 0.79 * tall), (0, 0.07, 0.845 * tall), (0, -0.07, 0.845 * tall), (0, -shoulder, 0.79 * tall),
              (0, -0.11 if woman else -0.17, 0.62 * tall)]  # fmt: skip
     pen.poly(torso, shirt, lit)
-    pen.poly([torso[1], torso[2], torso[3], (0, 0.06, 0.8 * tall), (0, 0.05, 0.46 * tall)], mix(shirt, (0, 0, 0), 0.18), lit, solid=False)
+    pen.poly(
+        [torso[1], torso[2], torso[3], (0, 0.06, 0.8 * tall), (0, 0.05, 0.46 * tall)],
+        mix(shirt, (0, 0, 0), 0.18),
+        lit,
+        solid=False,
+    )
     if not woman:
         pen.line([(0, -0.13, 0.465 * tall), (0, 0.13, 0.465 * tall)], (30, 26, 24), 0.05, lit, solid=False)
         if not away and rng.random() < 0.5:
-            pen.line([(0, 0, 0.83 * tall), (0, 0, 0.5 * tall)], mix(shirt, (240, 240, 240), 0.55), 0.05, lit, solid=False)
+            pen.line(
+                [(0, 0, 0.83 * tall), (0, 0, 0.5 * tall)], mix(shirt, (240, 240, 240), 0.55), 0.05, lit, solid=False
+            )
     _arm(pen, shoulder, shoulder + 0.05 + swing, tall, shirt, skin, lit)
     _head(pen, tall, skin, hair, lit, woman=woman, away=away)
     if rng.random() < 0.3:
         bag = rng.choice(((120, 70, 40), (40, 44, 60), (150, 40, 44)))
         b = rng.choice((-1, 1)) * (shoulder + 0.08)
-        pen.poly([(0, b - 0.1, 0.42 * tall), (0, b + 0.1, 0.42 * tall), (0, b + 0.1, 0.53 * tall), (0, b - 0.1, 0.53 * tall)], bag, lit)
+        pen.poly(
+            [
+                (0, b - 0.1, 0.42 * tall),
+                (0, b + 0.1, 0.42 * tall),
+                (0, b + 0.1, 0.53 * tall),
+                (0, b - 0.1, 0.53 * tall),
+            ],
+            bag,
+            lit,
+        )
 
 
 def _long_hair(pen: Pen, tall: float, hair, lit: float) -> None:
-    pen.poly([(0, -0.16, 0.76 * tall), (0, 0.16, 0.76 * tall), (0, 0.13, 0.96 * tall), (0, -0.13, 0.96 * tall)], hair, lit * 0.85)
+    pen.poly(
+        [(0, -0.16, 0.76 * tall), (0, 0.16, 0.76 * tall), (0, 0.13, 0.96 * tall), (0, -0.13, 0.96 * tall)],
+        hair,
+        lit * 0.85,
+    )
 
 
 def _arm(pen: Pen, shoulder: float, hand: float, tall: float, shirt, skin, shade: float) -> None:
     elbow = (shoulder * 1.15 + hand) / 2
-    pen.line([(0, shoulder * 0.95, 0.78 * tall), (0, elbow, 0.62 * tall), (0, hand, 0.51 * tall)], shirt, 0.095, shade * 0.92)
+    pen.line(
+        [(0, shoulder * 0.95, 0.78 * tall), (0, elbow, 0.62 * tall), (0, hand, 0.51 * tall)], shirt, 0.095, shade * 0.92
+    )
     pen.ball((0, hand, 0.48 * tall), 0.05, skin, shade)
 
 
@@ -71,7 +98,11 @@ def _head(pen: Pen, tall: float, skin, hair, shade: float, *, woman: bool, away:
     if away:
         pen.ball((0, 0, centre), 0.115, hair, shade, tall=1.2)
         if woman:
-            pen.poly([(0, -0.13, 0.72 * tall), (0, 0.13, 0.72 * tall), (0, 0.11, centre), (0, -0.11, centre)], hair, shade * 0.95)
+            pen.poly(
+                [(0, -0.13, 0.72 * tall), (0, 0.13, 0.72 * tall), (0, 0.11, centre), (0, -0.11, centre)],
+                hair,
+                shade * 0.95,
+            )
         return
     pen.ball((0, 0, centre + 0.025), 0.125 if woman else 0.115, hair, shade, tall=1.15)
     pen.ball((0, 0, centre - 0.02), 0.085, skin, shade, tall=1.2, solid=False)
@@ -102,7 +133,16 @@ def draw_rider(pen: Pen, thing: Thing, *, seat: float, bars: float, pedal: Point
     if female:
         back = (neck[0] - 0.12, 0, neck[2] - 0.1)
         pen.line([(neck[0] - 0.02, 0, neck[2] + 0.2), back], hair, 0.2, shade * 0.8)
-    pen.poly([(hip[0], -0.15, hip[2] - 0.05), (hip[0], 0.15, hip[2] - 0.05), (neck[0], wide, neck[2]), (neck[0], -wide, neck[2])], thing.rgb, shade)
+    pen.poly(
+        [
+            (hip[0], -0.15, hip[2] - 0.05),
+            (hip[0], 0.15, hip[2] - 0.05),
+            (neck[0], wide, neck[2]),
+            (neck[0], -wide, neck[2]),
+        ],
+        thing.rgb,
+        shade,
+    )
     pen.line([hip, (neck[0], 0, neck[2] - 0.06)], thing.rgb, width * 0.8, shade)
     pen.line([(neck[0], -wide, neck[2] - 0.05), (neck[0], wide, neck[2] - 0.05)], thing.rgb, 0.17, shade)
     for b in (-wide, wide):
@@ -118,7 +158,10 @@ def draw_rider(pen: Pen, thing: Thing, *, seat: float, bars: float, pedal: Point
         pen.ball(face, 0.09, skin, shade, tall=1.15, solid=False)
     if rng.random() < (0.9 if sporty else 0.4):
         helmet = rng.choice(((230, 230, 228), (200, 40, 40), (40, 42, 46), (240, 200, 60)))
-        top = [(head[0] + 0.15 * math.cos(t), 0.15 * math.cos(t), head[2] + 0.03 + 0.15 * math.sin(t)) for t in (0, 0.5, 1.0, 1.57, 2.1, 2.6, 3.14)]
+        top = [
+            (head[0] + 0.15 * math.cos(t), 0.15 * math.cos(t), head[2] + 0.03 + 0.15 * math.sin(t))
+            for t in (0, 0.5, 1.0, 1.57, 2.1, 2.6, 3.14)
+        ]
         pen.poly([(a, b * (1 if abs(pen.cos) > 0.5 else 0), h) for a, b, h in top], helmet, shade)
     elif female:
         pen.line([(head[0] - 0.08, 0, head[2]), (neck[0] - 0.16, 0, neck[2] - 0.12)], hair, 0.12, shade)

@@ -1,6 +1,6 @@
 """Plan: what stands where in a scene, decided before anything is drawn.
 
-One straight street seen from a lane: carriageway, parked rows, pavements, and the fronts, trees and furniture beside them.
+One straight street seen from a lane: carriageway, parked rows, pavements, and the fronts, trees and furniture beside.
 """
 
 import random
@@ -18,7 +18,7 @@ KERB = 0.14  # metres that the pavement lies above the road
 
 @dataclass(frozen=True, kw_only=True)
 class Street:
-    """Lateral positions in metres: kerbs, ends of the pavements (where fronts stand), lanes; `junction` is a depth or 0."""
+    """Lateral positions in metres: kerbs, fronts, lanes; `junction` is the depth of a crossing road or 0."""
 
     left: float
     right: float
@@ -78,9 +78,14 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
     light = choose_light(rng, domain)
     street = _street(rng)
     things = populate(rng, domain, street, feature)
-    border = (rng.choice((3, 5, 8, 12)) * rows // 256, rng.choice((0, 2, 4, 6, 10)) * rows // 256, rng.choice((1, 2, 2)))
+    border = (
+        rng.choice((3, 5, 8, 12)) * rows // 256,
+        rng.choice((0, 2, 4, 6, 10)) * rows // 256,
+        rng.choice((1, 2, 2)),
+    )
     return Plan(
-        seed=seed, domain=domain, size=size, camera=camera, light=light, street=street, fronts=tuple(fronts(rng, street)),
+        seed=seed, domain=domain, size=size, camera=camera, light=light, street=street,
+        fronts=tuple(fronts(rng, street)),
         props=tuple(furniture(rng, street)), things=tuple(things), bonnet=rng.choice((0.0, 0.07, 0.09, 0.10, 0.12)),
         border=border,
     )  # fmt: skip

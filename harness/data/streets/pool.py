@@ -1,7 +1,7 @@
 """Pool crops: captioned squares round instances of pool scenes, for tiny generators to learn from.
 
-Only the crop's part of a scene is drawn, so that hundreds a second come from one core. The crop is the one that synthesis
-cuts (tight box, square of its longer side, shifted inside the frame); its caption has the paper's wording.
+Only the crop's part of a scene is drawn, for speed. The crop is the one that synthesis cuts (tight box, square of its
+longer side, shifted inside the frame); its caption has the paper's wording.
 """
 
 import math
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from harness.data.streets.canvas import Window
+from harness.data.streets.canvas import SUPERSAMPLING, Window
 from harness.data.streets.plan import Plan, plan_scene
-from harness.data.streets.scene import paint, thing_ids
+from harness.data.streets.scene import paint, silhouette, thing_ids
 from harness.data.streets.thing import LABELS, Thing
 from harness.errors import HarnessError
 from harness.seeds import derive
 
 _LEAST_SIDE = 20
 _LEAST_SHARE = 0.12
+_LEAST_VISIBLE = 0.55  # of the pixels it would have, hidden by nothing and not cut by the frame
 _TRIES = 60
 
 
@@ -51,7 +52,9 @@ def _crop(seed: int, index: int, name: str, side: int, size: tuple[int, int], do
         crop = _cut(plan, name, side)
         if crop is not None:
             return crop
-    raise HarnessError(f"streets: no {name} stands free in {_TRIES} scenes of {size[0]} x {size[1]}", hint="draw larger scenes")
+    raise HarnessError(
+        f"streets: no {name} stands free in {_TRIES} scenes of {size[0]} x {size[1]}", hint="draw larger scenes"
+    )
 
 
 def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
@@ -61,6 +64,8 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
     thing, ident = plan.things[target], thing_ids(plan)[target]
     rows, columns = plan.size
     left, top, right, bottom = _outline(plan, thing)
+    if right - left > 3 * columns or bottom - top > 3 * rows:
+        return None
     if min(right, columns) - max(left, 0) < 4 or min(bottom, rows) - max(top, 0) < 4:
         return None
     reach = max(right - left, bottom - top) // 2 + 3
@@ -75,7 +80,8 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
     box = max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1
     if box < _LEAST_SIDE or box > min(mask.shape) or mask.sum() < _LEAST_SHARE * box * box:
         return None
-    if (ys[-1] - ys[0] + 1) < 0.55 * min(bottom - top, rows) or (xs[-1] - xs[0] + 1) < 0.5 * min(right - left, columns):
+    alone = silhouette(plan, target, Window(left=left, top=top, width=right - left, height=bottom - top))
+    if mask.sum() < _LEAST_VISIBLE * alone.sum() / SUPERSAMPLING**2:
         return None
     u = int(np.clip((xs[0] + xs[-1] + 1 - box) // 2, 0, mask.shape[1] - box))
     v = int(np.clip((ys[0] + ys[-1] + 1 - box) // 2, 0, mask.shape[0] - box))

@@ -12,17 +12,14 @@ from harness.data.streets.backdrop import draw_front, draw_ground, draw_sky
 from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, Window
 from harness.data.streets.cars import draw_car
 from harness.data.streets.cycles import draw_bicycle, draw_motorcycle, seat_of
-from harness.data.streets.furniture import draw_prop
 from harness.data.streets.furnish import ROAD
+from harness.data.streets.furniture import draw_prop
 from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
 from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
 from harness.data.streets.plan import Plan, plan_scene
 from harness.seeds import derive
-
-STREETS_VERSION = 1
-"""Rises with every change of what a seed draws; part of content keys."""
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
 _DRAW = {
@@ -42,7 +39,7 @@ class Scene:
 def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512)) -> Scene:
     """One frame of `domain` ('train' narrow, 'val' wide, 'pool' wide); `size` is (rows, columns).
 
-    Equal arguments give equal bits; the seed streams of the domains never meet. Raises `HarnessError` on an unknown domain.
+    Equal arguments give equal bits; the seed streams of the domains never meet. An unknown domain is a `HarnessError`.
     """
     plan = plan_scene(seed, domain, size)
     return paint(plan, Window(left=0, top=0, width=size[1], height=size[0]))
@@ -83,6 +80,13 @@ def paint(plan: Plan, window: Window) -> Scene:
     return Scene(image=develop(image, ids, plan.light, rng), instance_ids=ids)
 
 
+def silhouette(plan: Plan, index: int, window: Window) -> np.ndarray:
+    """Mask (bool, canvas pixels) of thing number `index` as if nothing hid it."""
+    canvas = Canvas(plan.camera, plan.light, window)
+    draw_thing(canvas, plan, index, 1)
+    return canvas.ids > 0
+
+
 def _standing(canvas: Canvas, plan: Plan) -> list[Callable[[], None]]:
     """What to call for everything in view that stands on the ground, farthest first."""
     jobs, boxes = [], []
@@ -107,7 +111,9 @@ def draw_thing(canvas: Canvas, plan: Plan, index: int, ident: int) -> None:
     if thing.name == "rider":
         cycle = plan.things[index - 1]
         seat, bars, pedal = seat_of(cycle.kind)
-        draw_rider(pen, thing, seat=seat, bars=bars, pedal=pedal, sporty=cycle.kind in ("race bicycle", "sport motorcycle"))
+        draw_rider(
+            pen, thing, seat=seat, bars=bars, pedal=pedal, sporty=cycle.kind in ("race bicycle", "sport motorcycle")
+        )
         return
     _DRAW[thing.name](pen, thing)
 

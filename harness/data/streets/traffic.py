@@ -62,7 +62,8 @@ class Crowd:
             tall *= rng.uniform(0.6, 0.85)
         self.things.append(Thing(
             name="person", kind="woman" if woman else "man", colour=colour, rgb=vary(rng, COLOURS[colour]), x=x, z=z,
-            yaw=rng.uniform(-math.pi, math.pi), size=(0.4, 0.6, tall), seed=rng.getrandbits(32), group=group, ground=ground,
+            yaw=rng.uniform(-math.pi, math.pi), size=(0.4, 0.6, tall), seed=rng.getrandbits(32), group=group,
+            ground=ground,
         ))  # fmt: skip
 
     def ridden(self, name: str, x: float, z: float, yaw: float) -> bool:
@@ -128,9 +129,11 @@ def _feature(crowd: Crowd, name: str) -> None:
 def _heavy(crowd: Crowd, name: str) -> None:
     rng, street = crowd.rng, crowd.street
     for _ in range(8):
-        if name == "train" and rng.random() < 0.5 or rng.random() < 0.2:
+        if (name == "train" and rng.random() < 0.5) or rng.random() < 0.2:
             z = rng.uniform(16, 45)
-            if crowd.vehicle(name, rng.uniform(-9, 9), z, rng.choice((-1, 1)) * (math.pi / 2 + rng.uniform(-0.15, 0.15))):
+            if crowd.vehicle(
+                name, rng.uniform(-9, 9), z, rng.choice((-1, 1)) * (math.pi / 2 + rng.uniform(-0.15, 0.15))
+            ):
                 return
             continue
         x, way = rng.choice(street.lanes)
@@ -163,7 +166,9 @@ def _moving(crowd: Crowd, density: float) -> None:
         z = rng.uniform(9, 30)
         while z < 140:
             if rng.random() < 0.62 * density:
-                crowd.vehicle("car", x + rng.uniform(-0.3, 0.3), z, (0.0 if way > 0 else math.pi) + rng.uniform(-0.04, 0.04))
+                crowd.vehicle(
+                    "car", x + rng.uniform(-0.3, 0.3), z, (0.0 if way > 0 else math.pi) + rng.uniform(-0.04, 0.04)
+                )
             z += rng.uniform(7, 18)
 
 
@@ -182,7 +187,9 @@ def _cyclists(crowd: Crowd) -> None:
     for _ in range(rng.choices((0, 1, 2, 3), (20, 36, 28, 16))[0]):
         name = "motorcycle" if rng.random() < 0.45 else "bicycle"
         way = rng.choice((0.0, 0.0, math.pi, math.pi / 2, -math.pi / 2))
-        crowd.ridden(name, rng.uniform(street.left + 0.4, street.right - 0.4), rng.uniform(6, 46), way + rng.uniform(-0.3, 0.3))
+        crowd.ridden(
+            name, rng.uniform(street.left + 0.4, street.right - 0.4), rng.uniform(6, 46), way + rng.uniform(-0.3, 0.3)
+        )
     for name, share in (("bicycle", 0.5), ("motorcycle", 0.62)):
         if rng.random() >= share:
             continue
@@ -197,7 +204,14 @@ def _cyclists(crowd: Crowd) -> None:
         side, z = rng.choice((-1, 1)), rng.uniform(22, 50)
         edge = street.left if side < 0 else street.right
         for k in range(rng.randint(4, 8)):
-            crowd.vehicle("bicycle", edge + side * 0.9, z + k * 0.45, math.pi / 2 + rng.uniform(-0.2, 0.2), group=True, ground=KERB)
+            crowd.vehicle(
+                "bicycle",
+                edge + side * 0.9,
+                z + k * 0.45,
+                math.pi / 2 + rng.uniform(-0.2, 0.2),
+                group=True,
+                ground=KERB,
+            )
 
 
 def _walkers(crowd: Crowd, density: float) -> None:

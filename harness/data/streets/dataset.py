@@ -1,4 +1,4 @@
-"""Render: writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
+"""Writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ CITIES = {
 
 
 def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
-    """City and frame name of frame `index` of `count`: '<city>_<sequence>_<frame>', frames in equal runs over the cities."""
+    """City and name of frame `index` of `count`, '<city>_<sequence>_<frame>'; cities take equal runs of frames."""
     cities = CITIES[split]
     city = cities[index * len(cities) // max(count, len(cities))]
     return city, f"{city}_{index:06d}_000019"
@@ -26,7 +26,7 @@ def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
 def render(
     root: Path, *, seed: int, counts: dict[str, int], size: tuple[int, int] = (256, 512), report: Report = silent
 ) -> dict[str, int]:
-    """Writes `counts` frames a split under `root` (leftImg8bit, gtFine, panoptic PNG and JSON); returns frames written now.
+    """Writes `counts` frames a split under `root` (images, ids, panoptic); returns how many.
 
     A frame whose files are whole is kept, so a stopped run goes on and ends with the same bits.
     """
