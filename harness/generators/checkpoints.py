@@ -108,5 +108,5 @@ def _hash(path: Path, digest: "hashlib._Hash") -> None:
             digest.update(file.read())
             return
         for number in range(_BLOCKS):
-            file.seek(number * (size - _BLOCK) // (_BLOCKS - 1))
+            file.seek(number * max(size - _BLOCK, 0) // (_BLOCKS - 1))
             digest.update(file.read(_BLOCK))

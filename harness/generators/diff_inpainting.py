@@ -1,43 +1,57 @@
-"""DiffInpainting: repaint the hole with an inpainting diffusion model, a UNet that sees the noise, the hole and
-what is around.
+"""DiffInpainting: repaint the hole with an inpainting diffusion model, whose UNet sees the noise, the hole and what is
+around it.
 
-Adapter over diffusers' StableDiffusionInpaintPipeline (9 channels). A whole heterogeneous batch is one pipeline
+Adapter over diffusers' StableDiffusionInpaintPipeline and its SDXL twin. A whole heterogeneous batch is one pipeline
 call; texts are encoded once. No composite and no feathering here: the paste is harness/synthesis.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from harness.generators import diffusion
 from harness.generators.base import Prompt
 
 
+class InpaintOptions(diffusion.DiffusionOptions):
+    """Settings of a generator that runs one of diffusers' inpainting pipelines."""
+
+    family: Literal["sd", "sdxl"] = "sd"
+    """Stable Diffusion 1 and 2 (one text encoder), or SDXL (two, and a condition on the picture's size)."""
+    strength: float = Field(default=1.0, gt=0, le=1)
+    """Share of the sampler's steps that are run; less than 1 starts from the noised source and keeps some of its
+    colour."""
+
+
 class DiffInpainting:
     """The generator "DiffInpainting" of the paper: Stable Diffusion inpainting, or the tiny one trained on streets."""
 
-    class Options(diffusion.DiffusionOptions):
-        """See `DiffusionOptions`; the checkpoint needs a UNet of 9 channels."""
+    class Options(InpaintOptions):
+        """The checkpoint needs a UNet of 9 channels: noisy latents 4, hole 1, latents of the crop without the hole
+        4."""
 
     name = "diff_inpainting"
     channels = (9,)
 
-    def __init__(self, options: Options, *, device: str) -> None:
-        from diffusers import StableDiffusionInpaintPipeline
+    def __init__(self, options: InpaintOptions, *, device: str) -> None:
+        import diffusers
 
         self.options, self.device = options, device
         self._halving = diffusion.Halving(self.name)
-        found = diffusion.load(options, device=device, channels=self.channels)
-        self.pipeline = StableDiffusionInpaintPipeline(
-            **found.parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-        )
+        found = diffusion.load(options, device=device, channels=self.channels, parts=parts_of(options))
+        if options.family == "sdxl":
+            self.pipeline = diffusers.StableDiffusionXLInpaintPipeline(**found.parts, add_watermarker=False)
+        else:
+            nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+            self.pipeline = diffusers.StableDiffusionInpaintPipeline(**found.parts, **nothing)
         self.pipeline.set_progress_bar_config(disable=True)
-        self._texts: dict[str, Any] = {}
+        self._texts: dict[str, dict[str, Any]] = {}
 
     @staticmethod
-    def fingerprint(options: Options) -> str:
+    def fingerprint(options: InpaintOptions) -> str:
         """What the checkpoint adds to a content key."""
-        return diffusion.fingerprint(options)
+        return diffusion.fingerprint(options, parts_of(options))
 
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
@@ -60,8 +74,7 @@ class DiffInpainting:
         rule = {"how": wanted.mask_resize, "threshold": wanted.mask_threshold}
         with torch.inference_mode():
             images = self.pipeline(
-                prompt_embeds=torch.cat([self._text(prompt.text) for prompt in prompts]),
-                negative_prompt_embeds=torch.cat([self._text(wanted.negative_prompt)] * len(prompts)),
+                **self._conditions([prompt.text for prompt in prompts]),
                 image=diffusion.resized(crops, wanted.size),
                 mask_image=diffusion.resized_masks(masks, wanted.size, **rule),
                 height=wanted.size,
@@ -69,14 +82,36 @@ class DiffInpainting:
                 strength=wanted.strength,
                 num_inference_steps=wanted.steps,
                 guidance_scale=wanted.guidance_scale,
-                generator=diffusion.generators(seeds),
+                generator=diffusion.noise_sources(seeds),
                 output_type="np",
             ).images
         return diffusion.to_uint8(images, self.name)
 
-    def _text(self, text: str) -> Any:
-        """Hidden states [1, positions, width] of a text, encoded alone and once, so that no batch changes them."""
+    def _conditions(self, texts: list[str]) -> dict[str, Any]:
+        """The pipeline's text arguments for a batch, from the cache."""
+        import torch
+
+        rows = [self._text(text) for text in texts]
+        against = self._text(self.options.negative_prompt)
+        if not self.options.negative_prompt and getattr(self.pipeline.config, "force_zeros_for_empty_prompt", False):
+            against = {name: torch.zeros_like(value) for name, value in against.items()}
+        found = {name: torch.cat([row[name] for row in rows]) for name in against}
+        return found | {f"negative_{name}": torch.cat([value] * len(rows)) for name, value in against.items()}
+
+    def _text(self, text: str) -> dict[str, Any]:
+        """A text's encodings, [1, ...] each: encoded alone and once, so that no batch changes them."""
         if text not in self._texts:
-            found, _ = self.pipeline.encode_prompt(text, self.device, 1, False)
-            self._texts[text] = found
+            if self.options.family == "sdxl":
+                hidden, _, pooled, _ = self.pipeline.encode_prompt(
+                    text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+                )
+                self._texts[text] = {"prompt_embeds": hidden, "pooled_prompt_embeds": pooled}
+            else:
+                hidden, _ = self.pipeline.encode_prompt(text, self.device, 1, False)
+                self._texts[text] = {"prompt_embeds": hidden}
         return self._texts[text]
+
+
+def parts_of(options: InpaintOptions) -> tuple[str, ...]:
+    """The components that a checkpoint of that family is made of."""
+    return (*diffusion.PARTS, "text_encoder_2", "tokenizer_2") if options.family == "sdxl" else diffusion.PARTS

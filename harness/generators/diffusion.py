@@ -60,8 +60,6 @@ class DiffusionOptions(Strict):
     guidance_scale: float = Field(ge=0)
     """Classifier-free guidance; 1 and less switches it off and halves the work."""
     negative_prompt: str = ""
-    strength: float = Field(default=1.0, gt=0, le=1)
-    """Share of the sampler's steps that are run; less than 1 starts from the noised source."""
     scheduler: Literal["checkpoint", "pndm", "ddim", "euler", "dpm++", "unipc", "lcm"] = "checkpoint"
     """The sampler; "checkpoint" takes the one that the weights come with."""
     mask_resize: Literal["nearest", "area", "bilinear", "lanczos"] = "lanczos"
@@ -240,7 +238,7 @@ def resized_masks(masks: list[np.ndarray], size: int, *, how: str, threshold: fl
     return torch.from_numpy(np.stack(squares) >= 255 * threshold)[:, None].float()
 
 
-def generators(seeds: list[int]) -> list["torch.Generator"]:
+def noise_sources(seeds: list[int]) -> list["torch.Generator"]:
     """One noise source a row, on the CPU on every device, so that a seed means the same picture everywhere."""
     import torch
 

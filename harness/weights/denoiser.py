@@ -203,9 +203,11 @@ def _blended(noisy: torch.Tensor, times: torch.Tensor, views: Views, texts: Text
 
 
 def _gligen(noisy: torch.Tensor, times: torch.Tensor, views: Views, texts: Texts, rng: np.random.Generator) -> dict:
-    hidden, _ = texts(_dropped(views.prompts, rng, 0.4))
+    draws = rng.random(len(views.prompts))
+    hidden, _ = texts(["" if draw < 0.5 else text for draw, text in zip(draws, views.prompts, strict=True)])
+    phrases = ["" if draw < 0.1 else text for draw, text in zip(draws, views.phrases, strict=True)]
     sample = torch.cat([noisy, views.latents * (1 - views.hole), 1 - views.hole], 1)
-    grounding = ground(views.boxes, _dropped(views.phrases, rng, 0.1), texts)
+    grounding = ground(views.boxes, phrases, texts)
     return {
         "sample": sample,
         "timestep": times,

@@ -4,8 +4,9 @@ The pool is drawn apart from every train and val split, so nothing here has seen
 scored on. Drawn once per folder in chunks, so that a killed run draws nothing twice.
 """
 
-import logging
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ SIDE = 64
 """Side of a crop in pixels."""
 
 _CHUNK = 500
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +52,25 @@ def detail(prompt: str) -> str:
     return phrase(prompt).split()[0]
 
 
-def draw_pool(folder: Path, *, seed: int, count: int, report: Report = silent) -> Pool:
+def draw_pool(folder: Path, *, seed: int, count: int, workers: int = 1, report: Report = silent) -> Pool:
     """`count` crops of the pool of `seed`, kept in `folder` and drawn only where they are missing there."""
+    starts = range(0, count, _CHUNK)
+    paths = [folder / f"pool-{seed}-{start}.npz" for start in starts]
+    missing = [(path, seed, start) for path, start in zip(paths, starts, strict=True) if not path.exists()]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        for done, _ in enumerate(executor.map(_draw, *zip(*missing, strict=True)) if missing else (), start=1):
+            report(done, len(missing), "of the pool's crops")
     chunks = []
-    for start in range(0, count, _CHUNK):
-        path = folder / f"pool-{seed}-{start}.npz"
-        if not path.exists():
-            _draw(path, seed=derive(seed, "pool"), start=start)
+    for path in paths:
         with np.load(path) as stored:
             chunks.append(dict(stored))
-        report(min(start + _CHUNK, count), count, "crops of the pool")
     return Pool(**{name: np.concatenate([chunk[name] for chunk in chunks])[:count] for name in chunks[0]})
 
 
-def _draw(path: Path, *, seed: int, start: int) -> None:
+def _draw(path: Path, seed: int, start: int) -> None:
     from harness.data.streets import pool_crops
 
-    crops = list(pool_crops(seed, _CHUNK, side=SIDE, start=start))
+    crops = list(pool_crops(derive(seed, "pool"), _CHUNK, side=SIDE, start=start))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez(

@@ -24,7 +24,7 @@ _HELD = 500
 
 
 def _pool(order: "Order", report: Report) -> Pool:
-    return draw_pool(order.out / "work", seed=order.seed, count=order.crops, report=report)
+    return draw_pool(order.out / "work", seed=order.seed, count=order.crops, workers=order.workers, report=report)
 
 
 def held_out(order: "Order") -> Pool:
@@ -40,7 +40,7 @@ def _common(order: "Order", report: Report) -> dict:
 
 
 def _finish(order: "Order", folder: Path, history: History, scores: dict[str, float], **more: str) -> Path:
-    facts = {key: str(value) for key, value in asdict(order).items() if key not in ("out", "part", "steps")}
+    facts = {key: str(value) for key, value in asdict(order).items() if key not in ("out", "part", "steps", "workers")}
     card.write(folder, order.part, facts=facts, history=history, scores=scores, **more)
     return folder
 

@@ -38,6 +38,7 @@ class Order:
     device: str
     seed: int
     crops: int
+    workers: int
     out: Path
 
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
                 Order(
                     part=part,
                     minutes=minutes,
-                    **{k: getattr(options, k) for k in ("steps", "device", "seed", "crops", "out")},
+                    **{k: getattr(options, k) for k in ("steps", "device", "seed", "crops", "workers", "out")},
                 )
             )
     except HarnessError as error:
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crops", type=int, default=12000, help="crops of the pool to learn from")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser
 

@@ -1,0 +1,168 @@
+"""GLIGEN inpainting (Li et al. 2023): a diffusion model grounded on a box and a phrase through gated self-attention.
+
+diffusers calls its own pipeline for it deprecated; that one also ignores its generator, takes one box set for a whole
+batch and boxes for masks. The sampling loop here has the same formula with mask, box, phrase and noise of its own for
+every row. Before each step the latents outside the hole are replaced by the source's, noised to that step.
+"""
+
+import inspect
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from harness.errors import HarnessError
+from harness.generators import diffusion
+from harness.generators.base import Prompt
+
+SLOTS = 30
+"""Grounding tokens the model was trained with; empty ones hold a learned null token and take part in attention."""
+
+
+class Gligen:
+    """The generator "GLIGEN" of the paper, or the tiny one trained on streets."""
+
+    class Options(diffusion.DiffusionOptions):
+        """The checkpoint needs a gated UNet of 9 channels: noisy latents 4, latents outside the hole 4, not-hole 1."""
+
+        grounding: float = Field(default=1.0, ge=0, le=1)
+        """Share of the steps, from the first on, in which box and phrase are heard."""
+        box_decimals: int = Field(default=2, ge=1, le=6)
+        """Boxes are rounded to so many decimals of the crop's side."""
+
+    name = "gligen"
+
+    def __init__(self, options: Options, *, device: str) -> None:
+        self.options, self.device = options, device
+        self._halving = diffusion.Halving(self.name)
+        self.parts = diffusion.load(options, device=device, channels=(9,))
+        if getattr(self.parts.unet, "position_net", None) is None:
+            raise HarnessError(
+                f"checkpoint {self.parts.source.name!r}: its UNet has no grounding layers",
+                hint="GLIGEN needs a UNet with attention_type gated; plain inpainting models belong to diff_inpainting",
+            )
+        self._texts: dict[str, tuple[Any, Any]] = {}
+
+    @staticmethod
+    def fingerprint(options: Options) -> str:
+        """What the checkpoint adds to a content key."""
+        return diffusion.fingerprint(options)
+
+    def edit(
+        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
+    ) -> list[np.ndarray]:
+        """Repaint each crop inside its mask (see `Generator.edit`); results have the side `size` of the options."""
+        diffusion.check_rows(crops, masks, prompts, seeds)
+
+        def paint(rows: range) -> list[np.ndarray]:
+            part = slice(rows.start, rows.stop)
+            return self._paint(crops[part], masks[part], prompts[part], seeds[part])
+
+        return self._halving(len(crops), paint)
+
+    def _paint(
+        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
+    ) -> list[np.ndarray]:
+        import torch
+
+        with torch.inference_mode():
+            sources = diffusion.noise_sources(seeds)
+            latents = self._encode(crops, sources)
+            rule = {"how": self.options.mask_resize, "threshold": self.options.mask_threshold}
+            keep = 1 - diffusion.resized_masks(masks, latents.shape[-1], **rule).to(latents)
+            images = self._decode(self._sample(latents, keep, masks, prompts, sources))
+        return diffusion.to_uint8(images, self.name)
+
+    def _sample(
+        self, source: Any, keep: Any, masks: list[np.ndarray], prompts: list[Prompt], sources: list[Any]
+    ) -> Any:
+        """The denoised latents [N, 4, h, w]; `source`: the crops' latents, `keep`: 1 outside the hole."""
+        import torch
+
+        sampler, guided = self.parts.scheduler, self.options.guidance_scale > 1
+        sampler.set_timesteps(self.options.steps, device=self.device)
+        texts, grounding = self._conditions(masks, prompts, guided)
+        around = torch.cat([source * keep, keep], 1)
+        extra = {"generator": sources} if "generator" in inspect.signature(sampler.step).parameters else {}
+        latents = noise_like(source, sources) * sampler.init_noise_sigma
+        heard = int(self.options.grounding * len(sampler.timesteps))
+        for number, time in enumerate(sampler.timesteps):
+            self._listen(number < heard)
+            background = sampler.add_noise(source, noise_like(source, sources), time[None])
+            latents = background * keep + latents * (1 - keep)
+            rows = torch.cat([sampler.scale_model_input(latents, time), around], 1)
+            rows = torch.cat([rows] * 2) if guided else rows
+            kwargs = {"cross_attention_kwargs": {"gligen": grounding}}
+            found = self.parts.unet(rows, time, encoder_hidden_states=texts, **kwargs, return_dict=False)[0]
+            if guided:
+                without, with_text = found.chunk(2)
+                found = without + self.options.guidance_scale * (with_text - without)
+            latents = sampler.step(found, time, latents, **extra, return_dict=False)[0]
+        return latents
+
+    def _conditions(self, masks: list[np.ndarray], prompts: list[Prompt], guided: bool) -> tuple[Any, dict[str, Any]]:
+        """Texts [N or 2N, positions, width] and the grounding of each row; with guidance the unconditional half
+        first."""
+        import torch
+
+        texts = torch.cat([self._text(prompt.text)[0] for prompt in prompts])
+        phrases = torch.cat([self._text(prompt.phrase)[1] for prompt in prompts])
+        boxes = texts.new_zeros(len(prompts), SLOTS, 4)
+        boxes[:, 0] = torch.tensor([box_of(mask, self.options.box_decimals) for mask in masks]).to(boxes)
+        used = texts.new_zeros(len(prompts), SLOTS)
+        used[:, 0] = 1
+        embeddings = texts.new_zeros(len(prompts), SLOTS, phrases.shape[-1])
+        embeddings[:, 0] = phrases
+        grounding = {"boxes": boxes, "masks": used, "positive_embeddings": embeddings}
+        if guided:
+            texts = torch.cat([self._text(self.options.negative_prompt)[0]] * len(prompts) + [texts])
+            grounding = {name: torch.cat([value] * 2) for name, value in grounding.items()}
+            grounding["masks"][: len(prompts)] = 0
+        return texts, grounding
+
+    def _text(self, text: str) -> tuple[Any, Any]:
+        """(hidden states [1, positions, width], pooled [1, width]) of a text, encoded alone and once."""
+        if text not in self._texts:
+            tokenizer = self.parts.tokenizer
+            longest = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}
+            ids = tokenizer([text], **longest, return_tensors="pt").input_ids.to(self.device)
+            found = self.parts.text_encoder(ids)
+            self._texts[text] = (found.last_hidden_state, found.pooler_output)
+        return self._texts[text]
+
+    def _listen(self, enabled: bool) -> None:
+        from diffusers.models.attention import GatedSelfAttentionDense
+
+        for module in self.parts.unet.modules():
+            if isinstance(module, GatedSelfAttentionDense):
+                module.enabled = enabled
+
+    def _encode(self, crops: list[np.ndarray], sources: list[Any]) -> Any:
+        import torch
+
+        vae = self.parts.vae
+        pixels = diffusion.resized(crops, self.options.size).to(self.device, vae.dtype) * 2 - 1
+        found = [vae.encode(row[None]).latent_dist.sample(noise) for row, noise in zip(pixels, sources, strict=True)]
+        return torch.cat(found) * vae.config.scaling_factor
+
+    def _decode(self, latents: Any) -> np.ndarray:
+        vae = self.parts.vae
+        pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
+
+
+def noise_like(latents: Any, sources: list[Any]) -> Any:
+    """Normal noise of the shape of `latents`, row by row from its own source."""
+    import torch
+
+    shape = latents.shape[1:]
+    return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(latents)
+
+
+def box_of(mask: np.ndarray, decimals: int) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1) of the true pixels in shares of the side, rounded; the whole crop for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0, 0.0, 1.0, 1.0
+    corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return tuple(round(float(corner) / len(mask), decimals) for corner in corners)
