@@ -90,7 +90,7 @@ def draw_window(
     height, width = size
     aspect = width / height
     least = max(box.height, box.width / aspect)
-    limit = (height / least) ** 2
+    limit = max(1.0, (height / least) ** 2)  # an object of the frame's size: rounding must not make it less
     zoom = math.inf
     while zoom > limit:
         zoom = max(1.0, float(generator.normal(mean, std)))

@@ -15,7 +15,7 @@ from harness.data.cityscapes import write_bytes
 from harness.synthesis.manifest import Entry
 
 _ROWS, _PANELS = 16, 2
-_SIDE, _WIDE, _TEXT, _GAP, _HEAD = 128, 256, 190, 10, 74
+_SIDE, _WIDE, _TEXT, _GAP, _HEAD = 128, 256, 190, 10, 84
 _INK, _PALE, _PAPER, _RULE = (28, 28, 30), (120, 120, 126), (255, 255, 255), (224, 224, 228)
 
 

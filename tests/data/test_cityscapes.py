@@ -96,7 +96,7 @@ def test_missing_root_split_and_images_are_told_apart(tmp_path):
 def test_image_without_labels_names_the_missing_file(tmp_path):
     frame = write_tree(tmp_path, 1)[0]
     frame.instance_ids.unlink()
-    with pytest.raises(HarnessError, match="aa_000000_000000_gtFine_instanceIds.png is missing"):
+    with pytest.raises(HarnessError, match=r"aa_000000_000000_gtFine_instanceIds.png is missing"):
         cityscapes.frames(tmp_path, "train")
 
 
@@ -113,14 +113,14 @@ def test_odd_and_doubled_names_are_refused(tmp_path):
     with pytest.raises(HarnessError, match="lies in"):
         cityscapes.frames(tmp_path, "train")
     twin.rename(twin.with_name("photo_leftImg8bit.png"))
-    with pytest.raises(HarnessError, match="photo_leftImg8bit.png: expected a file name"):
+    with pytest.raises(HarnessError, match=r"photo_leftImg8bit.png: expected a file name"):
         cityscapes.frames(tmp_path, "train")
 
 
 def test_truncated_and_wrong_pngs_are_named(tmp_path):
     frame = write_tree(tmp_path, 1)[0]
     frame.image.write_bytes(frame.image.read_bytes()[:600])
-    with pytest.raises(HarnessError, match="leftImg8bit.png: truncated"):
+    with pytest.raises(HarnessError, match=r"leftImg8bit.png: truncated"):
         cityscapes.read_image(frame.image)
     with pytest.raises(HarnessError, match="no such file"):
         cityscapes.read_image(tmp_path / "none.png")
@@ -138,7 +138,7 @@ def test_what_the_tree_cannot_hold_is_refused(tmp_path):
         cityscapes.write_frame(tmp_path, "train", "aa", "aa_1", image, ids)
     with pytest.raises(HarnessError, match="shape"):
         cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image[:-1], ids)
-    with pytest.raises(HarnessError, match="outside 0..65535"):
+    with pytest.raises(HarnessError, match=r"outside 0..65535"):
         cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image, ids + 65000)
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
@@ -149,5 +149,5 @@ def test_what_the_tree_cannot_hold_is_refused(tmp_path):
 def test_an_id_of_no_label_is_named(tmp_path):
     image, ids = scene(0)
     cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image, np.where(ids == 7, 99, ids))
-    with pytest.raises(HarnessError, match="aa_0_1_gtFine_instanceIds.png: instance id 99 is of no"):
+    with pytest.raises(HarnessError, match=r"aa_0_1_gtFine_instanceIds.png: instance id 99 is of no"):
         cityscapes.write_panoptic(tmp_path, "train")

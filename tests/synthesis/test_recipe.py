@@ -1,0 +1,59 @@
+"""The two recipes differ in their fields, and nowhere else."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import harness.synthesis
+from harness.config import parse, read_toml
+from harness.errors import HarnessError
+from harness.paths import CONFIGS
+from harness.stages import synthesize
+from harness.synthesis.recipe import Recipe
+
+
+def recipe(name, **changed):
+    path = CONFIGS / "recipes" / f"{name}.toml"
+    return parse(Recipe, {**read_toml(path), **changed}, path)
+
+
+def test_recipes_differ_where_the_sources_do():
+    corrected, released = recipe("corrected"), recipe("released")
+    differing = {name for name in Recipe.model_fields if getattr(corrected, name) != getattr(released, name)}
+    assert differing == {
+        "label",
+        "candidates",
+        "border",
+        "mask_bits",
+        "paste_filter",
+        "colour",
+        "zoom_rounding",
+        "annotation",
+    }
+    assert corrected.prompts["bus"] == ["a red bus", "a green bus"]
+
+
+def test_no_code_asks_which_recipe_it_is():
+    files = [*Path(harness.synthesis.__path__[0]).glob("*.py"), Path(synthesize.__file__)]
+    assert len(files) > 5
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                assert not {"released", "corrected"} & {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"mask_bits": 12}, "mask_bits"),
+        ({"template": "a photo"}, "one {} for the phrase"),
+        ({"prompts": {"road": ["a road"]}}, "'road' is no Cityscapes class with instances"),
+        ({"prompts": {"cat": ["a cat"]}}, "'cat'"),
+        ({"zoom_mean": 5.0}, "at most 1 \\+ 3 zoom_std = 4.0"),
+        ({"colur": "none"}, "unknown key 'colur'"),
+    ],
+)
+def test_wrong_recipes_are_refused(changed, message):
+    with pytest.raises(HarnessError, match=message):
+        recipe("corrected", **changed)
