@@ -147,7 +147,7 @@ def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks) -> list
             for index, line in enumerate(lines)
             if line.group == "measured" and line.cells[place].status == "ok"
         }
-        if len(printed) > 1:
+        if len(set(printed.values())) > 1:
             for index, value in printed.items():
                 position = 1 + sum(other < value for other in printed.values())
                 if position <= depth:

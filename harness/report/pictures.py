@@ -1,0 +1,216 @@
+"""Pictures of a report: samples of the syntheses, and predictions beside ground truth, as small embedded images.
+
+Which instances and frames are shown depends on the data alone, so that two reports show the same ones. numpy and Pillow
+are imported by this file; only a report that shows pictures imports it.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.data.cityscapes import BY_ID, FIRST_INSTANCE_ID, THINGS, Frame, frames, read_ids, read_image
+from harness.metrics.inputs import mask_lines
+from harness.synthesis.manifest import Entry, read_manifest
+
+SAMPLES = 12
+FRAMES = 4
+FAILURES = 3
+CONFIDENCE = 0.8
+THUMB = 128
+WIDE = 360
+OPACITY = 0.55
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An embedded image with what it shows in words; `note` stands below it."""
+
+    uri: str
+    alt: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Pictures in rows and columns; `heads` name the rows. None: nothing to show there."""
+
+    title: str
+    text: str
+    columns: tuple[str, ...]
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Picture | None, ...], ...]
+
+
+def sample_grid(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> Grid | None:
+    """The same instances in every synthesis (label to folder): real crop, mask, and what each generator made of them.
+
+    None when there is no synthesis, or no instance that all of them have.
+    """
+    made = {label: _first_variants(folder) for label, folder in syntheses.items()}
+    if not made:
+        return None
+    common = set.intersection(*(set(entries) for entries in made.values()))
+    chosen = _spread_over_classes([next(iter(made.values()))[key] for key in common], limit)
+    if not chosen:
+        return None
+    columns = ["real crop", "mask"]
+    for label in syntheses:
+        columns += [f"{label}: generated", f"{label}: pasted", f"{label}: focused crop"]
+    rows, heads = [], []
+    for entry in chosen:
+        key = (entry.source, entry.instance)
+        heads.append(f"{entry.class_name}, instance {entry.instance} of {entry.source}: “{entry.prompt}”")
+        first = next(iter(syntheses.values()))
+        row: list[Picture | None] = [_file(first, entry.real, "real crop"), _file(first, entry.mask, "mask")]
+        for label, folder in syntheses.items():
+            row += _of_generator(folder, made[label][key], label)
+        rows.append(tuple(row))
+    return Grid(
+        title="What the generators made",
+        text="Rows: the same instances in every report of this data. Pasted: what the training image holds there.",
+        columns=tuple(columns),
+        heads=tuple(heads),
+        rows=tuple(rows),
+    )
+
+
+def prediction_grid(
+    dataset: Path,
+    predictions: Mapping[str, Path],
+    *,
+    split: str = "val",
+    names: Sequence[str] = (),
+    title: str = "Predictions beside ground truth",
+    notes: Mapping[str, str] | None = None,
+) -> Grid | None:
+    """Frames with ground truth and every prediction (label to folder) of at least 0.8 confidence.
+
+    `names`: which frames; by default four, evenly spaced over the split. None when there is nothing predicted.
+    """
+    every = frames(dataset, split)
+    shown = [frame for frame in every if frame.name in set(names)] if names else _evenly(every, FRAMES)
+    if not shown or not predictions:
+        return None
+    rows = []
+    for frame in shown:
+        image = read_image(frame.image)
+        row: list[Picture | None] = [Picture(uri=_jpeg(image, WIDE), alt=f"{frame.name}, image")]
+        ids = read_ids(frame.instance_ids)
+        row.append(_overlay(image, _true_masks(ids), f"{frame.name}, ground truth"))
+        row += [_predicted(image, frame, folder, label) for label, folder in predictions.items()]
+        rows.append(tuple(row))
+    return Grid(
+        title=title,
+        text=f"Instances of at least {CONFIDENCE} confidence, in the benchmark's class colours, lighter or darker by "
+        "instance.",
+        columns=("image", "ground truth", *predictions),
+        heads=tuple(f"{frame.name}{(notes or {}).get(frame.name, '')}" for frame in shown),
+        rows=tuple(rows),
+    )
+
+
+def _first_variants(folder: Path) -> dict[tuple[str, int], Entry]:
+    return {
+        (entry.source, entry.instance): entry
+        for entry in read_manifest(folder)
+        if entry.status == "made" and entry.variant == 0
+    }
+
+
+def _spread_over_classes(entries: Iterable[Entry], limit: int) -> list[Entry]:
+    """The largest instances, taken class by class in turn."""
+    ordered = sorted(entries, key=lambda entry: (-entry.area, entry.source, entry.instance))
+    by_class = {label.id: [entry for entry in ordered if entry.label_id == label.id] for label in THINGS}
+    chosen: list[Entry] = []
+    while len(chosen) < limit and any(by_class.values()):
+        for queue in by_class.values():
+            if queue and len(chosen) < limit:
+                chosen.append(queue.pop(0))
+    return sorted(chosen, key=lambda entry: (entry.label_id, -entry.area, entry.source, entry.instance))
+
+
+def _of_generator(folder: Path, entry: Entry, label: str) -> list[Picture | None]:
+    focused = _file(folder, entry.file, f"{label}: focused crop", wide=True)
+    return [_file(folder, entry.generated, f"{label}: generated"), _pasted(folder, entry, label), focused]
+
+
+def _pasted(folder: Path, entry: Entry, label: str) -> Picture | None:
+    """The instance's square, cut out of the training image."""
+    if entry.file is None or entry.window is None:
+        return None
+    image = read_image(folder / entry.file)
+    x0, y0, x1, y1 = entry.window
+    scale_x, scale_y = image.shape[1] / (x1 - x0), image.shape[0] / (y1 - y0)
+    left, top, right, bottom = entry.square
+    box = (round((left - x0) * scale_x), round((top - y0) * scale_y))
+    end = (round((right - x0) * scale_x), round((bottom - y0) * scale_y))
+    cut = image[max(box[1], 0) : max(end[1], 0), max(box[0], 0) : max(end[0], 0)]
+    return Picture(uri=_jpeg(cut, THUMB, enlarge=True), alt=f"{label}: pasted") if cut.size else None
+
+
+def _file(folder: Path, name: str | None, alt: str, *, wide: bool = False) -> Picture | None:
+    if name is None or not (folder / name).is_file():
+        return None
+    with Image.open(folder / name) as image:
+        side = WIDE // 2 if wide else THUMB
+        return Picture(uri=_jpeg(np.asarray(image.convert("RGB")), side, enlarge=True), alt=alt)
+
+
+def _predicted(image: np.ndarray, frame: Frame, folder: Path, label: str) -> Picture | None:
+    path = folder / "instances" / f"{frame.name}.txt"
+    if not path.is_file():
+        return None
+    masks = []
+    for line in sorted(mask_lines(path, folder / "instances"), key=lambda line: line.score):
+        if line.score >= CONFIDENCE:
+            with Image.open(line.path) as mask:
+                masks.append((line.label_id, np.asarray(mask) > 0))
+    return _overlay(image, masks, f"{frame.name}, {label}")
+
+
+def _true_masks(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    things = {label.id for label in THINGS}
+    found = [int(value) for value in np.unique(ids) if value >= FIRST_INSTANCE_ID and value // 1000 in things]
+    return [(value // 1000, ids == value) for value in found]
+
+
+def _overlay(image: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], alt: str) -> Picture:
+    """The image in grey with its instances in colour, each outlined."""
+    grey = image.mean(axis=2, keepdims=True)
+    canvas = np.repeat(grey, 3, axis=2) * 0.8
+    for order, (label_id, mask) in enumerate(masks):
+        color = np.array(BY_ID[label_id].color, float) * (0.75 + 0.25 * (order % 3)) + 30 * (order % 2)
+        canvas[mask] = (1 - OPACITY) * image[mask] + OPACITY * color.clip(0, 255)
+        canvas[mask & ~_eroded(mask)] = 255
+    return Picture(uri=_jpeg(canvas.clip(0, 255).astype(np.uint8), WIDE), alt=alt, note=f"{len(masks)} instances")
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    return inner
+
+
+def _evenly(items: Sequence[Frame], count: int) -> list[Frame]:
+    count = min(count, len(items))
+    return [items[(2 * place + 1) * len(items) // (2 * count)] for place in range(count)]
+
+
+def _jpeg(image: np.ndarray, side: int, *, enlarge: bool = False) -> str:
+    """A data URI of the image, shrunk (or enlarged) to `side` pixels on its longer side."""
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    scale = side / max(picture.size)
+    if scale < 1 or enlarge:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=82, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
