@@ -10,16 +10,17 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from harness.data.cityscapes import EVALUATED, write_bytes
 from harness.errors import HarnessError
 from harness.metrics import coco as coco_metric
-from harness.metrics import inputs, instance, panoptic, pixels, png, rle, semantic
+from harness.metrics import inputs, instance, panoptic, pixels, rle, semantic
 from harness.metrics import statistics as statistics_file
-from harness.metrics.base import Arrays, Target
+from harness.metrics.base import Arrays, Regions, Target
+from harness.metrics.reader import Reader, reader
 from harness.metrics.statistics import Statistics
 from harness.progress import Report, silent
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 SCORES = "scores.json"
 FORMAT = 1
+
+COMPILED_FROM = 1 << 24
+"""Pixels in a split from which compiled loops are used: 8 full-size frames, or 128 of 256 x 512."""
 
 INSTANCE_SCORES = ("AP", "AP50")
 PANOPTIC_SCORES = ("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff")
@@ -62,15 +66,19 @@ def evaluate(
     panoptic: Path | None = None,
     coco: bool = False,
     workers: int = 1,
+    engine: Literal["auto", "numpy", "compiled"] = "auto",
     report: Report = silent,
 ) -> Evaluation:
     """Score predictions of `split` against gtFine of `root`; what is not given is not scored.
 
     `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
     `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco` adds COCO's
-    mask AP of `instances`. `workers` processes share the frames. HarnessError for whatever is missing or malformed.
+    mask AP of `instances`. `workers` processes share the frames. `engine` never changes a number: compiled loops pay from
+    some full-size frames on, and "auto" decides. HarnessError for whatever is missing or malformed.
     """
-    jobs = _jobs(Path(root), split, instances, semantic, panoptic, coco)
+    truths = inputs.truths(Path(root), split)
+    compiled = engine == "compiled" or (engine == "auto" and _is_large(truths))
+    jobs = _jobs(truths, split, instances, semantic, panoptic, coco, compiled)
     parts: dict[str, list[Arrays]] = {}
     for done, result in enumerate(_map(jobs, workers), start=1):
         for part, arrays in result.items():
@@ -164,16 +172,29 @@ class _Job(NamedTuple):
     semantic: Path | None
     panoptic: inputs.Segments | None
     coco: bool
+    compiled: bool
+
+
+def _is_large(truths: list[inputs.Truth]) -> bool:
+    """Whether there are so many pixels that loading (or once, making) the compiled loops takes less than they save."""
+    with open(truths[0].path, "rb") as file:
+        header = file.read(24)
+    return len(truths) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big") >= COMPILED_FROM
 
 
 def _jobs(
-    root: Path, split: str, instances: Path | None, semantic: Path | None, panoptic: Path | None, coco: bool
+    truths: list[inputs.Truth],
+    split: str,
+    instances: Path | None,
+    semantic: Path | None,
+    panoptic: Path | None,
+    coco: bool,
+    compiled: bool,
 ) -> list[_Job]:
     if instances is None and semantic is None and panoptic is None:
         raise HarnessError("nothing to evaluate", hint="give predictions: instances, semantic or panoptic")
     if coco and instances is None:
         raise HarnessError("COCO's mask AP needs instance predictions", hint="give instances")
-    truths = inputs.truths(root, split)
     names = [truth.name for truth in truths]
     results = Path(instances) if instances is not None else None
     as_coco = results is not None and results.suffix == ".json"
@@ -183,17 +204,18 @@ def _jobs(
     segments = inputs.panoptic(Path(panoptic), split, names) if panoptic is not None else {}
     return [
         _Job(
-            t.name,
-            t.city,
-            t.path,
-            texts.get(t.name),
-            results,
-            masks.get(t.name),
-            maps.get(t.name),
-            segments.get(t.name),
-            coco,
+            name=truth.name,
+            city=truth.city,
+            truth=truth.path,
+            instances=texts.get(truth.name),
+            instances_root=results,
+            masks=masks.get(truth.name),
+            semantic=maps.get(truth.name),
+            panoptic=segments.get(truth.name),
+            coco=coco,
+            compiled=compiled,
         )
-        for t in truths
+        for truth in truths
     ]
 
 
@@ -217,62 +239,49 @@ def _map(jobs: list[_Job], workers: int) -> Iterator[dict[str, Arrays]]:
 
 def observe(job: _Job) -> dict[str, Arrays]:
     """Statistics of one frame by kind of result."""
-    target = Target(ids=png.read_ids(job.truth), source=str(job.truth))
+    read = reader(compiled=job.compiled)
+    target = read.target(job.truth)
     result: dict[str, Arrays] = {}
     if job.instances is not None or job.masks is not None:
-        regions = target.regions()
-        candidates = list(_from_text(job, target) if job.instances is not None else _from_coco(job, target))
+        regions = read.regions(target)
+        found = _from_text(job, read, target, regions) if job.instances is not None else _from_coco(job, target)
+        candidates = list(found)
         result["instances"] = instance.observe([c.overlap for c in candidates], target, regions)
         if job.coco:
             result["coco"] = coco_metric.observe(candidates, regions)
     if job.semantic is not None:
-        prediction = _sized(png.read_labels(job.semantic), target, job.semantic)
-        result["semantic"] = semantic.observe(pixels.pairs(target.ids, prediction), target, source=str(job.semantic))
+        counts = read.labels(job.semantic, target)
+        result["semantic"] = semantic.observe(counts, target, source=str(job.semantic))
     if job.panoptic is not None:
-        path = job.panoptic.path
-        prediction = _sized(png.read_segments(path), target, path)
-        counts = pixels.pairs(target.ids, prediction)
-        result["panoptic"] = panoptic.observe(counts, job.panoptic.labels, target, source=str(path))
+        path, labels = job.panoptic
+        result["panoptic"] = panoptic.observe(read.segments(path, target), labels, target, source=str(path))
     return result
 
 
-def _from_text(job: _Job, target: Target) -> Iterator[coco_metric.Candidate]:
+def _from_text(job: _Job, read: Reader, target: Target, regions: Regions) -> Iterator[coco_metric.Candidate]:
     for line in inputs.mask_lines(job.instances, job.instances_root):
         if line.label_id not in instance.THING_INDEX:
             continue
         try:
-            mask = _sized(png.read_mask(line.path), target, line.path)
+            ids, counts = read.under(line.path, target, regions)
         except HarnessError as error:
             raise HarnessError(f"{line.where}: {error.message}", hint=error.hint) from None
-        yield coco_metric.Candidate(instance.Overlap(line.label_id, line.score, *pixels.under(mask, target.ids)))
+        yield coco_metric.Candidate(instance.Overlap(line.label_id, line.score, ids, counts))
 
 
 def _from_coco(job: _Job, target: Target) -> Iterator[coco_metric.Candidate]:
     height, width = target.size
     columns = np.ascontiguousarray(target.ids.T).ravel()
     for mask in job.masks:
-        if mask.size != (height, width):
-            raise HarnessError(
-                f"{mask.where}: the mask is {_shape(mask.size)}, the ground truth {target.source} {_shape(target.size)}"
-            )
+        if mask.size != target.size:
+            found, expected = (f"{side[1]} x {side[0]}" for side in (mask.size, target.size))
+            raise HarnessError(f"{mask.where}: {found} pixels, but its ground truth {target.source} has {expected}")
         try:
-            flat = rle.decode(mask.counts, height, width)
+            runs = rle.decode(mask.counts, height, width)
         except HarnessError as error:
             raise HarnessError(f"{mask.where}: {error.message}") from None
-        overlap = instance.Overlap(mask.label_id, mask.score, *pixels.under(flat, columns))
+        overlap = instance.Overlap(mask.label_id, mask.score, *pixels.under_runs(*runs, columns))
         yield coco_metric.Candidate(overlap, mask.box_area)
-
-
-def _sized(prediction: np.ndarray, target: Target, path: Path) -> np.ndarray:
-    if prediction.shape != target.size:
-        raise HarnessError(
-            f"{path}: {_shape(prediction.shape)}, but its ground truth {target.source} is {_shape(target.size)}"
-        )
-    return prediction
-
-
-def _shape(size: tuple[int, ...]) -> str:
-    return f"{size[1]} x {size[0]} pixels"
 
 
 def _collect(part: str, arrays: list[Arrays]) -> Arrays:

@@ -105,14 +105,14 @@ def mask_lines(path: Path, root: Path) -> list[MaskLine]:
     A mask that is listed twice keeps its first place and its last label and score, as in the official script.
     """
     found: dict[str, MaskLine] = {}
-    top = os.path.abspath(root)
+    top, folder = os.path.join(os.path.abspath(root), ""), os.path.abspath(path.parent)
     for number, line in enumerate(_text(path).removesuffix("\n").split("\n") if path.stat().st_size else (), start=1):
         where = f"{path}:{number}"
         fields = line.split(" ")
         if len(fields) != 3:
             raise HarnessError(f"{where}: expected 'mask.png labelId score' with single spaces, found {line[:80]!r}")
-        file = os.path.abspath(os.path.join(path.parent, fields[0]))
-        if os.path.isabs(fields[0]) or os.path.commonpath([file, top]) != top:
+        file = os.path.normpath(os.path.join(folder, fields[0]))
+        if os.path.isabs(fields[0]) or not file.startswith(top):
             raise HarnessError(f"{where}: the mask {fields[0]!r} lies outside {root}")
         label_id, score = _number(fields[1], where, "label id"), _number(fields[2], where, "score")
         if int(label_id) not in BY_ID:

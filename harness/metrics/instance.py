@@ -28,7 +28,8 @@ _THING_OF_ID = np.full(65536, -1, np.int8)
 for _id, _index in THING_INDEX.items():
     _THING_OF_ID[_id] = _index
     _THING_OF_ID[_id * 1000 : _id * 1000 + 1000] = _index
-_VOID_IDS = np.array(sorted(id_ for id_ in IGNORED if id_ >= 0))
+_VOID = np.zeros(65536, bool)
+_VOID[[id_ for id_ in IGNORED if id_ >= 0]] = True
 _BORDER = (1, 2, 3)
 """Ego vehicle, rectification border, out of roi: what lies beside these is cut off by the camera, not by the street."""
 
@@ -112,14 +113,11 @@ def observe(predictions: Iterable[Overlap], target: Target, regions: Regions) ->
     rows = np.full(65536, -1, np.int32)
     rows[regions.ids[things]] = np.arange(len(things), dtype=np.int32)
     kept = [p for p in predictions if p.label_id in THING_INDEX and len(p.ids)]
-    pair_gt, pair_pred, pair_pixels = [], [], []
-    for index, prediction in enumerate(kept):
-        row = rows[prediction.ids]
-        hit = row >= 0
-        pair_gt.append(row[hit])
-        pair_pixels.append(prediction.counts[hit])
-        pair_pred.append(np.full(len(pair_gt[-1]), index, np.int32))
-    empty = [np.zeros(0, np.int32)]
+    ids = np.concatenate([p.ids for p in kept]) if kept else np.zeros(0, np.int64)
+    counts = np.concatenate([p.counts for p in kept]) if kept else np.zeros(0, np.int64)
+    owner = np.repeat(np.arange(len(kept)), [len(p.ids) for p in kept])
+    row, void = rows[ids], _VOID[ids]
+    hit = row >= 0
     return {
         "gt_image": np.zeros(len(things), np.int32),
         "gt_id": regions.ids[things].astype(np.int32),
@@ -130,11 +128,11 @@ def observe(predictions: Iterable[Overlap], target: Target, regions: Regions) ->
         "pred_image": np.zeros(len(kept), np.int32),
         "pred_class": np.array([THING_INDEX[p.label_id] for p in kept], np.int8),
         "pred_score": np.array([p.score for p in kept], np.float64),
-        "pred_area": np.array([p.counts.sum() for p in kept], np.int32),
-        "pred_void": np.array([p.counts[np.isin(p.ids, _VOID_IDS)].sum() for p in kept], np.int32),
-        "pair_gt": np.concatenate(pair_gt or empty),
-        "pair_pred": np.concatenate(pair_pred or empty),
-        "pair_pixels": np.concatenate(pair_pixels or empty).astype(np.int32),
+        "pred_area": np.bincount(owner, counts, minlength=len(kept)).astype(np.int32),
+        "pred_void": np.bincount(owner[void], counts[void], minlength=len(kept)).astype(np.int32),
+        "pair_gt": row[hit],
+        "pair_pred": owner[hit].astype(np.int32),
+        "pair_pixels": counts[hit].astype(np.int32),
         "images": np.ones(1, np.int32),
     }
 
@@ -355,5 +353,8 @@ def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray) -> np.ndar
                 (ids[top:bottom, left], ids[top:bottom, left - 1]),
                 (ids[top:bottom, right - 1], ids[top:bottom, right]),
             )
-            result[place] = any(((inner == own) & (outer >= 1) & (outer <= 3)).any() for inner, outer in beside)
+            for inner, outer in beside:
+                border = outer - np.uint16(_BORDER[0]) < len(_BORDER)  # unsigned: ids 1, 2, 3 and nothing below
+                if border.any() and (border & (inner == own)).any():
+                    result[place] = True
     return result

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED
+from harness.data.cityscapes import EVALUATED
 from harness.errors import HarnessError
 from harness.metrics import pixels
 from harness.metrics.base import Arrays, Target, label_of
@@ -22,7 +22,13 @@ COLUMNS = ("iou", "true", "false", "missed")
 """Last axis of the statistics: sum of IoU over matches, matches, false positives, false negatives."""
 
 _INDEX = {label.id: index for index, label in enumerate(EVALUATED)}
-_IGNORED = np.array(sorted(id_ for id_ in IGNORED if id_ >= 0))
+_INDEX_OF = np.array([_INDEX.get(id_, -1) for id_ in range(256)])
+_LABEL_OF = label_of(np.arange(65536))
+_LABEL_OF[~np.isin(_LABEL_OF, list(_INDEX))] = -1
+"""Instance id to evaluated label id; -1 for void."""
+_CROWD = np.zeros(65536, bool)
+_CROWD[[label.id for label in EVALUATED if label.is_thing]] = True
+"""Groups of things: what createPanopticImgs marks as crowd."""
 _THING = np.array([label.is_thing for label in EVALUATED])
 
 
@@ -69,44 +75,35 @@ def observe(pairs: Pairs, segments: Mapping[int, int], target: Target, *, source
 
     `pairs` counts (instance id, predicted id); `segments` maps predicted ids to label ids; `source` is named in errors.
     """
-    _check(pairs, segments, source)
-    target.check(np.unique(pairs.first))
-    counts: dict[tuple[int, int], int] = {}
-    truth_area: dict[int, int] = {}
-    area: dict[int, int] = dict.fromkeys(segments, 0)
-    void = np.isin(label_of(pairs.first), _IGNORED)
-    for truth, predicted, count in zip(
-        np.where(void, VOID, pairs.first).tolist(), *(a.tolist() for a in pairs[1:]), strict=True
-    ):
-        counts[truth, predicted] = counts.get((truth, predicted), 0) + count
-        if truth != VOID:
-            truth_area[truth] = truth_area.get(truth, 0) + count
-        if predicted in area:
-            area[predicted] += count
+    target.check(pairs.first)
+    ids, place = np.unique(pairs.second, return_inverse=True)
+    _check(ids, segments, source)
+    label = np.array([segments.get(id_, -1) for id_ in ids.tolist()])  # -1: void of the prediction
+    truth_label = _LABEL_OF[pairs.first]
+    void, crowd = truth_label < 0, _CROWD[pairs.first]
+    area = np.bincount(place, pairs.count, minlength=len(ids))
+    forgiven = np.bincount(place[void], pairs.count[void], minlength=len(ids))
+    truth_ids, truth_place = np.unique(pairs.first, return_inverse=True)
+    truth_area = np.bincount(truth_place, pairs.count)
+
+    # Void pixels leave the union, crowd pixels don't.
+    iou = pairs.count / (area[place] + truth_area[truth_place] - pairs.count - forgiven[place])
+    match = (truth_label == label[place]) & ~void & ~crowd & (iou > 0.5)
+    own_crowd = crowd & (truth_label == label[place])
+    forgiven = forgiven + np.bincount(place[own_crowd], pairs.count[own_crowd], minlength=len(ids))
+
+    found = np.zeros(len(truth_ids), bool)
+    found[truth_place[match]] = True
+    missed = ~found & (_LABEL_OF[truth_ids] >= 0) & ~_CROWD[truth_ids]
+    taken = np.zeros(len(ids), bool)
+    taken[place[match]] = True
+    false = ~taken & (label >= 0) & ~(forgiven / area > 0.5)
 
     result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
-    row = result[0]
-    matched_truth, matched = set(), set()
-    for truth, predicted in sorted(counts):
-        if truth == VOID or predicted not in segments or _is_crowd(truth) or _label(truth) != segments[predicted]:
-            continue
-        common = counts[truth, predicted]
-        union = area[predicted] + truth_area[truth] - common - counts.get((VOID, predicted), 0)
-        iou = common / union
-        if iou > 0.5:
-            row[_INDEX[segments[predicted]], :2] += iou, 1
-            matched_truth.add(truth)
-            matched.add(predicted)
-    for truth in truth_area:
-        if truth not in matched_truth and not _is_crowd(truth):
-            row[_INDEX[_label(truth)], 3] += 1
-    for predicted, label in segments.items():
-        if predicted in matched:
-            continue
-        # The crowd of a class has the label id as its id; a stuff label is no crowd.
-        forgiven = counts.get((VOID, predicted), 0) + (counts.get((label, predicted), 0) if _is_crowd(label) else 0)
-        if not forgiven / area[predicted] > 0.5:
-            row[_INDEX[label], 2] += 1
+    hit = _INDEX_OF[truth_label[match]]
+    np.add.at(result[0, :, 0], hit, iou[match])
+    for column, classes in ((1, hit), (2, _INDEX_OF[label[false]]), (3, _INDEX_OF[_LABEL_OF[truth_ids[missed]]])):
+        result[0, :, column] = np.bincount(classes, minlength=len(EVALUATED))
     return {"panoptic": result}
 
 
@@ -139,21 +136,13 @@ def scores(
     return result
 
 
-def _label(segment: int) -> int:
-    return segment if segment < 1000 else segment // 1000
-
-
-def _is_crowd(segment: int) -> bool:
-    return segment < 1000 and BY_ID[segment].is_thing
-
-
-def _check(pairs: Pairs, segments: Mapping[int, int], source: str) -> None:
+def _check(drawn: np.ndarray, segments: Mapping[int, int], source: str) -> None:
     """HarnessError when segments of the JSON and of the PNG differ, or a category is not evaluated."""
-    drawn = set(np.unique(pairs.second).tolist())
-    unlisted = sorted(drawn - segments.keys() - {VOID})
+    found = set(drawn.tolist())
+    unlisted = sorted(found - segments.keys() - {VOID})
     if unlisted:
         raise HarnessError(f"{source}: {_some(unlisted)} in the PNG, but not in segments_info")
-    undrawn = sorted(segments.keys() - drawn)
+    undrawn = sorted(segments.keys() - found)
     if undrawn:
         raise HarnessError(f"{source}: {_some(undrawn)} in segments_info, but not in the PNG")
     for segment, label in segments.items():

@@ -1,7 +1,6 @@
-"""The only code that touches every pixel: which ids lie over which, how many times, and where.
+"""Counts over pixels in numpy: which ids lie over which, how many times, and where.
 
-Two implementations with the same results: numpy (below) for small sets, and compiled loops (`_kernels`, numba) that a
-long evaluation loads once. `use` chooses; the numbers are integers and never differ.
+The definition of what the compiled loops of `_kernels` do faster; all of it is integers, so the two never differ.
 """
 
 from typing import NamedTuple
@@ -56,5 +55,14 @@ def regions(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def under(mask: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids (ascending) under the non-zero pixels of `mask` [H, W], and how many pixels of each."""
     counts = np.bincount(ids[mask != 0], minlength=1)
+    present = np.flatnonzero(counts)
+    return present, counts[present]
+
+
+def under_runs(starts: np.ndarray, lengths: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `under`, for a mask given as runs in the flat map `ids`."""
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+    counts = np.bincount(ids[places], minlength=1)
     present = np.flatnonzero(counts)
     return present, counts[present]

@@ -1,16 +1,27 @@
 """COCO's run lengths: masks as alternating counts of zeros and ones, column by column, optionally packed into text."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from harness.errors import HarnessError
 
 
-def decode(counts: str | bytes | list[int], height: int, width: int) -> np.ndarray:
-    """A mask as uint8 0/1 [height * width], column by column; HarnessError when the counts don't fill it."""
+class Runs(NamedTuple):
+    """Runs of ones in a mask that is read column by column: first positions and lengths."""
+
+    starts: np.ndarray
+    lengths: np.ndarray
+
+
+def decode(counts: str | bytes | list[int], height: int, width: int) -> Runs:
+    """The ones of a mask; HarnessError when the counts don't fill height * width pixels."""
     runs = np.asarray(counts, np.int64) if isinstance(counts, list) else _unpack(counts)
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
-        raise HarnessError(f"run lengths add up to {int(runs.sum())}, expected {height} x {width} pixels")
-    return np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs)
+        raise HarnessError(
+            f"run lengths that fill {height} x {width} pixels were expected, these add up to {runs.sum()}"
+        )
+    return Runs((np.cumsum(runs) - runs)[1::2], runs[1::2])
 
 
 def encode(mask: np.ndarray) -> str:

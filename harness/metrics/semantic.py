@@ -97,8 +97,8 @@ def observe(pairs: Pairs, target: Target, *, source: str) -> dict[str, np.ndarra
             f"{source}: label id {int(predicted.max())} is outside 0..33",
             hint="write label ids, not train ids (255 is no label id)",
         )
+    target.check(truth)
     ids, place = np.unique(truth, return_inverse=True)
-    target.check(ids)
     below = np.bincount(place * N_LABELS + predicted, weights=count, minlength=len(ids) * N_LABELS)
     below = below.reshape(len(ids), N_LABELS)
     confusion = np.zeros((N_LABELS, N_LABELS))
