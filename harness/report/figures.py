@@ -11,7 +11,7 @@ from typing import NamedTuple
 from harness.report.table import number
 
 WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 24, 40
 
 
 class Series(NamedTuple):
@@ -145,7 +145,7 @@ def _axis(values: Sequence[float], start: float, end: float, *, nice: bool = Tru
     """An axis over `values` with at most seven round ticks; `nice` widens it to the ticks at both ends."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
+        low, high = (0.0, 1.0) if low == 0 else (low - 0.5, high + 0.5)
     step = 10 ** math.floor(math.log10((high - low) / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
     first, last = math.floor(low / step), math.ceil(high / step)
@@ -161,7 +161,7 @@ def _horizontal(axis: Axis, label: str) -> str:
         + _text(LEFT - 6, axis.at(tick) + 4, _tick(tick), anchor="end")
         for tick in axis.ticks
     ]
-    return "".join(lines) + _text(4, TOP - 3, label)
+    return "".join(lines) + _text(4, 12, label)
 
 
 def _vertical(axis: Axis, label: str, height: float) -> str:

@@ -1,0 +1,363 @@
+"""The HTML report: gathered from artifacts, self-contained, escaped, and opened in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from result_rows import Setting, Suite, measured, run, table1
+
+from harness import evaluation
+from harness.data.cityscapes import frames, read_ids, write_frame, write_panoptic
+from harness.plan import Plan, Step
+from harness.plan import Row as PlannedRow
+from harness.report import figures, table_for
+from harness.report.gains import decompose, sentences
+from harness.report.gather import gather
+from harness.report.page import Failure, Page, Section, render_page
+from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
+from harness.stages.dataset import DatasetSpec
+from harness.store import Store
+from harness.suite import Cell, Profile, Rows, Synthesis
+from harness.suite import Suite as RealSuite
+from harness.synthesis.manifest import NAME, Entry, render
+
+NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'
+SIZE = (32, 64)
+
+
+class Reader(HTMLParser):
+    """Tags, links and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A Cityscapes tree of two train and three val frames with a car and two persons each."""
+    root, rng = tmp_path / "dataset", np.random.default_rng(0)
+    ids = np.full(SIZE, 7, np.int32)
+    ids[8:24, 8:24], ids[4:28, 40:44], ids[6:26, 50:54] = 26000, 24000, 24001
+    for split, count in (("train", 2), ("val", 3)):
+        for number in range(count):
+            image = rng.integers(0, 255, (*SIZE, 3), np.uint8)
+            write_frame(root, split, "town", f"town_{number:06d}_000019", image, ids)
+        write_panoptic(root, split)
+    return root
+
+
+@pytest.fixture
+def synthesis(tmp_path: Path, dataset: Path) -> Path:
+    """A synthesis of one car and one person of the first train frame, by hand."""
+    folder = tmp_path / "synthesis"
+    source = frames(dataset, "train")[0]
+    entries = []
+    for instance, name, box in ((26000, "car", (8, 8, 24, 24)), (24000, "person", (40, 4, 44, 28))):
+        files = {}
+        for kind in ("real", "mask", "generated"):
+            files[kind] = f"crops/{kind}/{instance}.png"
+            (folder / files[kind]).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((16, 16, 3), instance % 255, np.uint8)).save(folder / files[kind])
+        files["file"] = f"{instance}.png"
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / files["file"])
+        square = (box[0], box[1], box[0] + 24, box[1] + 24)
+        entries.append(
+            Entry(
+                status="made",
+                name=f"town-{instance}-0_000000_000019",
+                source=source.name,
+                city="town",
+                instance=instance,
+                variant=0,
+                class_name=name,
+                label_id=instance // 1000,
+                area=100,
+                box=box,
+                square=square,
+                prompt=f"a photo of {NASTY}",
+                seed=1,
+                window=(0, 0, 64, 32),
+                **files,
+            )
+        )
+    (folder / NAME).write_text(render(entries))
+    return folder
+
+
+@pytest.fixture
+def prediction(tmp_path: Path, dataset: Path) -> Path:
+    """Predictions of val: the car found with confidence 0.9, a person with 0.5, nothing in the last frame."""
+    folder = tmp_path / "prediction"
+    (folder / "instances" / "masks").mkdir(parents=True)
+    for place, frame in enumerate(frames(dataset, "val")):
+        lines = []
+        for index, (instance, score) in enumerate(((26000, 0.9), (24000, 0.5))) if place < 2 else ():
+            mask = f"masks/{frame.name}_{index}.png"
+            Image.fromarray((read_ids(frame.instance_ids) == instance).astype(np.uint8) * 255).save(
+                folder / "instances" / mask
+            )
+            lines.append(f"{mask} {instance // 1000} {score}\n")
+        (folder / "instances" / f"{frame.name}.txt").write_text("".join(lines))
+    return folder
+
+
+def page(*sections: Section, **more) -> str:
+    fields = {"title": "T", "question": "Q?", "profile": "mini", "caption": "streets", "comparable": False}
+    return render_page(Page(sections=sections, **{**fields, **more}))
+
+
+def full_page() -> str:
+    table = table_for(Suite(), Setting(), table1(seeds=3))
+    rows = [measured(run(), method=NASTY, note=NASTY), measured(run(ap=0.3), backbone="B")]
+    chart = figures.curves("Loss", [figures.Series(NASTY, [(0.0, 1.0), None, (2.0, 0.5)])], x="iteration", y="loss")
+    bars = figures.bars("Bars", ["car", NASTY], [("a", [10.0, None]), ("b", [0.0, 5.5])], unit="%")
+    forest = figures.intervals("Gains", [figures.Interval("zoom", 1.0, -0.5, 2.5)], unit="points")
+    return page(
+        Section(anchor="answer", title="The answer", texts=("Zoom gives nothing.",), figures=(forest,)),
+        Section(anchor="table", title="Results", tables=(table, table_for(Suite(title=NASTY), Setting(), rows))),
+        Section(anchor="curves", title="Curves", figures=(chart, bars)),
+        Section(anchor="environment", title="Environment", facts=((NASTY, NASTY),)),
+        Section(anchor="failures", title="Failed", failures=(Failure(NASTY, NASTY, f"Traceback\n{NASTY}"),)),
+        Section(anchor="nothing", title="Nothing"),
+        title=NASTY,
+        question=NASTY,
+    )
+
+
+def test_the_page_is_one_file_that_fetches_nothing_and_runs_nothing():
+    found = Reader(full_page())
+    assert not found.all("script")
+    assert not found.all("link")
+    assert all(attrs["src"].startswith("data:") for attrs in found.all("img"))
+    assert not any(name.startswith("on") for _, attrs in found.tags for name in attrs)
+    assert [attrs["href"][0] for attrs in found.all("a")] == ["#"] * len(found.all("a"))
+    assert "default-src 'none'" in found.all("meta")[1]["content"]
+
+
+def test_text_of_others_is_shown_as_text():
+    text = full_page()
+    assert "<script>alert" not in text
+    assert "".join(Reader(text).text).count('<script>alert("x")</script>') >= 8
+
+
+def test_headings_links_and_figures_can_be_read_without_seeing():
+    found = Reader(full_page())
+    anchors = {attrs.get("id") for _, attrs in found.tags}
+    assert all(attrs["href"][1:] in anchors for attrs in found.all("a"))
+    assert len(found.all("h1")) == 1
+    assert all(attrs.get("aria-label") or attrs.get("aria-hidden") for attrs in found.all("svg"))
+    assert all(attrs.get("scope") for attrs in found.all("th"))
+    assert found.all("html")[0]["lang"] == "en"
+    assert "nothing" not in anchors
+
+
+def test_a_page_of_another_profile_carries_the_warning_and_the_papers_does_not():
+    section = Section(anchor="a", title="A", texts=("x",))
+    assert "not comparable with the paper" in page(section)
+    assert "not comparable" not in page(section, profile="paper", comparable=True)
+
+
+def test_figures_draw_every_value_in_range():
+    text = figures.bars("B", ["x", "y"], [("a", [10.0, -5.0]), ("b", [None, 2.0])], unit="%")
+    assert text.count("<rect") == 3 + 2  # bars and legend
+    heights = [float(value) for value in re.findall(r'y="([\d.]+)" width="[\d.]+" height', text)]
+    assert all(0 <= value <= 280 for value in heights)
+    line = figures.curves("C", [figures.Series("a", [(0.0, 1.0), (1.0, 2.0), None, (3.0, 1.0)])], x="x", y="y")
+    assert re.search(r'd="M[\d. ]+L[\d. ]+M[\d. ]+"', line)
+    assert figures.curves("empty", [], x="x", y="y").startswith("<figure")
+    assert figures.scatter("S", [("a", 1.0, 1.0)], x="x", y="y").count("<circle") == 1
+
+
+def test_samples_are_the_same_instances_whatever_the_generator(synthesis):
+    grid = sample_grid({"A": synthesis, "B": synthesis})
+    assert grid.columns == (
+        "real crop",
+        "mask",
+        *(f"{n}: {k}" for n in "AB" for k in ("generated", "pasted", "focused crop")),
+    )
+    assert [head.split(",")[0] for head in grid.heads] == ["person", "car"]
+    assert all(picture.uri.startswith("data:image/jpeg;base64,") for row in grid.rows for picture in row)
+    assert sample_grid({}) is None
+
+
+def test_samples_take_the_classes_in_turn(synthesis):
+    base = Entry.model_validate_json((synthesis / NAME).read_text().splitlines()[0])
+    cars = [base.model_copy(update={"instance": 26000 + k, "area": 100 - k}) for k in range(5)]
+    person = base.model_copy(update={"instance": 24000, "label_id": 24, "area": 1})
+    assert [entry.instance for entry in _spread_over_classes([*cars, person], 3)] == [24000, 26000, 26001]
+
+
+def test_predictions_below_the_confidence_are_not_drawn(dataset, prediction):
+    grid = prediction_grid(dataset, {"A": prediction})
+    assert grid.columns == ("image", "ground truth", "A")
+    assert [[picture.note for picture in row] for row in grid.rows] == [
+        ["", "3 instances", "1 instances"],
+        ["", "3 instances", "1 instances"],
+        ["", "3 instances", "0 instances"],
+    ]
+
+
+def test_gains_are_taken_within_one_segmenter_and_need_an_interval():
+    rows = [row for row in table1() if row.backbone == "Swin (mini)" or row.origin != "measured"]
+    plain = decompose(rows, lambda *_: None)
+    assert [(gain.name, round(gain.value, 4)) for gain in plain] == [
+        ("zoom", 0.0361),
+        ("appearance", 0.0063),
+        ("whole", 0.0424),
+    ]
+    assert all("nothing can be concluded" in text for text in sentences(plain))
+    certain = decompose(rows, lambda before, after, metric: (0.01, 0.05))
+    assert sentences(certain)[0] == "Zoom (focus − none), Swin (mini): +3.61 AP (95 % interval +1.00 to +5.00)."
+    unsure = decompose(rows, lambda before, after, metric: (-0.01, 0.05))
+    assert "not distinguishable from zero" in sentences(unsure)[1]
+
+
+def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
+    """A plan of two rows, baseline and control, one of them done and one failed, with their artifacts in a store."""
+    store = Store(tmp_path / "store")
+    store.open()
+    spec = DatasetSpec(label="streets", adapter="cityscapes")
+    data = Step(kind="dataset", label="streets", spec=spec, inputs={}, key="d" * 20, external=dataset)
+
+    def step(kind: str, key: str, **inputs: Step) -> Step:
+        return Step(kind=kind, label=f"{kind} {key}", spec=spec, inputs={"dataset": data, **inputs}, key=key * 20)
+
+    def done(made: Step, folder: Path) -> None:
+        partial = store.partial(made.kind, made.key)
+        shutil.copytree(folder, partial)
+        facts = {"wall_s": 1.5}
+        environment = {"commit": "0123", "packages": {"torch": "9"}, "gpus": []}
+        store.commit(made.kind, made.key, {"facts": facts, "peak_memory_bytes": 2**27, "environment": environment})
+
+    train, other = step("train", "a"), step("train", "b", synthesis=(made := step("synthesize", "c")))
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "log.jsonl").write_text("".join(json.dumps({"step": k, "loss": 3 / k}) + "\n" for k in (1, 2, 3)))
+    evaluated = tmp_path / "evaluated"
+    evaluated.mkdir()
+    panoptic = dataset / "gtFine"
+    evaluation.evaluate(dataset, "val", instances=prediction / "instances", panoptic=panoptic).save(evaluated)
+    predict = step("predict", "e", train=train)
+    final = step("evaluate", "f", predict=predict)
+    for one, folder in ((made, synthesis), (train, log), (predict, prediction), (final, evaluated)):
+        done(one, folder)
+    store.fail("train", other.key, {"failure": "the loss is not finite", "traceback": "Traceback: boom"})
+    cells = [
+        Cell(
+            method="OneFormer",
+            version=None,
+            generator=name,
+            recipe=None,
+            segmenter="oneformer",
+            backbone="swin",
+            note="",
+        )
+        for name in ("none", "focus")
+    ]
+    plan = Plan(
+        name="table1",
+        suite=RealSuite(title="A question", question="Does it?", rows=[Rows(method="OneFormer", generator="none")]),
+        profile_name="mini",
+        profile=Profile(
+            label="mini",
+            caption="streets",
+            dataset="streets",
+            seeds=[0],
+            synthesis=Synthesis(recipe="corrected", seed=0, top_k=3, variants=2),
+        ),
+        dataset=data,
+        rows=[
+            PlannedRow(cell=cells[0], labels={"generator": "Original", "backbone": "Swin"}, finals={0: final}),
+            PlannedRow(
+                cell=cells[1],
+                labels={"generator": "Focused", "backbone": "Swin"},
+                finals={0: step("evaluate", "g", predict=step("predict", "h", train=other))},
+            ),
+        ],
+    )
+    rows = [
+        measured(run(), name=cells[0].name, backbone="Swin"),
+        measured(status="failed", name=cells[1].name, backbone="Swin", version="Focused"),
+    ]
+    return plan, store, rows
+
+
+def test_a_report_is_gathered_from_artifacts(tmp_path, dataset, synthesis, prediction):
+    plan, store, rows = planned(tmp_path, dataset, synthesis, prediction)
+    found = gather(plan, store, rows)
+    sections = {section.anchor: section for section in found.sections}
+    assert sections["samples"].grids[0].columns[2] == "Focused: generated"
+    assert len(sections["predictions"].grids[0].rows) == 3
+    assert sections["worst"].grids[0].title == "Worst frames of Original, Swin, by PQ of the frame"
+    assert len(sections["curves"].figures) == 1
+    assert [failure.message for failure in sections["failures"].failures] == ["the loss is not finite"]
+    assert ("torch", "9") in sections["environment"].facts
+    assert [table.title.split(" [")[0] for table in sections["cost"].tables] == ["Budget and cost", "Steps"]
+    text = render_page(found)
+    assert len(text) < 15_000_000
+    assert render_page(gather(plan, store, rows)) == text
+    assert str(tmp_path) not in text
+
+
+def test_a_report_of_an_empty_store_says_what_is_not_there(tmp_path, dataset, synthesis, prediction):
+    plan, _, rows = planned(tmp_path, dataset, synthesis, prediction)
+    rows = [row.model_copy(update={"status": "not run", "scores": {}, "seeds": ()}) for row in rows]
+    text = render_page(gather(plan, Store(tmp_path / "empty"), rows))
+    assert "not run: the row has no result yet" in text
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_real_browser_opens_it_from_disk_without_a_complaint_or_a_request(
+    tmp_path, dataset, synthesis, prediction, scheme
+):
+    plan, store, rows = planned(tmp_path, dataset, synthesis, prediction)
+    gathered = gather(plan, store, rows)
+    for name, text in (("gathered", render_page(gathered)), ("nasty", full_page())):
+        path = tmp_path / f"{name}.html"
+        path.write_text(text)
+        log, shot = tmp_path / f"{name}.net.json", tmp_path / f"{name}.png"
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
+            f"--user-data-dir={tmp_path / 'chromium'}",
+            f"--log-net-log={log}",
+            f"--screenshot={shot}",
+            "--window-size=1280,2400",
+        ]
+        done = subprocess.run(
+            [CHROMIUM, *flags, path.as_uri()], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "CONSOLE" not in done.stderr
+        assert "example.org" not in log.read_text()
+        corner = Image.open(shot).convert("L").getpixel((4, 4))
+        assert (corner < 64) == (scheme == "dark")
