@@ -228,7 +228,7 @@ def _make(work: _Work, item: Item, painted: np.ndarray | None) -> Entry:
     target, identity = landing
     crop = settle_colour(crop, item.real, item.mask, recipe.colour)
     image = paste(target.image, item.square, crop, item.mask)
-    ids = target.ids if identity == item.instance.id else paste(target.ids, item.square, identity, item.mask)
+    ids = target.ids if target is item.picture else paste(target.ids, item.square, identity, item.mask)
     city = item.picture.frame.city
     if spec.frames:
         labels = _annotate(ids, recipe)
