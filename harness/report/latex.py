@@ -112,8 +112,7 @@ def _cell(cell: Cell, entry: Column) -> str:
         return escape(cell.text)
     digits = cell.text.replace("−", "-").replace(",", "").replace(" ± ", " +- ")
     bracketed = digits.startswith("[")
+    option = "[retain-explicit-plus]" if entry.kind == "difference" else "[separate-uncertainty]" if cell.std else ""
+    text = rf"\num{option}{{{digits.strip('[]')}}}"
     # A leading bracket would be read as the optional argument of the line break before it.
-    text = (
-        rf"\num[retain-explicit-plus]{{{digits.strip('[]')}}}" if entry.kind == "difference" else rf"\num{{{digits}}}"
-    )
     return RANKS.get(cell.rank or 0, "%s") % (f"{{[}}{text}{{]}}" if bracketed else text)
