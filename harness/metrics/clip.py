@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from harness.errors import HarnessError
 from harness.metrics.image import ClipSpec, resized
@@ -108,7 +109,15 @@ def _load(file: WeightFile) -> torch.nn.Module:
         if "visual_projection.weight" in state and (file.path.parent / "config.json").is_file():
             return _Transformers(file.path.parent)
         return package.model.build_model(state)
-    except (KeyError, RuntimeError, pickle.UnpicklingError, AttributeError, TypeError, OSError) as error:
+    except (
+        KeyError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        AttributeError,
+        TypeError,
+        OSError,
+        SafetensorError,
+    ) as error:
         raise HarnessError(
             f"{file.path}: not a CLIP in OpenAI's format: {type(error).__name__}: {str(error).splitlines()[0]}",
             hint="expected is a state dict with keys like visual.conv1.weight, an original .pt archive, or a"

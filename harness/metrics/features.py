@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
@@ -80,7 +81,7 @@ def read_state(file: WeightFile) -> dict[str, torch.Tensor]:
 
             return load_file(file.path)
         return torch.load(file.path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, SafetensorError) as error:
         raise HarnessError(f"{file.path}: not a file of weights: {_first_lines(error)}") from None
 
 

@@ -96,9 +96,11 @@ def _known(spec: Weights) -> tuple[str, _Known]:
             " or name it with key 'features.weights'"
         )
         return "Inception (2015-12-05)", _Known([_torch_hub() / name for name in names], hint)
-    assert isinstance(spec, LpipsSpec)
-    hint = "torchvision's AlexNet, alexnet-owt-7be5be79.pth; put it there or name it with key 'lpips.weights'"
-    return "LPIPS (AlexNet)", _Known([_torch_hub() / "alexnet-owt-7be5be79.pth"], hint)
+    if isinstance(spec, LpipsSpec):
+        hint = "torchvision's AlexNet, alexnet-owt-7be5be79.pth; put it there or name it with key 'lpips.weights'"
+        return "LPIPS (AlexNet)", _Known([_torch_hub() / "alexnet-owt-7be5be79.pth"], hint)
+    # A network that no public tool keeps in one place: its specification says what it is and what to do.
+    return getattr(spec, "what", type(spec).__name__), _Known([Path("(no file named)")], getattr(spec, "hint", ""))
 
 
 def lpips_heads() -> Path:

@@ -138,9 +138,12 @@ def test_clip_refuses_what_does_not_fit(clip_file: Path, reduced: ClipSpec, tmp_
     torch.save({"weight": torch.zeros(3)}, broken)
     with pytest.raises(HarnessError, match="not a CLIP in OpenAI's format"):
         Clip(ClipSpec(weights=str(broken)))
-    broken.write_bytes(b"nothing")
-    with pytest.raises(HarnessError, match="not a CLIP in OpenAI's format"):
-        Clip(ClipSpec(weights=str(broken)))
+    for name in ("broken.pt", "broken.safetensors"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(HarnessError, match=f"{name}: not a CLIP in OpenAI's format"):
+            Clip(ClipSpec(weights=str(tmp_path / name)))
+        with pytest.raises(HarnessError, match=f"{name}: not a file of weights"):
+            Features(FeatureSpec(weights=str(tmp_path / name)))
 
 
 @pytest.fixture(scope="module")
