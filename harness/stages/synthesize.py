@@ -169,7 +169,7 @@ def _make_all(work: _Work, report: Report) -> list[Entry]:
 
     report(position.frame, len(work.todo), "")
     # Painting (one thread, the accelerator) overlaps with pasting, resizing and PNG writing of the batch before it.
-    with ThreadPoolExecutor(max_workers=min(4, cores())) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, cores())) as pool:
         for batch, reached in _batches(work, position):
             painted = _paint(generator, work.spec.generator.label, batch)
             futures = [pool.submit(_make, work, item, image) for item, image in zip(batch, painted, strict=True)]
@@ -262,7 +262,7 @@ def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
     if target.ids.shape != item.picture.ids.shape:
         return "the frame to paste into has another size"
     first = item.instance.label.id * 1000
-    free = np.setdiff1d(np.arange(first, first + 1000), target.ids)
+    free = np.flatnonzero(np.bincount(target.ids.ravel(), minlength=first + 1000)[first : first + 1000] == 0) + first
     return (target, int(free[0])) if free.size else "no free instance id in the frame to paste into"
 
 

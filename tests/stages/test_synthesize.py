@@ -26,6 +26,7 @@ from harness.synthesis.manifest import read_manifest
 from harness.synthesis.quality import Quality
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box
+from harness.synthesis.sheet import choose
 
 SIZE = (64, 128)
 
@@ -283,9 +284,14 @@ def test_real_and_generated_squares_can_be_paired(tree, tmp_path):
 
 
 def test_sheet_shows_every_class(tree, tmp_path):
-    made(tree, tmp_path / "out", spec_of())
+    entries, _ = made(tree, tmp_path / "out", spec_of())
+    chosen = choose(entries, 4)
+    assert len(chosen) == 4 and {e.class_name for e in chosen} == {"bicycle", "car", "motorcycle"}
+    assert len(choose(entries, 16)) == 15 and all(e.variant == 0 for e in choose(entries, 16))
     sheet = Image.open(tmp_path / "out" / "samples.png")
     assert sheet.size[0] > 1500 and sheet.size[1] > 8 * 128
+    real = Image.open(tmp_path / "out" / choose(entries, 16)[0].real).resize((128, 128), Image.Resampling.NEAREST)
+    assert np.array_equal(np.array(sheet.crop((10, 84, 138, 212))), np.array(real))
 
 
 def test_two_runs_are_identical_and_the_source_is_untouched(tree, tmp_path):
