@@ -1,0 +1,63 @@
+"""FastInst (He et al., CVPR 2023): instance segmentation with queries that are picked from the image.
+
+Its options, and the adapter that the registry names. Our own implementation from the paper; no detectron2. The modules
+beside this file import torch: backbone.py, pixel_decoder.py (PPM-FPN), proposals.py (queries), decoder.py (dual path),
+network.py (training, answers), convert.py (checkpoints of the authors).
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.segmenters.base import Backbone
+
+
+class Model(Strict):
+    """Sizes and weights; the defaults are those of the published FastInst-D3 (R50)."""
+
+    hidden: int = Field(default=256, ge=32, multiple_of=32)
+    queries: int = Field(default=100, ge=1)
+    """Queries picked from the 1/16 map; fewer where that map has fewer cells."""
+    auxiliary_queries: int = Field(default=8, ge=0)
+    """Learned queries that take part in attention and are never read."""
+    layers: int = Field(default=3, ge=1)
+    """Decoder layers: D1 .. D6 of the paper."""
+    heads: int = Field(default=8, ge=1)
+    feedforward: int = Field(default=1024, ge=1)
+    frozen_norms: bool = True
+    """Batch norms of the backbone as constants: right for pretrained weights, wrong from scratch."""
+    guided: bool = True
+    """Ground-truth mask-guided learning: in training each layer runs once more with the matched masks as attention."""
+    class_weight: float = Field(default=2.0, ge=0)
+    mask_weight: float = Field(default=5.0, ge=0)
+    dice_weight: float = Field(default=5.0, ge=0)
+    no_object_weight: float = Field(default=0.1, ge=0)
+    proposal_weight: float = Field(default=20.0, ge=0)
+    location_cost: float = Field(default=1000.0, ge=0)
+    """Matching: what it costs that a query's pixel lies outside the target."""
+    points: int = Field(default=12544, ge=1)
+    """Points per mask at which masks are compared."""
+
+
+class Inference(Strict):
+    """How answers are read; the default is the published one."""
+
+    topk: int = Field(default=100, ge=1)
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    batch_size: int = Field(default=1, ge=1)
+
+
+class FastInst:
+    """The adapter."""
+
+    Model = Model
+    Inference = Inference
+    tasks = ("instance",)
+
+    @staticmethod
+    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
+        """The network, with the weights that `backbone` names; `shape`: that of a trained one, without weights."""
+        from harness.segmenters.fastinst.network import FastInstNetwork
+
+        return FastInstNetwork.build(backbone, model, shape=shape)

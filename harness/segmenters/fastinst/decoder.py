@@ -1,0 +1,168 @@
+"""The dual-path decoder of FastInst: pixels look at the queries, then the queries at the new pixels.
+
+Tensors are [B, Q, C] (queries) and [B, P, C] (pixels of the 1/8 map, row by row); attention masks are True where a
+query must not look.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.segmenters.criterion import Layer, Matching
+from harness.segmenters.fastinst.proposals import QueryProposal
+
+
+class State(NamedTuple):
+    """Queries and pixels between two layers."""
+
+    queries: Tensor
+    pixels: Tensor
+
+
+class Decoded(NamedTuple):
+    """`layers`: predictions before the first layer and after each, in order; `guided`: those under the true masks."""
+
+    layers: list[Layer]
+    guided: list[Layer]
+    matching: Matching | None
+    proposal_logits: Tensor
+    locations: Tensor
+
+
+class Decoder(nn.Module):
+    """`depth` layers with prediction heads before the first and after each."""
+
+    def __init__(
+        self,
+        *,
+        hidden: int,
+        queries: int,
+        auxiliary: int,
+        depth: int,
+        heads: int,
+        feedforward: int,
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        self.heads, self.auxiliary = heads, auxiliary
+        side = round(queries**0.5)
+        self.positions = nn.Parameter(torch.empty(1, hidden, side, side))
+        # The released code leaves this table uninitialised (torch.empty); N(0, 0.02) is our choice.
+        nn.init.normal_(self.positions, std=0.02)
+        self.auxiliary_content = nn.Embedding(auxiliary, hidden)
+        self.auxiliary_position = nn.Embedding(auxiliary, hidden)
+        self.proposal = QueryProposal(hidden, queries, num_classes)
+        self.layers = nn.ModuleList(DualPathLayer(hidden, heads, feedforward) for _ in range(depth))
+        self.predictors = nn.ModuleList(Predictor(hidden, num_classes) for _ in range(depth + 1))
+
+    def forward(
+        self, maps: Sequence[Tensor], match: Callable[[Layer, Tensor], tuple[Matching, Tensor]] | None = None
+    ) -> Decoded:
+        """`maps`: [1/32, 1/16, 1/8]. `match(last, locations)`: a matching and masks [B, Q, h, w] to be guided by."""
+        size = maps[2].shape[-2:]
+        places = _resized(self.positions, size).flatten(2).transpose(1, 2)
+        proposals = self.proposal(maps[1], _resized(self.positions, maps[1].shape[-2:]))
+        batch, count = proposals.content.shape[:2]
+        queries = torch.cat([proposals.content, self.auxiliary_content.weight.expand(batch, -1, -1)], dim=1)
+        whereabouts = torch.cat([proposals.position, self.auxiliary_position.weight.expand(batch, -1, -1)], dim=1)
+        states = [State(queries, maps[2].flatten(2).transpose(1, 2))]
+        layers = [self.predictors[0](states[0], count, size)]
+        for layer, predictor in zip(self.layers, self.predictors[1:], strict=True):
+            blocked = self._attention_mask(layers[-1].masks.detach() < 0)
+            states.append(layer(states[-1], whereabouts, places, blocked))
+            layers.append(predictor(states[-1], count, size))
+        guided, matching = [], None
+        if match is not None:
+            matching, allowed = match(layers[-1], proposals.location)
+            blocked = self._attention_mask(~allowed)
+            # As released: a layer is guided on its own output, not on its input.
+            for layer, predictor, state in zip(self.layers, self.predictors[1:], states[1:], strict=True):
+                guided.append(predictor(layer(state, whereabouts, places, blocked), count, size))
+        return Decoded(layers, guided, matching, proposals.logits, proposals.location)
+
+    def _attention_mask(self, blocked: Tensor) -> Tensor:
+        """bool [B * heads, Q + auxiliary, P] from [B, Q, h, w]; a row that blocks everything blocks nothing."""
+        blocked = F.pad(blocked.flatten(2), (0, 0, 0, self.auxiliary))
+        blocked = blocked & ~blocked.all(-1, keepdim=True)
+        return blocked.repeat_interleave(self.heads, dim=0)
+
+
+class DualPathLayer(nn.Module):
+    """Pixel update, then query update; post-norm throughout."""
+
+    def __init__(self, hidden: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.pixel_attention = Attention(hidden, heads)
+        self.pixel_feedforward = FeedForward(hidden, feedforward)
+        self.query_attention = Attention(hidden, heads)
+        self.self_attention = Attention(hidden, heads)
+        self.query_feedforward = FeedForward(hidden, feedforward)
+
+    def forward(self, state: State, whereabouts: Tensor, places: Tensor, blocked: Tensor) -> State:
+        """The next state; `whereabouts` and `places`: position embeddings of queries and pixels."""
+        queries, pixels = state
+        pixels = self.pixel_feedforward(self.pixel_attention(pixels, places, queries, whereabouts))
+        queries = self.query_attention(queries, whereabouts, pixels, places, blocked)
+        queries = self.query_feedforward(self.self_attention(queries, whereabouts, queries, whereabouts))
+        return State(queries, pixels)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a residual and a norm; positions join queries and keys, not values."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(
+        self, x: Tensor, x_position: Tensor, memory: Tensor, position: Tensor, blocked: Tensor | None = None
+    ) -> Tensor:
+        """`x` [B, N, C] looks at `memory` [B, M, C]."""
+        found = self.attention(x + x_position, memory + position, memory, attn_mask=blocked, need_weights=False)
+        return self.norm(x + found[0])
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a residual and a norm."""
+
+    def __init__(self, hidden: int, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(hidden, width), nn.Linear(width, hidden)
+        self.norm = nn.LayerNorm(hidden)
+        for linear in (self.inner, self.outer):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] in and out."""
+        return self.norm(x + self.outer(F.relu(self.inner(x))))
+
+
+class Predictor(nn.Module):
+    """Class and mask of each query at one depth; masks are dot products with a projection of the pixels."""
+
+    def __init__(self, hidden: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.classes = _mlp(hidden, num_classes + 1)
+        self.embed = _mlp(hidden, hidden)
+        self.features = nn.Linear(hidden, hidden)
+
+    def forward(self, state: State, count: int, size: tuple[int, int]) -> Layer:
+        """Predictions of the first `count` queries, masks at `size`."""
+        queries = self.norm(state.queries[:, :count])
+        masks = self.embed(queries) @ self.features(state.pixels).transpose(1, 2)
+        return Layer(self.classes(queries), masks.unflatten(2, size))
+
+
+def _mlp(hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
+    )
+
+
+def _resized(table: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(table, size=size, mode="bilinear", align_corners=False)

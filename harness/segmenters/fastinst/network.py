@@ -1,0 +1,161 @@
+"""FastInst as the engine sees it: batches, losses, answers (FastInst, sections 3.3 and 3.4)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from harness.data.cityscapes import THINGS
+from harness.segmenters import postprocess
+from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone
+from harness.segmenters.base import Backbone, Prediction, Sample
+from harness.segmenters.batches import mask_targets
+from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, Weights, sample_points
+from harness.segmenters.fastinst import Inference, Model
+from harness.segmenters.fastinst.decoder import Decoded, Decoder
+from harness.segmenters.fastinst.pixel_decoder import PixelDecoder
+
+
+class FastInstNetwork(nn.Module):
+    """Backbone (maps at strides 8, 16, 32), pixel decoder, decoder, losses."""
+
+    backbone_prefix = "backbone."
+
+    def __init__(self, backbone: nn.Module, options: Model) -> None:
+        super().__init__()
+        self.options = options
+        self.backbone = frozen_norms(backbone) if options.frozen_norms else backbone
+        self.pixel_decoder = PixelDecoder(backbone.channels[-3:], options.hidden)
+        self.decoder = Decoder(
+            hidden=options.hidden,
+            queries=options.queries,
+            auxiliary=options.auxiliary_queries,
+            depth=options.layers,
+            heads=options.heads,
+            feedforward=options.feedforward,
+            num_classes=len(THINGS),
+        )
+        self.criterion = SetCriterion(
+            num_classes=len(THINGS),
+            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
+            points=Points(options.points),
+        )
+
+    @classmethod
+    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "FastInstNetwork":
+        """See `FastInst.build`."""
+        from transformers import AutoBackbone, AutoConfig
+
+        if shape is not None:
+            config = AutoConfig.for_model(**shape)
+        elif backbone.weights:
+            return cls(pretrained_backbone(backbone), options)
+        else:
+            config = backbone_config(backbone)
+        return cls(AutoBackbone.from_config(config), options)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """All that is needed to build this network again without weights."""
+        return self.backbone.config.to_dict()
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        self.backbone.gradient_checkpointing_enable()
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Crops as pixels and thing targets."""
+        inputs = pixels([sample.image for sample in samples])
+        return {"pixels": inputs, **mask_targets(samples, "instance", THINGS, tuple(inputs.shape[-2:]))}
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weighted losses: class, mask, dice over all predictions, and proposal."""
+        classes, masks = batch["classes"], batch["masks"]
+
+        def guide(last: Layer, locations: Tensor) -> tuple[Matching, Tensor]:
+            matching = self._match([last], classes, masks, locations)
+            return matching, _allowed(last, matching, masks)
+
+        decoded = self._decode(batch["pixels"], guide if self.options.guided else None)
+        matching = self._match(decoded.layers, classes, masks, decoded.locations)
+        if decoded.guided:
+            again = decoded.matching.queries.expand(len(decoded.guided), -1)
+            matching = Matching(torch.cat([again, matching.queries]), matching.images)
+        losses = self.criterion.losses([*decoded.guided, *decoded.layers], classes, masks, matching)
+        proposal = self._proposal_loss(decoded.proposal_logits, classes, masks)
+        return losses | {"proposal": self.options.proposal_weight * proposal}
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
+        """Instances of images of one size."""
+        inputs = pixels(images).to(next(self.parameters()).device)
+        last = self._decode(inputs).layers[-1]
+        size, padded = images[0].shape[:2], tuple(inputs.shape[-2:])
+        return [
+            Prediction(
+                instances=postprocess.instances(
+                    classes,
+                    postprocess.full_size(masks, padded=padded, size=size),
+                    THINGS,
+                    topk=inference.topk,
+                    min_score=inference.min_score,
+                )
+            )
+            for classes, masks in zip(last.classes, last.masks, strict=True)
+        ]
+
+    def _decode(self, inputs: Tensor, match: Any = None) -> Decoded:
+        maps = self.backbone(inputs).feature_maps
+        return self.decoder(self.pixel_decoder(maps[-3:]), match)
+
+    def _match(
+        self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor], locations: Tensor
+    ) -> Matching:
+        with torch.no_grad():
+            inside = [sample_points(m[None].float(), at[None])[0].T > 0 for m, at in zip(masks, locations, strict=True)]
+            outside = [-self.options.location_cost * here.float() for here in inside]
+        return self.criterion.match(layers, classes, masks, [outside] * len(layers))
+
+    def _proposal_loss(self, logits: Tensor, classes: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+        """Cross entropy of the 1/16 map; a target's pixel is the cheapest one inside it, all others are background."""
+        wanted = torch.full((len(logits), logits[0, 0].numel()), len(THINGS), dtype=torch.int64, device=logits.device)
+        chances = logits.detach().float().softmax(1).flatten(2)
+        for b, (kinds, mask) in enumerate(zip(classes, masks, strict=True)):
+            if len(kinds) == 0:
+                continue
+            inside = F.adaptive_avg_pool2d(mask[None].float(), logits.shape[-2:])[0].flatten(1) > 0
+            weights = self.criterion.weights.classes, self.options.location_cost
+            cost = -weights[0] * chances[b, kinds] - weights[1] * inside.float()
+            targets, cells = linear_sum_assignment(cost.cpu())
+            wanted[b, torch.from_numpy(cells).to(wanted.device)] = kinds[torch.from_numpy(targets).to(kinds.device)]
+        return F.cross_entropy(logits.flatten(2).float(), wanted)
+
+
+def frozen_norms(module: nn.Module) -> nn.Module:
+    """`module` with its batch norms turned into constants (they keep their statistics and are not trained)."""
+    from torchvision.ops import FrozenBatchNorm2d
+
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)
+            state = {key: value for key, value in child.state_dict().items() if key != "num_batches_tracked"}
+            frozen.load_state_dict(state)
+            setattr(module, name, frozen)
+        else:
+            frozen_norms(child)
+    return module
+
+
+def _allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
+    """Where each query may look under guidance: its target's mask, everywhere when it has none. bool [B, Q, h, w]."""
+    allowed = torch.ones_like(last.masks, dtype=torch.bool)
+    targets = torch.cat([mask[:, None] for mask in masks]).float()
+    if len(targets):
+        kept = matching.queries[0] >= 0
+        small = F.interpolate(targets, size=last.masks.shape[-2:], mode="nearest")[:, 0].bool()
+        allowed[matching.images[kept], matching.queries[0][kept]] = small[kept]
+    return allowed
