@@ -24,7 +24,7 @@ THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 LINKS = {"gt_image": "image", "pred_image": "image", "pair_gt": "gt_id", "pair_pred": "pred_score"}
 """Which arrays of the statistics are indices (see `base.join`)."""
 
-_THING_OF_ID = np.full(65536, -1, np.int8)
+_THING_OF_ID = np.full(65536, -1, np.int64)
 for _id, _index in THING_INDEX.items():
     _THING_OF_ID[_id] = _index
     _THING_OF_ID[_id * 1000 : _id * 1000 + 1000] = _index
@@ -200,37 +200,6 @@ def assign(statistics: Arrays, within: Range = ALL) -> Assignment:
     return Assignment(counted, true, false, found, best, overlap, forgiven)
 
 
-class Curve(NamedTuple):
-    """One class, ready for re-weighting: detections by falling score, `ends` the last of each distinct score.
-
-    `image` [D] frame of each; `true`, `scored` [T, D] 0/1 (hit; hit or false positive); `objects` [N] per frame.
-    """
-
-    image: np.ndarray
-    true: np.ndarray
-    scored: np.ndarray
-    ends: np.ndarray
-    objects: np.ndarray
-
-
-def curves(statistics: Arrays, within: Range = ALL) -> list[Curve]:
-    """The curves of the eight classes."""
-    found = assign(statistics, within)
-    n_images = len(statistics["images"])
-    gt_class, pred_class = _THING_OF_ID[statistics["gt_id"]], statistics["pred_class"]
-    scored = found.true | found.false
-    result = []
-    for index in range(len(THINGS)):
-        mine = np.flatnonzero((pred_class == index) & scored.any(axis=0))
-        mine = mine[np.argsort(-statistics["pred_score"][mine], kind="stable")]
-        ends = np.flatnonzero(np.diff(statistics["pred_score"][mine], append=np.nan))
-        objects = np.bincount(statistics["gt_image"][found.counted & (gt_class == index)], minlength=n_images)
-        image = statistics["pred_image"][mine].astype(np.intp)
-        true, counts = found.true[:, mine].astype(np.float64), scored[:, mine].astype(np.float64)
-        result.append(Curve(image, true, counts, ends, objects.astype(np.float64)))
-    return result
-
-
 def scores(
     statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
 ) -> dict[str, np.ndarray]:
@@ -240,23 +209,121 @@ def scores(
     """
     n_images = len(statistics["images"])
     weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
-    rows = slice(0, 1) if names is not None and all(name.startswith("AP50") for name in names) else slice(None)
-    matrix = _matrix(_cached_curves(_Key(statistics), ALL), weights, rows)
-    result = {"AP": _nanmean(matrix), "AP50": _nanmean(matrix[:, :, :1])}
-    for index, label in enumerate(THINGS):
-        result[f"AP/{label.name}"] = matrix[:, index].mean(axis=1)
-        result[f"AP50/{label.name}"] = matrix[:, index, 0]
-    if has_depth(statistics):
-        for name, within in WITHIN.items():
-            near = _matrix(_cached_curves(_Key(statistics), within), weights, slice(None))
-            result[name] = _nanmean(near)
-            if name == "AP_50m":
-                result["AP50_50m"] = _nanmean(near[:, :, :1])
-            for index, label in enumerate(THINGS):
-                result[f"{name}/{label.name}"] = near[:, index].mean(axis=1)
-    if rows != slice(None):
-        result = {name: values for name, values in result.items() if name.startswith("AP50")}
+    result: dict[str, np.ndarray] = {}
+    for name, within in {"AP": ALL, **(WITHIN if has_depth(statistics) else {})}.items():
+        if names is not None and not any(_range_of(wanted) == name for wanted in names):
+            continue
+        matrix = areas(_curves_of(_Key(statistics), within), weights)
+        at_50 = "AP50" + name.removeprefix("AP")
+        result |= {name: _nanmean(matrix), at_50: _nanmean(matrix[:, :, :1])}
+        for index, label in enumerate(THINGS):
+            result[f"{name}/{label.name}"] = matrix[:, index].mean(axis=1)
+            result[f"{at_50}/{label.name}"] = matrix[:, index, 0]
     return result
+
+
+class Curves(NamedTuple):
+    """Precision-recall curves of all classes and thresholds, ready for re-weighting.
+
+    Area is gained only where recall grows, so a curve is kept as its *steps*: the distinct scores that have a hit. C
+    classes, T thresholds, D detections by class and falling score, S steps ordered by curve (class * T + threshold) and
+    falling score, H hits in the order of their steps, E exceptions: detections that a threshold does not count.
+
+    `image` [D]; `start` [S] and `end` [S]: detections before and up to the step, counted from that of its class;
+    `first` [S]: detections of the classes before; `curve` [S], `curve_first` [S] its first step; `hit_image` [H], `hit_step` [H]; `odd_image` [E],
+    `odd_before` and `odd_until` [S]: exceptions of all curves up to the step's start and end, `odd_first` [S] those of
+    earlier curves; `objects` [C, N] that must be found in each frame.
+    """
+
+    image: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    first: np.ndarray
+    curve: np.ndarray
+    curve_first: np.ndarray
+    hit_image: np.ndarray
+    hit_step: np.ndarray
+    odd_image: np.ndarray
+    odd_first: np.ndarray
+    odd_before: np.ndarray
+    odd_until: np.ndarray
+    objects: np.ndarray
+
+
+def curves(
+    class_: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray, scored: np.ndarray, objects: np.ndarray
+) -> Curves:
+    """Curves of detections [P]: `true` and `scored` [T, P] say which are hits, and which are hits or false positives."""
+    n_thresholds, n_classes = len(true), len(objects)
+    kept = np.flatnonzero(scored.any(axis=0))
+    kept = kept[np.lexsort((-score[kept], class_[kept]))]
+    class_, score, true, scored = class_[kept], score[kept], true[:, kept], scored[:, kept]
+    first = np.searchsorted(class_, np.arange(n_classes))
+    new = np.ones(len(kept), bool)
+    new[1:] = (np.diff(class_) != 0) | (np.diff(score) != 0)
+    starts = np.flatnonzero(new)  # of every group of equal scores
+    ends = np.append(starts[1:], len(kept))
+    group = np.cumsum(new) - 1
+
+    threshold, hit = np.nonzero(true)
+    order = np.lexsort((hit, class_[hit] * n_thresholds + threshold))
+    threshold, hit = threshold[order], hit[order]
+    curve = class_[hit] * n_thresholds + threshold
+    new_step = np.ones(len(hit), bool)
+    new_step[1:] = (np.diff(curve) != 0) | (np.diff(group[hit]) != 0)
+    step = np.flatnonzero(new_step)
+    curve, step_group = curve[step], group[hit[step]]
+
+    odd_threshold, odd = np.nonzero(~scored)
+    order = np.lexsort((odd, class_[odd] * n_thresholds + odd_threshold))
+    odd, odd_curve = odd[order], (class_[odd] * n_thresholds + odd_threshold)[order]
+    place = odd_curve * (len(kept) + 1) + odd  # position of an exception among all: by curve, then by detection
+    return Curves(
+        image=image[kept].astype(np.intp),
+        start=starts[step_group],
+        end=ends[step_group],
+        first=first[curve // n_thresholds],
+        curve=curve,
+        curve_first=np.searchsorted(curve, curve),
+        hit_image=image[kept][hit].astype(np.intp),
+        hit_step=np.cumsum(new_step) - 1,
+        odd_image=image[kept][odd].astype(np.intp),
+        odd_first=np.searchsorted(odd_curve, curve),
+        odd_before=np.searchsorted(place, curve * (len(kept) + 1) + starts[step_group]),
+        odd_until=np.searchsorted(place, curve * (len(kept) + 1) + ends[step_group]),
+        objects=objects.astype(np.float64),
+    )
+
+
+def areas(found: Curves, weights: np.ndarray) -> np.ndarray:
+    """Area under every curve [B, C, T] when frames count `weights` [B, N] times; NaN where there is no object."""
+    n_classes = len(found.objects)
+    totals = weights @ found.objects.T
+    result = np.full((len(weights), n_classes, len(THRESHOLDS)), np.nan)
+    n_curves = n_classes * len(THRESHOLDS)
+    for replicate, weight in enumerate(weights):
+        shown = _cumulated(weight[found.image])
+        odd = _cumulated(weight[found.odd_image])
+        # Of an empty array bincount makes integers, hence the type.
+        gained = np.bincount(found.hit_step, weight[found.hit_image], minlength=len(found.curve)).astype(np.float64)
+        hits = _cumulated(gained)
+        hits = hits[1:] - hits[found.curve_first]
+        before = shown[found.start] - shown[found.first] - (odd[found.odd_before] - odd[found.odd_first])
+        until = shown[found.end] - shown[found.first] - (odd[found.odd_until] - odd[found.odd_first])
+        # Trapezoid between this point and the one before it; the curve starts at the artificial point (0, 1).
+        height = np.divide(hits, until, out=np.ones_like(hits), where=until > 0)
+        height += np.divide(hits - gained, before, out=np.ones_like(hits), where=before > 0)
+        area = np.bincount(found.curve, 0.5 * gained * height, minlength=n_curves).reshape(n_classes, -1)
+        has = totals[replicate] > 0
+        result[replicate, has] = area[has] / totals[replicate, has, None]
+    return result
+
+
+def objects(statistics: Arrays, counted: np.ndarray) -> np.ndarray:
+    """Number of `counted` [G] objects per class and frame, [8, N]."""
+    n_images = len(statistics["images"])
+    key = _THING_OF_ID[statistics["gt_id"][counted]] * n_images + statistics["gt_image"][counted]
+    return np.bincount(key, minlength=len(THINGS) * n_images).reshape(len(THINGS), n_images)
 
 
 def has_depth(statistics: Arrays) -> bool:
@@ -276,30 +343,16 @@ def class_of(ids: np.ndarray) -> np.ndarray:
     return _THING_OF_ID[ids]
 
 
-def _matrix(classes: list[Curve], weights: np.ndarray, rows: slice) -> np.ndarray:
-    """AP [B, 8, T] of every replicate, class and threshold."""
-    n_thresholds = len(THRESHOLDS[rows])
-    matrix = np.full((len(weights), len(classes), n_thresholds), np.nan)
-    for index, curve in enumerate(classes):
-        total = weights @ curve.objects
-        true, scored = curve.true[rows], curve.scored[rows]
-        for replicate in np.flatnonzero(total > 0):
-            weight = weights[replicate][curve.image]
-            matrix[replicate, index] = _area(true * weight, scored * weight, curve.ends, total[replicate])
-    return matrix
+def _range_of(name: str) -> str:
+    """AP, AP_100m or AP_50m: the range that a score is of."""
+    return name.partition("/")[0].replace("AP50", "AP", 1)
 
 
-def _area(true: np.ndarray, scored: np.ndarray, ends: np.ndarray, total: float) -> np.ndarray:
-    """Area under precision over recall [T], trapezoid rule, from the artificial point (recall 0, precision 1) on."""
-    hits = np.cumsum(true, axis=1)[:, ends]
-    shown = np.cumsum(scored, axis=1)[:, ends]
-    # Before the first drawn detection the curve stands at the artificial point.
-    precision = np.divide(hits, shown, out=np.ones_like(hits), where=shown > 0)
-    recall = hits / total
-    before = np.zeros((len(hits), 1))
-    steps = np.diff(np.concatenate((before, recall), axis=1), axis=1)
-    heights = precision + np.concatenate((before + 1.0, precision[:, :-1]), axis=1)
-    return 0.5 * (steps * heights).sum(axis=1)
+def _cumulated(values: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, 2, ... values."""
+    result = np.zeros(len(values) + 1)
+    np.cumsum(values, out=result[1:])
+    return result
 
 
 def _nanmean(matrix: np.ndarray) -> np.ndarray:
@@ -324,8 +377,17 @@ class _Key:
 
 
 @lru_cache(maxsize=16)
-def _cached_curves(key: _Key, within: Range) -> list[Curve]:
-    return curves(key.statistics, within)
+def _curves_of(key: _Key, within: Range) -> Curves:
+    statistics = key.statistics
+    found = assign(statistics, within)
+    return curves(
+        statistics["pred_class"].astype(np.int64),
+        statistics["pred_score"],
+        statistics["pred_image"],
+        found.true,
+        found.true | found.false,
+        objects(statistics, found.counted),
+    )
 
 
 def _overlap(detection: Detection, target: Target) -> Overlap:
