@@ -21,7 +21,7 @@ from harness.report.columns import KNOWN, directions
 from harness.results import Record, Row, SeedResult, finished, mean_scores, write_text
 
 BASELINE_FORMAT = 1
-METRICS = ("PQ", "IoU", "AP", "AP50")
+STATISTICS = "statistics.npz"
 TOLERANCES = {"PQ": 0.02, "IoU": 0.02, "AP": 0.02, "AP50": 0.03}
 """Stated tolerances of a baseline that is accepted for the first time, in the metric's unit (fractions)."""
 ERROR_RATE = 0.05
@@ -52,7 +52,7 @@ class Baseline(Record):
     tolerance: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Stated tolerance by metric, in the metric's unit; metrics without one are not compared."""
     rows: tuple[Row, ...]
-    """Accepted rows; their per-image statistics lie in the folder named like this file, one npz per evaluation key."""
+    """Accepted rows; their per-image statistics lie in the folder named like this file, by evaluation key."""
 
 
 class Verdict(Strict):
@@ -123,8 +123,8 @@ def accept(
 ) -> Baseline:
     """Make the measured rows the baseline at `path`, statistics beside it; HarnessError when a row has no result.
 
-    `statistics_of` says where the statistics of a run lie (None: nowhere). Tolerances are those given, else those of
-    the baseline that is replaced, else TOLERANCES.
+    `statistics_of` says in which folder the statistics of a run lie (None: nowhere). Tolerances are those given, else
+    those of the baseline that is replaced, else TOLERANCES.
     """
     kept = [row for row in rows if row.origin == "measured" and row.status != "not built"]
     if not reason.strip():
@@ -146,11 +146,9 @@ def accept(
         tolerance=stated,
         rows=tuple(_stripped(row) for row in kept),
     )
-    names = _keep_statistics(kept, statistics_folder(path), statistics_of)
+    keys = _keep_statistics(kept, statistics_root(path), statistics_of)
     write_text(path, baseline.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-    for stale in statistics_folder(path).glob("*.npz"):
-        if stale.name not in names:
-            stale.unlink()
+    _drop_statistics(statistics_root(path), keys)
     return baseline
 
 
@@ -171,9 +169,19 @@ def read_baseline(path: Path) -> Baseline:
     return parse(Baseline, data, path)
 
 
-def statistics_folder(path: Path) -> Path:
-    """Where the statistics of the baseline at `path` lie."""
+def statistics_root(path: Path) -> Path:
+    """The folder in which the statistics of the baseline at `path` lie, one folder per evaluation key."""
     return path.with_suffix("")
+
+
+def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
+    """Where the statistics of a run of the baseline at `path` lie; None for a run that has none."""
+
+    def where(run: SeedResult) -> Path | None:
+        folder = statistics_root(path) / run.key
+        return folder if run.key and (folder / STATISTICS).is_file() else None
+
+    return where
 
 
 def changes(old: Baseline | None, new: Baseline) -> list[Verdict]:
@@ -307,19 +315,26 @@ def _stripped(row: Row) -> Row:
 
 
 def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[[SeedResult], Path | None]) -> set[str]:
-    """Copy the statistics of every run to `folder`/<key>.npz; their names."""
+    """Copy the statistics of every run to `folder`/<key>/; the keys."""
     wanted: dict[str, bytes] = {}
     for run in (run for row in rows for run in row.seeds):
         source = statistics_of(run)
         if source is not None and run.key:
             try:
-                wanted[f"{run.key}.npz"] = source.read_bytes()
+                wanted[run.key] = (source / STATISTICS).read_bytes()
             except OSError as error:
-                raise HarnessError(f"{source}: cannot be read: {error.strerror}") from None
+                raise HarnessError(f"{source / STATISTICS}: cannot be read: {error.strerror}") from None
     try:
-        for name, content in wanted.items():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        for key, content in wanted.items():
+            (folder / key).mkdir(parents=True, exist_ok=True)
+            (folder / key / STATISTICS).write_bytes(content)
     except OSError as error:
         raise HarnessError(f"{folder}: cannot be written: {error.strerror}") from None
     return set(wanted)
+
+
+def _drop_statistics(folder: Path, keep: set[str]) -> None:
+    for stale in sorted(folder.glob(f"*/{STATISTICS}")):
+        if stale.parent.name not in keep:
+            stale.unlink()
+            stale.parent.rmdir()

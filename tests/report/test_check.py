@@ -18,7 +18,8 @@ from harness.check import (
     compare,
     exit_code,
     read_baseline,
-    statistics_folder,
+    statistics_in,
+    statistics_root,
 )
 from harness.errors import HarnessError
 from harness.report import render
@@ -169,8 +170,8 @@ def test_the_same_evaluations_are_not_resampled():
 
 
 def test_accepting_writes_rows_and_statistics_and_reads_back(tmp_path):
-    source = tmp_path / "statistics.npz"
-    source.write_bytes(b"statistics")
+    source = tmp_path
+    (source / "statistics.npz").write_bytes(b"statistics")
     path = tmp_path / "baselines" / "table1-mini.json"
     rows = table1()
     new = accept(rows, path, reason=" first run ", statistics_of=lambda run: source)
@@ -179,21 +180,22 @@ def test_accepting_writes_rows_and_statistics_and_reads_back(tmp_path):
     assert len(new.rows) == 6
     assert set(new.tolerance) == {"PQ", "IoU", "AP", "AP50"}
     assert not any(seed.folder or seed.classes for row in new.rows for seed in row.seeds)
-    assert {found.stem for found in statistics_folder(path).iterdir()} == {row.seeds[0].key for row in new.rows}
-    assert next(statistics_folder(path).iterdir()).read_bytes() == b"statistics"
+    assert {found.name for found in statistics_root(path).iterdir()} == {row.seeds[0].key for row in new.rows}
+    assert (statistics_in(path)(new.rows[0].seeds[0]) / "statistics.npz").read_bytes() == b"statistics"
+    assert statistics_in(path)(run(9)) is None
     assert kinds(compare(rows, new)) == ["same"] * 24
 
 
 def test_accepting_again_keeps_tolerances_shows_changes_and_drops_stale_statistics(tmp_path):
     path = tmp_path / "b.json"
-    source = tmp_path / "s.npz"
-    source.write_bytes(b"s")
+    source = tmp_path
+    (source / "statistics.npz").write_bytes(b"s")
     old = accept([row(0.30)], path, reason="one", statistics_of=lambda run: source, tolerance=TOLERANCE)
     new = accept([row(0.20, first=3)], path, reason="two", statistics_of=lambda run: source)
     assert new.tolerance == TOLERANCE
     assert kinds(changes(old, new)) == ["worse"]
     assert kinds(changes(None, new)) == ["missing"]
-    assert [found.name for found in statistics_folder(path).iterdir()] == [f"{new.rows[0].seeds[0].key}.npz"]
+    assert [found.name for found in statistics_root(path).iterdir()] == [new.rows[0].seeds[0].key]
 
 
 @pytest.mark.parametrize(
@@ -310,4 +312,4 @@ def test_descriptions_are_words(mixed):
 def test_a_check_reads_no_statistics_it_does_not_need(tmp_path):
     path = Path(tmp_path / "b.json")
     accept([row(0.3)], path, reason="one", statistics_of=nowhere)
-    assert not statistics_folder(path).exists()
+    assert not statistics_root(path).exists()
