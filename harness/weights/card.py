@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from harness.seeds import derive
-from harness.weights.pool import Pool, box_of, detail
-from harness.weights.tokenizer import COLOURS
+from harness.weights.pool import Pool, box_of
 
 if TYPE_CHECKING:
     from harness.weights.loop import History
@@ -156,7 +155,8 @@ def _readme(folder: Path, training: dict, losses: list[float]) -> str:
         "  harness/data/streets; no frame of a train or val split, no photograph.",
         f"- Training: {training['steps']} steps, {training['seconds']} s on {training['device']},",
         f"  seed {training['seed']}.",
-        f"- Again: `python -m harness.weights.train {part} --minutes {training['minutes']} --out DIR`",
+        f"- Again: `python -m harness.weights.train {part} --minutes {training['minutes']} --crops {training['crops']}",
+        f"  --seed {training['seed']} --out DIR`",
         "- Licence: Apache-2.0, as the code.",
     ]
     if size:
@@ -187,8 +187,3 @@ def curve(losses: list[float], width: int = 480, height: int = 160) -> Image.Ima
         draw.text((2, height - 28), f"{math.exp(low):.3f}", fill=0)
     draw.text((40, height - 14), f"{50 * len(losses)} steps", fill=0)
     return picture
-
-
-def colour_asked(prompt: str) -> bool:
-    """Whether a prompt names a colour that the colour test knows."""
-    return detail(prompt) in COLOURS

@@ -80,18 +80,26 @@ def _worn(images: torch.Tensor, rng: np.random.Generator, step: int) -> torch.Te
 
 
 class Verdicts(NamedTuple):
-    """Per crop: are the asked class and detail there (by the classifier) and the asked colour (by the pixels; nan
-    where the prompt names no colour)."""
+    """Per crop, bool [N]: are the asked class and detail there, by the classifier; is the asked colour there, by the
+    pixels; does the prompt name a colour at all."""
 
     classes: np.ndarray
     details: np.ndarray
     colours: np.ndarray
+    coloured: np.ndarray
 
     def shares(self) -> dict[str, float]:
-        """Means over the crops, and the share where class and detail are both there."""
-        both = (self.classes & self.details).mean()
-        found = {"class": self.classes.mean(), "detail": self.details.mean(), "both": both}
-        return {name: round(float(value), 4) for name, value in (found | {"colour": np.nanmean(self.colours)}).items()}
+        """Shares of crops: class over all; colour by pixels, by the classifier, class and colour (by pixels) together,
+        these over the prompts that name a colour; figure (woman, man, male, female) over the others."""
+        painted, figures = self.coloured, ~self.coloured
+        found = {
+            "class": self.classes,
+            "colour": self.colours[painted],
+            "colour (classifier)": self.details[painted],
+            "class and colour": (self.classes & self.colours)[painted],
+            "figure": self.details[figures],
+        }
+        return {name: round(float(rows.mean()), 4) for name, rows in found.items() if len(rows)}
 
 
 @torch.no_grad()
@@ -102,23 +110,20 @@ def judged(judge: Judge, images: np.ndarray, masks: np.ndarray, label_ids: np.nd
     classes = np.array(LABEL_IDS)[found_class.argmax(1).numpy()] == label_ids
     asked = [detail(prompt) for prompt in prompts]
     details = np.array(DETAILS)[found_detail.argmax(1).numpy()] == np.array(asked)
-    rows = zip(images, masks, asked, strict=True)
-    colours = [float(colour_found(i, m, a)) if a in COLOURS else np.nan for i, m, a in rows]
-    return Verdicts(classes, details, np.array(colours))
+    coloured = np.array([word in COLOURS for word in asked])
+    rows = zip(images, masks, asked, coloured, strict=True)
+    colours = np.array([bool(named and colour_found(image, mask, word)) for image, mask, word, named in rows])
+    return Verdicts(classes, details, colours, coloured)
 
 
 def colour_found(image: np.ndarray, mask: np.ndarray, colour: str) -> bool:
-    """Whether `colour` is the commonest named paint among the pixels of `mask`, or holds a quarter of them.
-
-    Glass, tyres and shadow are dark on everything, hence the quarter; chance is stated beside every score.
-    """
-    shares = colour_shares(image, mask)
-    return shares[colour] >= 0.25 or max(shares, key=shares.__getitem__) == colour
+    """Whether at least a fifth of the pixels of `mask` have that colour; of black two fifths, since glass, tyres and
+    shade are dark on everything. Chance is stated beside every score."""
+    return colour_shares(image, mask)[colour] >= (0.4 if colour == "black" else 0.2)
 
 
 def colour_shares(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Share of the pixels of `mask` that a person would call by each name of a paint: by hue, or by lightness where
-    pale."""
+    """Share of the pixels of `mask` that a person would call by each name: by hue, or by lightness where pale."""
     from skimage.color import rgb2hsv
 
     hue, saturation, value = np.moveaxis(rgb2hsv(image[mask].reshape(1, -1, 3))[0], -1, 0)
@@ -126,10 +131,10 @@ def colour_shares(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     pale = (saturation < 0.22) | (value < 0.2)
     warm = (hue >= 14) & (hue < 40)
     rules = {
-        "white": pale & (value >= 0.75),
-        "silver": pale & (value >= 0.55) & (value < 0.75),
-        "grey": pale & (value >= 0.27) & (value < 0.55),
-        "black": pale & (value < 0.27),
+        "white": pale & (value >= 0.6),
+        "silver": pale & (value >= 0.46) & (value < 0.6),
+        "grey": pale & (value >= 0.3) & (value < 0.46),
+        "black": pale & (value < 0.3),
         "red": ~pale & ((hue < 14) | (hue >= 335)),
         "orange": ~pale & warm & (value >= 0.6),
         "brown": ~pale & warm & (value < 0.6),

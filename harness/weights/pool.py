@@ -4,6 +4,8 @@ The pool is drawn apart from every train and val split, so nothing here has seen
 scored on. Drawn once per folder in chunks, so that a killed run draws nothing twice.
 """
 
+import itertools
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
@@ -57,14 +59,21 @@ def draw_pool(folder: Path, *, seed: int, count: int, workers: int = 1, report: 
     starts = range(0, count, _CHUNK)
     paths = [folder / f"pool-{seed}-{start}.npz" for start in starts]
     missing = [(path, seed, start) for path, start in zip(paths, starts, strict=True) if not path.exists()]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
-        for done, _ in enumerate(executor.map(_draw, *zip(*missing, strict=True)) if missing else (), start=1):
-            report(done, len(missing), "of the pool's crops")
+    for done, _ in enumerate(_drawn(missing, workers), start=1):
+        report(done, len(missing), "of the pool's crops")
     chunks = []
     for path in paths:
         with np.load(path) as stored:
             chunks.append(dict(stored))
     return Pool(**{name: np.concatenate([chunk[name] for chunk in chunks])[:count] for name in chunks[0]})
+
+
+def _drawn(missing: list[tuple[Path, int, int]], workers: int) -> Iterator[None]:
+    if workers == 1 or len(missing) < 2:
+        yield from itertools.starmap(_draw, missing)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        yield from executor.map(_draw, *zip(*missing, strict=True))
 
 
 def _draw(path: Path, seed: int, start: int) -> None:
