@@ -1,9 +1,9 @@
 """Compares measured rows with a committed baseline: same, better, worse, missing or incomparable, metric by metric.
 
 A difference counts when it is larger than the largest of three tolerances: the one the baseline states, what resampling
-the evaluated images says (paired, from stored statistics), and what the spread over seeds says. It is two-sided: a jump
-up is a finding too. Rows on other data, or made by metrics of another signature, are incomparable and never a number.
-Rendering is in harness/report/verdicts.py; nothing here prints or exits.
+says (paired over images and seeds, from stored statistics), and what the spread over the seeds of all accepted rows
+says. It is two-sided: a jump up is a finding too. Rows on other data, or made by metrics of another signature, are
+incomparable and never a number. Rendering is in harness/report/verdicts.py; nothing here prints or exits.
 """
 
 import math
@@ -65,7 +65,7 @@ class Verdict(Strict):
     before: float | None = None
     now: float | None = None
     tolerance: float | None = None
-    decided_by: Literal["", "stated", "images", "seeds"] = ""
+    decided_by: Literal["", "stated", "resampling", "seeds"] = ""
     interval: tuple[float, float] | None = None
     reason: str = ""
 
@@ -76,15 +76,14 @@ class Verdict(Strict):
 
 
 class Spread(NamedTuple):
-    """How sure a difference is: its standard error under resampling of images, and a 95 % interval."""
+    """How sure a difference is: its 95 % interval."""
 
-    error: float
     low: float
     high: float
 
 
 Noise = Callable[[Row, Row, str], Spread | None]
-"""(row before, row now, metric) to the spread of their difference over images; None where there are no statistics."""
+"""(row before, row now, metric) to the spread of their difference; None where there are no statistics."""
 
 
 def no_noise(before: Row, now: Row, metric: str) -> None:
@@ -233,7 +232,9 @@ class _Judge:
         """The largest tolerance and where it comes from."""
         found = {"stated": self.baseline.tolerance[metric]}
         if spread is not None:
-            found["images"] = -statistics.NormalDist().inv_cdf(self.tail) * spread.error
+            # From 95 % for one comparison to what all comparisons of the check share.
+            normal = statistics.NormalDist()
+            found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
         deviation, freedom = _pooled(self.baseline.rows, metric)
         if freedom:
             error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))

@@ -1,27 +1,17 @@
-"""How sure a difference between two rows is: paired bootstrap over evaluated images, and over seeds if there are some.
+"""How sure the difference between two rows is: `harness.stats` on the stored statistics of their seeds.
 
-A replicate draws the images once for both rows, and the seeds of a row (the same ones for both rows where they ran the
-same seeds); its difference is that of the mean scores. Reads stored statistics, never a pixel. numpy is imported here
-only, when an interval is asked for.
+For `check`, which widens its tolerance by it, and for the gains of the report. The caller says where statistics lie
+(beside a baseline, in a store); numpy is imported only when an interval is asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.check import Noise, Spread
-from harness.errors import HarnessError
 from harness.report.gains import Interval, Paired
 from harness.results import Row, SeedResult, finished
-from harness.seeds import derive
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from harness.metrics.statistics import Statistics
-
-SAMPLES = 2000
 METRICS = ("PQ", "IoU", "AP", "AP50")
 Where = Callable[[SeedResult], Path | None]
 """The folder with the statistics of a run; None where there are none."""
@@ -31,13 +21,10 @@ def noise(before: Where, now: Where) -> Noise:
     """A `Noise` for a check: where the baseline's statistics lie, and where those of the measured rows do."""
 
     def of_rows(old: Row, new: Row, metric: str) -> Spread | None:
-        sides = [[where(run) for run in finished(row.seeds)] for row, where in ((old, before), (new, now))]
-        if metric not in METRICS or not all(sides) or any(path is None for side in sides for path in side):
+        sides = [tuple(where(run) for run in finished(row.seeds)) for row, where in ((old, before), (new, now))]
+        if not all(sides) or any(path is None for side in sides for path in side):
             return None
-        if any(metric not in _replicates(path)[1] for side in sides for path in side):
-            return None
-        seeds = [[run.seed for run in finished(row.seeds)] for row in (old, new)]
-        return spread(sides[0], sides[1], metric, same_seeds=seeds[0] == seeds[1])
+        return _spreads(*sides).get(metric)
 
     return of_rows
 
@@ -53,41 +40,13 @@ def intervals(where: Where) -> Paired:
     return interval
 
 
-def spread(before: Sequence[Path], after: Sequence[Path], metric: str, *, same_seeds: bool) -> Spread:
-    """The spread of mean(after) - mean(before) over SAMPLES replicates. HarnessError when the images differ."""
-    import numpy as np
-
-    images = {path: _replicates(path)[0] for path in (*before, *after)}
-    if len(set(images.values())) > 1:
-        raise HarnessError("two rows were not evaluated on the same images: " + ", ".join(map(str, images)))
-    old, new = (np.stack([_replicates(path)[1][metric] for path in side]) for side in (before, after))
-    generator = np.random.default_rng(derive(0, "bootstrap", "seeds"))
-    drawn_old = generator.integers(len(old), size=(SAMPLES, len(old)))
-    drawn_new = drawn_old if same_seeds else generator.integers(len(new), size=(SAMPLES, len(new)))
-    replicate = np.arange(SAMPLES)[:, None]
-    differences = new[drawn_new, replicate].mean(axis=1) - old[drawn_old, replicate].mean(axis=1)
-    differences = differences[~np.isnan(differences)]
-    if len(differences) < 2:
-        raise HarnessError(f"{metric} is undefined on nearly every draw of the images", hint="evaluate more frames")
-    low, high = np.quantile(differences, (0.025, 0.975))
-    return Spread(float(differences.std(ddof=1)), float(low), float(high))
-
-
 @cache
-def _replicates(path: Path) -> tuple[tuple[str, ...], "dict[str, np.ndarray]"]:
-    """Images of an evaluation, and its scores in every replicate; replicates of equal image lists draw alike."""
-    import numpy as np
-
-    found = _load(path)
-    count = len(found.images)
-    generator = np.random.default_rng(derive(0, "bootstrap", "images", count))
-    weights = generator.multinomial(count, [1 / count] * count, size=SAMPLES)
-    known = found.scores(names=None)
-    scores = found.scores(weights, names=[metric for metric in METRICS if metric in known])
-    return found.images, scores
-
-
-def _load(path: Path) -> "Statistics":
+def _spreads(before: tuple[Path, ...], after: tuple[Path, ...]) -> dict[str, Spread]:
+    """The spread of after minus before for every headline metric that both have."""
+    from harness import stats
     from harness.metrics import statistics
 
-    return statistics.load(path)
+    old, new = ([statistics.load(path) for path in side] for side in (before, after))
+    known = set.intersection(*(set(found.scores()) for found in (*old, *new)))
+    found = stats.differences(new, old, [metric for metric in METRICS if metric in known])
+    return {metric: Spread(one.low, one.high) for metric, one in found.items() if one is not None}

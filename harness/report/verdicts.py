@@ -49,7 +49,10 @@ def to_table(verdicts: Sequence[Verdict], *, everything: bool = True) -> Table:
         title=title,
         profile="",
         comparable=True,
-        caption=(f"{sentence(verdicts)}.", "Tolerance: the largest of stated, images (paired bootstrap) and seeds."),
+        caption=(
+            f"{sentence(verdicts)}.",
+            "Tolerance: the largest of stated, resampling (paired bootstrap) and seeds.",
+        ),
         columns=COLUMNS,
         lines=tuple(lines),
         notes=(Note(mark="", text=f"{len(verdicts) - len(shown)} more are the same"),)

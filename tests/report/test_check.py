@@ -128,20 +128,20 @@ def test_a_metric_that_never_had_a_value_is_not_compared():
 
 
 def test_statistics_widen_the_tolerance_and_never_narrow_it():
-    def noise(error: float):
-        return lambda before, now, metric: Spread(error, -0.09, 0.01)
+    def noise(half: float):
+        return lambda before, now, metric: Spread(-0.04 - half, -0.04 + half)
 
     rows, old = [row(0.26, first=1)], baseline(row(0.30))
-    wide, narrow = compare(rows, old, noise=noise(0.03)), compare(rows, old, noise=noise(0.001))
-    assert (wide[0].kind, wide[0].decided_by) == ("same", "images")
-    assert wide[0].tolerance == pytest.approx(1.96 * 0.03, rel=1e-3)
+    wide, narrow = compare(rows, old, noise=noise(0.06)), compare(rows, old, noise=noise(0.002))
+    assert (wide[0].kind, wide[0].decided_by) == ("same", "resampling")
+    assert wide[0].tolerance == pytest.approx(0.06)
     assert (narrow[0].kind, narrow[0].decided_by, narrow[0].tolerance) == ("worse", "stated", 0.02)
-    assert narrow[0].interval == (-0.09, 0.01)
+    assert narrow[0].interval == pytest.approx((-0.042, -0.038))
 
 
 def test_the_more_is_compared_the_wider_the_interval():
     def noise(before, now, metric):
-        return Spread(0.02, -0.1, 0.1)
+        return Spread(-0.1, 0.1)
 
     rows = [row(0.3, first=1, backbone=f"B{place}") for place in range(20)]
     old = [row(0.3, backbone=f"B{place}") for place in range(20)]
@@ -241,7 +241,7 @@ def mixed() -> list[Verdict]:
         row(0.2, backbone="Worse"),
         row(0.3, backbone="Other", data="d1"),
     ]
-    return compare(now, baseline(*old), noise=lambda *_: Spread(0.004, -0.108, -0.092))
+    return compare(now, baseline(*old), noise=lambda *_: Spread(-0.108, -0.092))
 
 
 def test_the_table_has_the_worst_first_and_every_verdict(mixed):

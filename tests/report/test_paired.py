@@ -9,7 +9,7 @@ from result_rows import measured, run
 from harness.check import Baseline, compare
 from harness.errors import HarnessError
 from harness.metrics.statistics import Statistics
-from harness.report.paired import intervals, noise, spread
+from harness.report.paired import intervals, noise
 
 FRAMES = 40
 
@@ -35,38 +35,20 @@ def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
     assert 0.35 < found[0] < 0.55
 
 
-def test_an_interval_holds_the_difference_and_is_narrower_for_being_paired(tmp_path):
-    before, after = evaluated(tmp_path / "a", 0.5), evaluated(tmp_path / "b", 0.6)
-    paired = spread([before], [after], "PQ", same_seeds=True)
-    assert paired.low < 0.09 < paired.high
-    assert paired.low > 0
-    # Unpaired, the two standard errors would add up; paired, what the rows have in common cancels.
-    alone = spread([evaluated(tmp_path / "zero", 1e-9)], [after], "PQ", same_seeds=True)
-    assert paired.error < 0.5 * alone.error
-
-
-def test_equal_evaluations_do_not_differ(tmp_path):
-    a, b = evaluated(tmp_path / "a", 0.5), evaluated(tmp_path / "b", 0.5)
-    assert spread([a], [b], "PQ", same_seeds=True) == (0.0, 0.0, 0.0)
-
-
-def test_seeds_that_disagree_widen_the_interval(tmp_path):
-    close = [evaluated(tmp_path / f"c{k}", 0.5 + 0.001 * k) for k in range(3)]
-    apart = [evaluated(tmp_path / f"a{k}", 0.5 + 0.1 * (k - 1)) for k in range(3)]
-    base = [evaluated(tmp_path / f"b{k}", 0.5) for k in range(3)]
-    narrow, wide = (spread(base, side, "PQ", same_seeds=False) for side in (close, apart))
-    assert wide.error > 3 * narrow.error
-
-
-def test_it_is_the_same_every_time(tmp_path):
-    a, b = evaluated(tmp_path / "a", 0.5), evaluated(tmp_path / "b", 0.55, seed=1, noise=0.1)
-    assert spread([a], [b], "PQ", same_seeds=True) == spread([a], [b], "PQ", same_seeds=True)
+def test_an_interval_is_of_after_minus_before(tmp_path):
+    rows = measured(run(0)), measured(run(1))
+    folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.6)}
+    low, high = intervals(lambda found: folders[found.seed])(*rows, "PQ")
+    assert 0 < low < 0.09 < high
+    low, high = intervals(lambda found: folders[1 - found.seed])(*rows, "PQ")
+    assert low < -0.09 < high < 0
 
 
 def test_other_images_are_an_error_and_not_an_interval(tmp_path):
-    a, b = evaluated(tmp_path / "a", 0.5), evaluated(tmp_path / "b", 0.5, frames=30)
-    with pytest.raises(HarnessError, match="not evaluated on the same images"):
-        spread([a], [b], "PQ", same_seeds=True)
+    rows = measured(run(0)), measured(run(1))
+    folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.5, frames=30)}
+    with pytest.raises(HarnessError, match="evaluations of different frames"):
+        intervals(lambda found: folders[found.seed])(*rows, "PQ")
 
 
 def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
@@ -81,7 +63,7 @@ def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
     before, now = measured(run(0, pq=0.45)), measured(run(1, pq=0.44))
     old = Baseline(format=1, suite="table1", profile="mini", reason="x", tolerance={"PQ": 1e-6}, rows=(before,))
     verdict = compare([now], old, noise=noise(where, where))[0]
-    assert (verdict.kind, verdict.decided_by) == ("same", "images")
+    assert (verdict.kind, verdict.decided_by) == ("same", "resampling")
     assert verdict.interval[0] < verdict.interval[1]
     without = compare([now], old, noise=noise(where, lambda found: None))[0]
     assert (without.kind, without.interval) == ("worse", None)

@@ -9,7 +9,7 @@ from harness.report import FORMATS, render
 from harness.report.data import from_json
 from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
-from harness.results import published_facts, published_row
+from harness.results import published_facts, published_row, results_folder
 
 
 def verdicts(table) -> list[str]:
@@ -118,3 +118,7 @@ def test_a_stale_leaderboard_is_noticed(tmp_path):
 
 def test_without_rows_the_leaderboard_says_so(tmp_path):
     assert "No rows have been accepted yet." in leaderboard(read_baselines(tmp_path))
+
+
+def test_the_committed_leaderboard_is_what_the_committed_rows_give():
+    assert is_current(results_folder() / "LEADERBOARD.md", read_baselines())
