@@ -35,11 +35,11 @@ from harness.generators.base import Generator, GeneratorPart, checked, load_gene
 from harness.progress import Report, silent
 from harness.registry import GENERATORS
 from harness.seeds import derive
-from harness.synthesis import manifest
+from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import Window, as_polygons, draw_window, focus, paste, resize, settle_colour, whole
 from harness.synthesis.items import Item, Picture, items_of, load
 from harness.synthesis.manifest import Entry
-from harness.synthesis.quality import Quality, objection
+from harness.synthesis.quality import objection
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.sheet import write_sheet
 
@@ -65,7 +65,6 @@ class SynthesisSpec(Strict):
     """Only the first so many frames of the split, in the order of their names."""
     frames: bool = False
     """Whether the full-frame composites are kept too."""
-    quality: Quality = Quality()
 
 
 class Position(NamedTuple):
@@ -73,6 +72,11 @@ class Position(NamedTuple):
 
     frame: int
     items: int
+
+
+class _Painted(NamedTuple):
+    image: np.ndarray
+    verdict: filters.Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,9 @@ def _make_all(work: _Work, report: Report) -> list[Entry]:
     entries, position, number = _finished(work.out)
     if position.frame >= len(work.todo):
         return entries
-    generator = load_generator(work.spec.generator, "cuda" if gpus() else "cpu")
+    device = "cuda" if gpus() else "cpu"
+    generator = load_generator(work.spec.generator, device)
+    judge = filters.Judge(work.spec.recipe.filters, device=device)
     running: deque[tuple[Position, list[Future[Entry]]]] = deque()
 
     def complete_oldest() -> None:
@@ -171,7 +177,7 @@ def _make_all(work: _Work, report: Report) -> list[Entry]:
     # Painting (one thread, the accelerator) overlaps with pasting, resizing and PNG writing of the batch before it.
     with ThreadPoolExecutor(max_workers=min(8, cores())) as pool:
         for batch, reached in _batches(work, position):
-            painted = _paint(generator, work.spec.generator.label, batch)
+            painted = _judged(judge, batch, _paint(generator, work.spec.generator.label, batch))
             futures = [pool.submit(_make, work, item, image) for item, image in zip(batch, painted, strict=True)]
             running.append((reached, futures))
             if len(running) > 1:
@@ -198,33 +204,40 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
     yield batch, Position(len(work.todo), 0)
 
 
-def _paint(generator: Generator, label: str, batch: list[Item]) -> list[np.ndarray | None]:
-    """What the generator makes of each item; None for those that have a fault."""
+def _paint(generator: Generator, label: str, batch: list[Item]) -> list[np.ndarray]:
+    """What the generator makes of each item that has no fault."""
     good = [item for item in batch if not item.fault]
     if not good:
-        return [None] * len(batch)
+        return []
     images = generator.edit(
         [item.real for item in good],
         [item.mask for item in good],
         [item.prompt for item in good],
         [item.seed for item in good],
     )
-    left = iter(checked(images, len(good), label))
-    return [None if item.fault else next(left) for item in batch]
+    return checked(images, len(good), label)
 
 
-def _make(work: _Work, item: Item, painted: np.ndarray | None) -> Entry:
+def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
+    """The images with what the filters say of them, for every item of the batch; None for those that have a fault."""
+    good = [item for item in batch if not item.fault]
+    verdicts = judge([i.real for i in good], images, [i.mask for i in good], [i.prompt for i in good])
+    left = iter(zip(images, verdicts, strict=True))
+    return [None if item.fault else _Painted(*next(left)) for item in batch]
+
+
+def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     """Paste, focus and write one item; its manifest entry."""
     if painted is None:
         return _entry(item, status="skipped", reason=item.fault)
     spec, recipe = work.spec, work.spec.recipe
-    files = _write_crops(work.out, item, painted)
-    crop = resize(painted, item.mask.shape, recipe.paste_filter)
-    if reason := objection(spec.quality, item.real, crop, item.mask):
-        return _entry(item, status="filtered", reason=reason, **files)
+    known = {"judgement": painted.verdict.values, **_write_crops(work.out, item, painted.image)}
+    crop = resize(painted.image, item.mask.shape, recipe.paste_filter)
+    if reason := objection(recipe.quality, item.real, crop, item.mask) or painted.verdict.reason:
+        return _entry(item, status="filtered", reason=reason, **known)
     landing = _landing(work, item)
     if isinstance(landing, str):
-        return _entry(item, status="skipped", reason=landing, **files)
+        return _entry(item, status="skipped", reason=landing, **known)
     target, identity = landing
     crop = settle_colour(crop, item.real, item.mask, recipe.colour)
     image = paste(target.image, item.square, crop, item.mask)
@@ -233,7 +246,7 @@ def _make(work: _Work, item: Item, painted: np.ndarray | None) -> Entry:
     if spec.frames:
         labels = _annotate(ids, recipe)
         kept = write_frame(work.out / "frames", spec.split, city, item.name, image, labels)
-        files["composite"] = str(kept.image.relative_to(work.out))
+        known["composite"] = str(kept.image.relative_to(work.out))
     window = _window(spec, item)
     image, ids = focus(image, ids, window.box, recipe.focus_filter)
     written = write_frame(work.out, spec.split, city, item.name, image, _annotate(ids, recipe))
@@ -246,7 +259,7 @@ def _make(work: _Work, item: Item, painted: np.ndarray | None) -> Entry:
         zoom=window.zoom or None,
         file=str(written.image.relative_to(work.out)),
         labels=str(written.instance_ids.relative_to(work.out)),
-        **files,
+        **known,
     )
 
 
@@ -370,8 +383,9 @@ def _claim(work: _Work) -> bytes:
     adapter = GENERATORS.load(part.adapter)
     content: dict[str, Any] = {
         "version": VERSION,
-        "spec": work.spec.model_dump(mode="json"),
+        "spec": work.spec.model_dump(mode="json", exclude=SynthesisSpec.NOT_IN_KEY),
         "frames": digest.hexdigest(),
+        "filters": filters.fingerprint(work.spec.recipe.filters),
     }
     if hasattr(adapter, "fingerprint"):
         content["weights"] = adapter.fingerprint(

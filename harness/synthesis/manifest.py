@@ -56,6 +56,8 @@ class Entry(Strict):
     """What of the target became the training image."""
     zoom: float | None = None
     """lambda of the window's draw: its area over the area of the smallest window; null: the whole frame."""
+    judgement: dict[str, float] = {}
+    """What the filters measured, by name."""
     file: str | None = None
     """The training image."""
     labels: str | None = None

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.config import Strict
 from harness.data.cityscapes import BY_NAME
+from harness.synthesis.filters import Filters
 from harness.synthesis.prompts import PROMPTS
+from harness.synthesis.quality import Quality
 
 Filter = Literal["nearest", "area", "bilinear", "bicubic", "lanczos"]
 
@@ -47,6 +49,11 @@ class Recipe(Strict):
     """How the image in the window is resized to the frame's size; labels always take the nearest pixel."""
     annotation: Literal["ids", "polygons"]
     """Labels of the result: the instance ids; or each instance redrawn as one filled outline, in the order of ids."""
+
+    quality: Quality = Quality()
+    """Thresholds on plain pixel change; none by default."""
+    filters: Filters = Filters()
+    """Thresholds that need a network, or SSIM; none by default."""
 
     @field_validator("template")
     @classmethod

@@ -42,11 +42,14 @@ def write_sheet(out: Path, entries: list[Entry], *, title: str) -> Path:
 
 
 def choose(entries: list[Entry], count: int) -> list[Entry]:
-    """At most `count` made entries: first variants only, one class after the other, evenly spread within each class."""
-    of_class: dict[int, list[Entry]] = defaultdict(list)
+    """At most `count` made entries, one an instance, class after class, evenly spread within each class."""
+    of_instance: dict[tuple[str, int], Entry] = {}
     for entry in entries:
-        if entry.status == "made" and entry.variant == 0:
-            of_class[entry.label_id].append(entry)
+        if entry.status == "made":
+            of_instance.setdefault((entry.source, entry.instance), entry)
+    of_class: dict[int, list[Entry]] = defaultdict(list)
+    for entry in of_instance.values():
+        of_class[entry.label_id].append(entry)
     spread = [_spread(of_class[label], count) for label in sorted(of_class)]
     rounds = [entry for turn in zip_longest(*spread) for entry in turn if entry is not None]
     return sorted(rounds[:count], key=lambda entry: (entry.label_id, entry.name))

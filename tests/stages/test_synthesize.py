@@ -23,7 +23,6 @@ from harness.seeds import derive
 from harness.stages.synthesize import SynthesisSpec, run, synthesize
 from harness.synthesis.integrate import focus, settle_colour
 from harness.synthesis.manifest import read_manifest
-from harness.synthesis.quality import Quality
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box
 from harness.synthesis.sheet import choose
@@ -384,12 +383,23 @@ def test_items_that_cannot_be_made_are_counted_and_the_others_go_on(tree, tmp_pa
 
 
 def test_quality_filters_are_off_by_default_and_counted(tree, tmp_path):
-    entries, facts = made(tree, tmp_path / "out", spec_of("recolor", quality=Quality(least_change=30.0)))
+    asked = spec_of("recolor", recipe_=recipe(quality={"least_change": 30.0}))
+    entries, facts = made(tree, tmp_path / "out", asked)
     refused = [e for e in entries if e.status == "filtered"]
     assert 0 < len(refused) == facts["filtered"] < len(entries)
     assert {e.reason for e in refused} == {"changed too little inside the mask"}
     assert all(e.file is None and (tmp_path / "out" / e.generated).exists() for e in refused)
     assert len(frames(tmp_path / "out", "train")) == facts["images"] == len(entries) - len(refused)
+
+
+def test_filters_refuse_on_their_own_measure_and_note_it(tree, tmp_path):
+    asked = spec_of("recolor", recipe_=recipe(filters={"ssim": 0.9}, prompts={"car": [], "motorcycle": ["a moped"]}))
+    entries, facts = made(tree, tmp_path / "out", asked)
+    judged = [e for e in entries if e.class_name == "motorcycle"]
+    assert [e.status == "filtered" for e in judged] == [e.judgement["ssim"] < 0.9 for e in judged]
+    assert {e.reason for e in judged if e.status == "filtered"} == {"SSIM below the threshold"}
+    assert 0 < facts["filtered"] < len(judged) and facts["skipped"] == len(entries) - len(judged)
+    assert all(e.judgement == {} for e in entries if e.status == "skipped")
 
 
 def test_limit_takes_the_first_frames(tree, tmp_path):
