@@ -1,7 +1,8 @@
 """The command line, and the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
-    harness synthesize | evaluate | predict | export        single pieces, on anybody's data
+    harness synthesize | evaluate | instances      single pieces, on anybody's data
+    harness leaderboard                            the page of accepted rows
 
 Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130
 interrupted. Results go to standard output, everything else to standard error.
@@ -64,14 +65,16 @@ def _parser() -> argparse.ArgumentParser:
         if name == "run":
             add.add_argument("--workers", type=_count, help="steps at a time (default: one per GPU, else one per core)")
         if name == "report":
-            add.add_argument("--format", choices=FORMATS, default="console")
+            add.add_argument("--format", choices=FORMATS, default="console", help="html is the whole report, one file")
             add.add_argument("--output", metavar="FILE", help="write there instead of standard output")
         if name == "check":
             add.add_argument("--baseline", metavar="FILE", help="default: results/baselines/<suite>-<profile>.json")
             add.add_argument("--accept", action="store_true", help="make the measured rows the new baseline")
-            add.add_argument("--reason", help="why, with --accept")
+            add.add_argument("--reason", default="", help="why, with --accept; it is kept in the baseline")
             add.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
-            add.add_argument("--trend", metavar="DIR", help="write the numbers for trend tools as JSON")
+            add.add_argument("--summary", metavar="FILE", help='append Markdown, as for "$GITHUB_STEP_SUMMARY"')
+            add.add_argument("--annotations", action="store_true", help="print ::error and ::warning lines for GitHub")
+            add.add_argument("--trend", metavar="DIR", help="write bigger.json and smaller.json for trend tools")
 
     add = commands.add_parser("synthesize", help="repaint the instances of any Cityscapes tree")
     add.add_argument("--dataset", required=True, metavar="DIR", help="a Cityscapes tree; it is never written to")
@@ -96,6 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--workers", type=_count, help="processes (default: one per core)")
     add.add_argument("--format", choices=("table", "json"), default="table")
     add.set_defaults(command=_evaluate)
+
+    add = commands.add_parser(
+        "instances", help="instances per class, before and after augmentation (the paper's Table I)"
+    )
+    add.add_argument("--dataset", required=True, metavar="DIR", help="the tree that was augmented")
+    add.add_argument("--synthesis", required=True, metavar="DIR", help="the tree of focused crops made from it")
+    add.add_argument("--profile", default="mini", help="whose caption the table carries")
+    add.add_argument("--split", default="train")
+    add.add_argument("--format", choices=FORMATS, default="console")
+    add.set_defaults(command=_instances)
+
+    add = commands.add_parser("leaderboard", help="make results/LEADERBOARD.md from the accepted rows")
+    add.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is stale")
+    add.set_defaults(command=_leaderboard)
     return parser
 
 
@@ -203,13 +220,13 @@ def _run_suite(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from harness.report import render
-    from harness.store import write_text
+    from harness.results import write_text
 
     plan, store = _planned(options)
     if options.format == "console" and not options.output:
         _print_table(plan, store)
         return 0
-    text = render(_table(plan, store), options.format)
+    text = _page(plan, store) if options.format == "html" else render(_table(plan, store), options.format)
     if options.output:
         write_text(Path(options.output), text)
     else:
@@ -230,23 +247,111 @@ def _print_table(plan: Any, store: Any) -> None:
     print_table(_table(plan, store), _console())
 
 
+def _page(plan: Any, store: Any) -> str:
+    """The whole report as one HTML file."""
+    from harness.collect import rows, statistics_folder
+    from harness.report.gather import gather
+    from harness.report.page import render_page
+    from harness.report.paired import intervals
+
+    paired = intervals(lambda run: statistics_folder(run, store))
+    return render_page(gather(plan, store, rows(plan, store), paired=paired))
+
+
 def _write_reports(plan: Any, store: Any) -> Path:
     from harness.collect import rows
-    from harness.report import render, table_for
-    from harness.results import write_rows
-    from harness.store import write_text
+    from harness.report import SUFFIXES, render, table_for
+    from harness.results import write_rows, write_text
 
     folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
     collected = rows(plan, store)
     table = table_for(plan.suite, plan.profile, collected)
-    for suffix, name in (("md", "markdown"), ("csv", "csv"), ("json", "json"), ("tex", "latex")):
-        write_text(folder / f"table.{suffix}", render(table, name))
+    for form in ("markdown", "csv", "json", "latex"):
+        write_text(folder / f"table.{SUFFIXES[form]}", render(table, form))
+    write_text(folder / "report.html", _page(plan, store))
     write_rows(folder / "rows.json", collected)
     return folder
 
 
 def _check(options: argparse.Namespace) -> int:
-    raise HarnessError("`harness check` is not built yet")
+    from harness import check
+    from harness.collect import rows, statistics_folder
+    from harness.report import print_table, verdicts
+    from harness.report.leaderboard import NAME, read_baselines, write
+    from harness.report.paired import noise
+    from harness.results import results_folder
+
+    plan, store = _planned(options)
+    default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
+    path = Path(options.baseline) if options.baseline else default
+    measured = rows(plan, store)
+
+    def where(run: Any) -> Path:
+        return statistics_folder(run, store)
+
+    if options.accept:
+        old = check.read_baseline(path) if path.is_file() else None
+        new = check.accept(measured, path, reason=options.reason, statistics_of=where)
+        print_table(verdicts.to_table(check.changes(old, new)), _console())
+        if path == default:
+            write(results_folder() / NAME, read_baselines())
+        return 0
+    baseline = check.read_baseline(path)
+    found = check.compare(measured, baseline, noise=noise(check.statistics_in(path), where))
+    print_table(verdicts.to_table(found), _console())
+    _write_verdicts(options, found, measured, list(baseline.tolerance))
+    return check.exit_code(found)
+
+
+def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metrics: list[str]) -> None:
+    from harness.report import verdicts
+    from harness.results import write_text
+
+    if options.junit:
+        write_text(Path(options.junit), verdicts.to_junit(found, properties={"profile": options.profile}))
+    if options.summary:
+        with open(options.summary, "a", encoding="utf-8") as handle:
+            handle.write(verdicts.to_summary(found))
+    if options.annotations:
+        print("\n".join(verdicts.to_annotations(found)))
+    if options.trend:
+        for name, text in verdicts.to_trend(measured, metrics).items():
+            write_text(Path(options.trend) / f"{name}.json", text)
+
+
+def _instances(options: argparse.Namespace) -> int:
+    from harness.console import Bar
+    from harness.report import print_table, render
+    from harness.report.tables import count_instances, instance_table
+    from harness.results import published_facts
+    from harness.suite import load_profile
+
+    console = _console(stderr=True)
+    with Bar(console, "original") as report:
+        original = count_instances(Path(options.dataset), options.split, report)
+    with Bar(console, "augmented") as report:
+        added = count_instances(Path(options.synthesis), options.split, report)
+    augmented = {name: count + added[name] for name, count in original.items()}
+    table = instance_table(original, augmented, published_facts().is_cityscapes, load_profile(options.profile))
+    if options.format == "console":
+        print_table(table, _console())
+    else:
+        print(render(table, options.format))
+    return 0
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from harness.report.leaderboard import NAME, is_current, read_baselines, write
+    from harness.results import results_folder
+
+    path, baselines = results_folder() / NAME, read_baselines()
+    if not options.check:
+        write(path, baselines)
+        return 0
+    if is_current(path, baselines):
+        return 0
+    print(f"{path} is stale: make it again with `harness leaderboard`", file=sys.stderr)
+    return 1
 
 
 def _synthesize(options: argparse.Namespace) -> int:

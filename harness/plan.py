@@ -151,6 +151,7 @@ class _Builder:
         if generator.adapter == NONE:
             return None
         from harness.stages.synthesize import SynthesisSpec
+        from harness.synthesis import filters
         from harness.synthesis.recipe import Recipe
 
         adapter = GENERATORS.load(generator.adapter)
@@ -166,6 +167,7 @@ class _Builder:
             limit=wanted.frames,
         )
         weights = adapter.fingerprint(settings) if hasattr(adapter, "fingerprint") else ""
+        weights += filters.fingerprint(spec.recipe.filters)
         return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
 
     def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
