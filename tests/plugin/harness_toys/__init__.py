@@ -1,0 +1,1 @@
+"""Toy parts for the harness: what the how-to pages build."""

@@ -1,0 +1,41 @@
+"""A segmenter that names every pixel and takes connected pixels of one thing class for one instance.
+
+The options, and the adapter that the entry point names. No torch here: plans are made from this file.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.segmenters.base import Backbone
+
+
+class Model(Strict):
+    """What a TOML may set under [model]."""
+
+    width: int = Field(default=32, ge=4)
+    """Channels of the hidden layers."""
+
+
+class Inference(Strict):
+    """What a TOML may set under [inference]."""
+
+    least_pixels: int = Field(default=50, ge=1)
+    """Smaller pieces are no instances."""
+    batch_size: int = Field(default=1, ge=1)
+    """Images per call of `predict`; the predict stage reads it."""
+
+
+class Pixels:
+    """The adapter."""
+
+    Model = Model
+    Inference = Inference
+
+    @staticmethod
+    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
+        """A fresh network; `shape` is what `network.shape` said when a trained one was saved."""
+        from harness_toys.pixels_network import PixelNetwork
+
+        return PixelNetwork(model.width)

@@ -1,0 +1,192 @@
+"""Plug-ins: a package with entry points is installed, listed and run, and no line of the harness knows of it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.data.cityscapes import write_frame
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PLUGIN = REPOSITORY / "tests" / "plugin"
+COPIED = (
+    "harness",
+    "configs",
+    "suites",
+    "results/published",
+    "results/baselines",
+    "pyproject.toml",
+    "README.md",
+    "Makefile",
+)
+
+
+class Checkout:
+    """A copy of the repository in which a test may add parts and suites; nothing is installed into this Python."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.site = root, root.parent / "site"
+        for name in COPIED:
+            source, target = REPOSITORY / name, root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+            elif source.is_file():
+                shutil.copy(source, target)
+        tiny = REPOSITORY / "harness" / "weights" / "tiny"
+        if tiny.is_dir():
+            (root / "harness" / "weights" / "tiny").symlink_to(tiny)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a command: this copy first on the path, then what was installed for it, one thread."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("CITYSCAPES_DATASET", "HARNESS_STORE")}
+        found = f"{self.root}{os.pathsep}{self.site}"
+        return kept | {"PYTHONPATH": found, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+    def harness(self, *arguments: str, **options) -> subprocess.CompletedProcess:
+        """Run `harness` of this copy."""
+        return self.run([sys.executable, "-m", "harness.cli", *arguments], **options)
+
+    def run(self, command: list[str], **options) -> subprocess.CompletedProcess:
+        """Run a command in this copy."""
+        options = {"capture_output": True, "text": True, "timeout": 900} | options
+        return subprocess.run(command, cwd=self.root, env=self.environment, **options)
+
+    def install(self, package: Path) -> None:
+        """Install a package beside the copy, as a user installs one into an environment; build in a scratch folder."""
+        scratch = self.root.parent / f"build-{package.name}"
+        shutil.copytree(package, scratch, ignore=shutil.ignore_patterns("__pycache__"))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        where = ["--no-deps", "--no-build-isolation", "--upgrade", "--target", str(self.site), str(scratch)]
+        done = self.run([*pip, *where])
+        assert done.returncode == 0, done.stderr
+
+
+def street(root: Path, split: str, city: str, number: int, size: tuple[int, int] = (64, 128)) -> None:
+    """Write a frame with a road, the sky, two cars and a person."""
+    rng = np.random.default_rng(number)
+    height, width = size
+    image = rng.integers(60, 120, (height, width, 3), np.uint8)
+    ids = np.full(size, 23, np.int32)
+    ids[height // 2 :] = 7
+    for identity, (top, left, tall, wide) in {
+        26000: (30, 8 + number, 24, 40), 26001: (34, 60, 18, 30), 24000: (28, 100, 30, 12)
+    }.items():  # fmt: skip
+        ids[top : top + tall, left : left + wide] = identity
+        image[top : top + tall, left : left + wide] = rng.integers(0, 256, 3)
+    write_frame(root, split, city, f"{city}_{number:06d}_000019", image, ids)
+
+
+def tree(root: Path) -> Path:
+    """A Cityscapes tree of two train frames and one val frame."""
+    street(root, "train", "aachen", 0)
+    street(root, "train", "aachen", 1)
+    street(root, "val", "lindau", 2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Checkout:
+    made = Checkout(tmp_path_factory.mktemp("plugins") / "harness")
+    made.install(PLUGIN)
+    return made
+
+
+def line(listing: str, name: str) -> str:
+    return next(row for row in listing.splitlines() if f" {name} " in row)
+
+
+def test_an_installed_package_is_listed_before_any_part_uses_it(checkout):
+    done = checkout.harness("list")
+    assert done.returncode == 0, done.stderr
+    assert "generator adapter" in line(done.stdout, "tint")
+    assert "no part uses it" in line(done.stdout, "tint")
+    assert "segmenter adapter" in line(done.stdout, "pixels")
+
+
+def test_the_registries_load_what_the_package_names(checkout):
+    program = (
+        "from harness.registry import GENERATORS, METRICS, SEGMENTERS\n"
+        "print(GENERATORS.load('tint').__module__, SEGMENTERS.load('pixels').__module__)\n"
+        "print(METRICS.load('pixel_accuracy').name)\n"
+        "import sys; assert not {'torch', 'cv2', 'diffusers'} & set(sys.modules)"
+    )
+    done = checkout.run([sys.executable, "-c", program])
+    assert done.stdout.split() == ["harness_toys.tint", "harness_toys.pixels", "pixel_accuracy"], done.stderr
+
+
+def test_a_part_makes_an_adapter_choosable_and_synthesis_uses_it(checkout, tmp_path):
+    shutil.copytree(PLUGIN / "configs", checkout.root / "configs", dirs_exist_ok=True)
+    listing = checkout.harness("list").stdout
+    assert line(listing, "tint").split() == ["generator", "tint", "Tint", "built"]
+    assert line(listing, "pixels").split()[:2] == ["segmenter", "pixels"]
+    data, made = tree(tmp_path / "data"), tmp_path / "made"
+    done = checkout.harness("synthesize", "--dataset", str(data), "--output", str(made), "--generator", "tint")
+    assert done.returncode == 0, done.stderr
+    assert len(list(made.glob("leftImg8bit/train/aachen/*.png"))) == 2 * 3 * 2  # frames x instances x variants
+
+
+def test_a_wrong_option_of_a_plugin_names_file_and_key(checkout, tmp_path):
+    part = checkout.root / "configs" / "generators" / "tint_strong.toml"
+    part.write_text('label = "Tint"\nadapter = "tint"\n[options]\nstrenght = 1.0\n')
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\n[[rows]]\nmethod = "m"\n'
+        'generator = "tint_strong"\nsegmenter = "oneformer"\nbackbone = "convnext"\n'
+    )
+    done = checkout.harness("plan", str(suite))
+    assert done.returncode == 2
+    assert "tint_strong.toml" in done.stderr and "strenght" in done.stderr and "'strength'" in done.stderr
+
+
+def test_a_name_that_is_taken_is_an_error_that_names_both(checkout, tmp_path):
+    rival = tmp_path / "rival"
+    (rival / "rival.dist-info").mkdir(parents=True)
+    (rival / "rival.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 1\n")
+    (rival / "rival.dist-info" / "entry_points.txt").write_text("[harness.generators]\nidentity = rival:Other\n")
+    environment = checkout.environment | {"PYTHONPATH": f"{checkout.root}{os.pathsep}{rival}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "list"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=checkout.root,
+    )
+    assert done.returncode == 2
+    assert "'rival:Other'" in done.stderr and "controls:Identity" in done.stderr
+
+
+def test_the_metric_of_the_package_counts_pixels():
+    sys.path.insert(0, str(PLUGIN))
+    try:
+        from harness_toys.accuracy import PixelAccuracy
+    finally:
+        sys.path.remove(str(PLUGIN))
+    from harness.metrics.base import Target
+
+    ids = np.array([[7, 7, 26001, 0]], np.uint16)  # road, road, a car, void
+    metric = PixelAccuracy()
+    statistics = metric.observe(np.array([[7, 23, 26, 7]], np.uint8), Target(ids=ids))
+    assert metric.score(statistics) == pytest.approx(2 / 3)
+    assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)}))
+
+
+@pytest.mark.slow
+def test_the_generator_and_the_segmenter_of_the_package_make_a_row(checkout, tmp_path):
+    shutil.copytree(PLUGIN / "configs", checkout.root / "configs", dirs_exist_ok=True)
+    suite = tmp_path / "toys.toml"
+    suite.write_text(
+        'title = "Toys"\nquestion = "Does the path hold?"\n'
+        '[[rows]]\nmethod = "Pixels"\ngenerator = ["none", "tint"]\nsegmenter = "pixels"\nbackbone = "plain"\n'
+        '[table]\ncolumns = ["method", "version", "IoU", "AP", "images_seen"]\ndifference = []\n'
+    )
+    arguments = [str(suite), "--profile", "smoke", "--store", str(tmp_path / "store")]
+    done = checkout.harness("run", *arguments)
+    assert done.returncode == 0, done.stderr
+    table = checkout.harness("report", *arguments, "--format", "csv").stdout
+    assert "Tint" in table and "80" in table  # 20 iterations of 4 images
