@@ -36,8 +36,10 @@ class Model(Strict):
     proposal_weight: float = Field(default=20.0, ge=0)
     location_cost: float = Field(default=1000.0, ge=0)
     """Matching: what it costs that a query's pixel lies outside the target."""
-    points: int = Field(default=12544, ge=1)
-    """Points per mask at which masks are compared."""
+    points: int = Field(default=12544, ge=0)
+    """Points per mask at which masks are compared; 0: every cell of the mask map."""
+    min_pixels: int = Field(default=1, ge=1)
+    """Objects of which a crop shows fewer pixels are no targets."""
 
 
 class Inference(Strict):

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.segmenters.criterion import Layer, Matching
+from harness.segmenters.criterion import Layer
 from harness.segmenters.fastinst.proposals import QueryProposal
+
+Guide = Callable[[Sequence[Layer], Tensor], Tensor]
 
 
 class State(NamedTuple):
@@ -27,7 +29,6 @@ class Decoded(NamedTuple):
 
     layers: list[Layer]
     guided: list[Layer]
-    matching: Matching | None
     proposal_logits: Tensor
     locations: Tensor
 
@@ -58,10 +59,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DualPathLayer(hidden, heads, feedforward) for _ in range(depth))
         self.predictors = nn.ModuleList(Predictor(hidden, num_classes) for _ in range(depth + 1))
 
-    def forward(
-        self, maps: Sequence[Tensor], match: Callable[[Layer, Tensor], tuple[Matching, Tensor]] | None = None
-    ) -> Decoded:
-        """`maps`: [1/32, 1/16, 1/8]. `match(last, locations)`: a matching and masks [B, Q, h, w] to be guided by."""
+    def forward(self, maps: Sequence[Tensor], guide: Guide | None = None) -> Decoded:
+        """`maps`: [1/32, 1/16, 1/8]. `guide(layers, locations)`: masks [B, Q, h, w] where the queries ought to look."""
         size = maps[2].shape[-2:]
         places = _resized(self.positions, size).flatten(2).transpose(1, 2)
         proposals = self.proposal(maps[1], _resized(self.positions, maps[1].shape[-2:]))
@@ -74,14 +73,13 @@ class Decoder(nn.Module):
             blocked = self._attention_mask(layers[-1].masks.detach() < 0)
             states.append(layer(states[-1], whereabouts, places, blocked))
             layers.append(predictor(states[-1], count, size))
-        guided, matching = [], None
-        if match is not None:
-            matching, allowed = match(layers[-1], proposals.location)
-            blocked = self._attention_mask(~allowed)
+        guided: list[Layer] = []
+        if guide is not None:
+            blocked = self._attention_mask(~guide(layers, proposals.location))
             # As released: a layer is guided on its own output, not on its input.
             for layer, predictor, state in zip(self.layers, self.predictors[1:], states[1:], strict=True):
                 guided.append(predictor(layer(state, whereabouts, places, blocked), count, size))
-        return Decoded(layers, guided, matching, proposals.logits, proposals.location)
+        return Decoded(layers, guided, proposals.logits, proposals.location)
 
     def _attention_mask(self, blocked: Tensor) -> Tensor:
         """bool [B * heads, Q + auxiliary, P] from [B, Q, h, w]; a row that blocks everything blocks nothing."""
@@ -117,6 +115,7 @@ class Attention(nn.Module):
         super().__init__()
         self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
         self.norm = nn.LayerNorm(hidden)
+        nn.init.xavier_uniform_(self.attention.out_proj.weight)
 
     def forward(
         self, x: Tensor, x_position: Tensor, memory: Tensor, position: Tensor, blocked: Tensor | None = None

@@ -1,6 +1,7 @@
 """FastInst as the engine sees it: batches, losses, answers (FastInst, sections 3.3 and 3.4)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from harness.data.cityscapes import THINGS
-from harness.segmenters import postprocess
-from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone
+from harness.segmenters import checkpoint, postprocess
+from harness.segmenters.backbones import pixels
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, Weights, sample_points
-from harness.segmenters.fastinst import Inference, Model
-from harness.segmenters.fastinst.decoder import Decoded, Decoder
+from harness.segmenters.fastinst import Inference, Model, convert
+from harness.segmenters.fastinst.backbone import build as build_backbone
+from harness.segmenters.fastinst.backbone import frozen_norms
+from harness.segmenters.fastinst.decoder import Decoded, Decoder, Guide
 from harness.segmenters.fastinst.pixel_decoder import PixelDecoder
 
 
@@ -48,15 +51,15 @@ class FastInstNetwork(nn.Module):
     @classmethod
     def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "FastInstNetwork":
         """See `FastInst.build`."""
-        from transformers import AutoBackbone, AutoConfig
-
-        if shape is not None:
-            config = AutoConfig.for_model(**shape)
-        elif backbone.weights:
-            return cls(pretrained_backbone(backbone), options)
-        else:
-            config = backbone_config(backbone)
-        return cls(AutoBackbone.from_config(config), options)
+        network = cls(build_backbone(backbone, shape=shape), options)
+        if shape is None and backbone.checkpoint:
+            source = backbone.checkpoint
+            if Path(source).is_dir():
+                trained, _ = checkpoint.load(Path(source))
+                convert.fill(network, convert.exported(trained), source=source)
+            else:
+                convert.fill(network, convert.read_tensors(source), source=source)
+        return network
 
     @property
     def shape(self) -> dict[str, Any]:
@@ -70,21 +73,26 @@ class FastInstNetwork(nn.Module):
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and thing targets."""
         inputs = pixels([sample.image for sample in samples])
-        return {"pixels": inputs, **mask_targets(samples, "instance", THINGS, tuple(inputs.shape[-2:]))}
+        padded, smallest = tuple(inputs.shape[-2:]), self.options.min_pixels
+        return {
+            "pixels": inputs,
+            **mask_targets(samples, "instance", THINGS, padded=padded, min_pixels=smallest),
+        }
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice over all predictions, and proposal."""
         classes, masks = batch["classes"], batch["masks"]
+        found: list[Matching] = []
 
-        def guide(last: Layer, locations: Tensor) -> tuple[Matching, Tensor]:
-            matching = self._match([last], classes, masks, locations)
-            return matching, _allowed(last, matching, masks)
+        def guide(layers: Sequence[Layer], locations: Tensor) -> Tensor:
+            found.append(self._match(layers, classes, masks, locations))
+            return allowed(layers[-1], found[0], masks)
 
         decoded = self._decode(batch["pixels"], guide if self.options.guided else None)
-        matching = self._match(decoded.layers, classes, masks, decoded.locations)
-        if decoded.guided:
-            again = decoded.matching.queries.expand(len(decoded.guided), -1)
-            matching = Matching(torch.cat([again, matching.queries]), matching.images)
+        matching = found[0] if found else self._match(decoded.layers, classes, masks, decoded.locations)
+        # What is guided by the match of the last prediction is also compared with it.
+        again = matching.queries[-1:].expand(len(decoded.guided), -1)
+        matching = Matching(torch.cat([again, matching.queries]), matching.images)
         losses = self.criterion.losses([*decoded.guided, *decoded.layers], classes, masks, matching)
         proposal = self._proposal_loss(decoded.proposal_logits, classes, masks)
         return losses | {"proposal": self.options.proposal_weight * proposal}
@@ -108,9 +116,9 @@ class FastInstNetwork(nn.Module):
             for classes, masks in zip(last.classes, last.masks, strict=True)
         ]
 
-    def _decode(self, inputs: Tensor, match: Any = None) -> Decoded:
+    def _decode(self, inputs: Tensor, guide: Guide | None = None) -> Decoded:
         maps = self.backbone(inputs).feature_maps
-        return self.decoder(self.pixel_decoder(maps[-3:]), match)
+        return self.decoder(self.pixel_decoder(maps[-3:]), guide)
 
     def _match(
         self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor], locations: Tensor
@@ -130,32 +138,18 @@ class FastInstNetwork(nn.Module):
             inside = F.adaptive_avg_pool2d(mask[None].float(), logits.shape[-2:])[0].flatten(1) > 0
             weights = self.criterion.weights.classes, self.options.location_cost
             cost = -weights[0] * chances[b, kinds] - weights[1] * inside.float()
-            targets, cells = linear_sum_assignment(cost.cpu())
+            # Weights that are not finite reach the loss, where the engine says so, rather than the solver.
+            targets, cells = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
             wanted[b, torch.from_numpy(cells).to(wanted.device)] = kinds[torch.from_numpy(targets).to(kinds.device)]
         return F.cross_entropy(logits.flatten(2).float(), wanted)
 
 
-def frozen_norms(module: nn.Module) -> nn.Module:
-    """`module` with its batch norms turned into constants (they keep their statistics and are not trained)."""
-    from torchvision.ops import FrozenBatchNorm2d
-
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)
-            state = {key: value for key, value in child.state_dict().items() if key != "num_batches_tracked"}
-            frozen.load_state_dict(state)
-            setattr(module, name, frozen)
-        else:
-            frozen_norms(child)
-    return module
-
-
-def _allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
+def allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
     """Where each query may look under guidance: its target's mask, everywhere when it has none. bool [B, Q, h, w]."""
-    allowed = torch.ones_like(last.masks, dtype=torch.bool)
+    free = torch.ones_like(last.masks, dtype=torch.bool)
     targets = torch.cat([mask[:, None] for mask in masks]).float()
     if len(targets):
-        kept = matching.queries[0] >= 0
+        kept = matching.queries[-1] >= 0
         small = F.interpolate(targets, size=last.masks.shape[-2:], mode="nearest")[:, 0].bool()
-        allowed[matching.images[kept], matching.queries[0][kept]] = small[kept]
-    return allowed
+        free[matching.images[kept], matching.queries[-1][kept]] = small[kept]
+    return free

@@ -1,0 +1,183 @@
+"""Weights of others, by name: checkpoints of the authors' FastInst (detectron2) and ImageNet weights of torchvision.
+
+One direction is written down, from our names to theirs. Reading looks each of our tensors up under their name, and
+`exported` hands a trained network back to the original code. Nothing of either package is imported.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+
+logger = logging.getLogger(__name__)
+
+_ATTENTION = {"query_attention": "query_cross_attention", "pixel_attention": "mask_cross_attention"}
+_ATTENTION |= {"self_attention": "query_self_attention"}
+_LEVEL = {"lateral": "adapter", "output": "layer"}
+_DECODER = {
+    "positions": "meta_pos_embed",
+    "auxiliary_content.": "empty_query_features.",
+    "auxiliary_position.": "empty_query_pos_embed.",
+    "proposal.head.": "query_proposal.conv_proposal_cls_logits.",
+}
+_CLASS_HEADS = re.compile(r"decoder\.(predictors\.\d+\.classes\.4|proposal\.head\.2)\.(weight|bias)")
+_NOT_WEIGHTS = re.compile(r"(.*\.)?(criterion\..*|num_batches_tracked|pixel_mean|pixel_std)|fc\.(weight|bias)")
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a .pth file (its "model" where there is one); HarnessError for others."""
+    path = Path(path)
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise HarnessError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # UnpicklingError and whatever a strange pickle raises
+        raise HarnessError(
+            f"{path}: not a checkpoint of plain tensors: {str(error).splitlines()[0]}",
+            hint="a .pkl of detectron2's model zoo runs code when it is read; take torchvision's file instead",
+        ) from None
+    tensors = found.get("model", found) if isinstance(found, dict) else {}
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise HarnessError(f"{path}: expected named tensors, or a dictionary with them under 'model'")
+    return tensors
+
+
+def fill(network: nn.Module, theirs: Mapping[str, Tensor], *, source: str) -> list[str]:
+    """Load a checkpoint of the authors into a FastInstNetwork; our names of the class heads that stay as they are.
+
+    Those are left out when the checkpoint knows another number of classes. HarnessError for any other difference.
+    """
+    return _fill(network, theirs, detectron2_name, source=source)
+
+
+def fill_backbone(network: nn.Module, theirs: Mapping[str, Tensor], name: Callable[[str], str], *, source: str) -> None:
+    """Load a backbone alone (transformers' ResNet); `name` maps its tensors to those of `theirs`."""
+    _fill(network, theirs, name, source=source)
+
+
+def exported(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a FastInstNetwork under the authors' names: what their code loads as {"model": ...}."""
+    state = {detectron2_name(name): value for name, value in network.state_dict().items()}
+    return {name: value for name, value in state.items() if not _NOT_WEIGHTS.fullmatch(name)}
+
+
+def detectron2_name(name: str) -> str:
+    """The authors' name of one of our tensors."""
+    part, _, rest = name.partition(".")
+    return {"backbone": _backbone_name, "pixel_decoder": _pixel_decoder_name, "decoder": _decoder_name}[part](rest)
+
+
+def torchvision_name(name: str) -> str:
+    """torchvision's (and timm's) name of a tensor of transformers' ResNet."""
+    kind, stage, block, unit, rest = _resnet_place(name)
+    if kind == "stem":
+        return f"{'conv1' if unit == 'convolution' else 'bn1'}.{rest}"
+    if kind == "shortcut":
+        return f"layer{stage + 1}.{block}.downsample.{int(unit == 'normalization')}.{rest}"
+    return f"layer{stage + 1}.{block}.{'conv' if unit == 'convolution' else 'bn'}{kind}.{rest}"
+
+
+def _fill(network: nn.Module, theirs: Mapping[str, Tensor], named: Callable[[str], str], *, source: str) -> list[str]:
+    ours = network.state_dict()
+    wanted = {name: named(name) for name in ours if not _NOT_WEIGHTS.fullmatch(name)}
+    problems = [f"{other}: missing" for other in wanted.values() if other not in theirs]
+    known = set(wanted.values())
+    problems += [
+        f"{other}: not expected" for other in theirs if other not in known and not _NOT_WEIGHTS.fullmatch(other)
+    ]
+    fitting, left = {}, []
+    for name, other in wanted.items():
+        if other not in theirs:
+            continue
+        expected, found = tuple(ours[name].shape), tuple(theirs[other].shape)
+        if expected == found:
+            fitting[name] = theirs[other]
+        elif _CLASS_HEADS.fullmatch(name) and expected[1:] == found[1:]:
+            left.append(name)
+        else:
+            problems.append(f"{other}: expected shape {expected}, found {found}")
+    if problems:
+        raise HarnessError(
+            f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
+            + "; ".join(problems[:3]),
+            hint="layers, queries, hidden and the backbone's config must be those of the checkpoint",
+        )
+    if left:
+        logger.info("%s: other classes; these %d tensors start anew: %s", source, len(left), ", ".join(left))
+    network.load_state_dict(fitting, strict=False)
+    return left
+
+
+def _resnet_place(name: str) -> tuple[str, int, int, str, str]:
+    """(kind, stage, block, unit, rest) of a tensor of transformers' ResNet; kind: stem, shortcut or 1, 2, 3."""
+    place = re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(.*)", name)
+    if place:
+        return "stem", 0, 0, place[1], place[2]
+    place = re.fullmatch(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|shortcut)\.(\w+)\.(.*)", name)
+    assert place, name
+    kind = "shortcut" if place[3] is None else str(int(place[3]) + 1)
+    return kind, int(place[1]), int(place[2]), place[4], place[5]
+
+
+def _backbone_name(name: str) -> str:
+    kind, stage, block, unit, rest = _resnet_place(name)
+    norm = "norm." if unit == "normalization" else ""
+    if kind == "stem":
+        return f"backbone.stem.conv1.{norm}{rest}"
+    return f"backbone.res{stage + 2}.{block}.{'shortcut' if kind == 'shortcut' else f'conv{kind}'}.{norm}{rest}"
+
+
+def _pixel_decoder_name(name: str) -> str:
+    level = re.fullmatch(r"(lateral|output)\.(\d+)\.([01])\.(.*)", name)
+    if level:
+        norm = "norm." if level[3] == "1" else ""
+        return f"sem_seg_head.pixel_decoder.{_LEVEL[level[1]]}_{int(level[2]) + 1}.{norm}{level[4]}"
+    pooled = re.sub(r"^stages\.(\d+)\.", r"stages.\1.1.", name.removeprefix("pooling."))
+    return f"sem_seg_head.pixel_decoder.ppm.{pooled}"
+
+
+def _decoder_name(name: str) -> str:
+    return f"sem_seg_head.predictor.{_layer_name(name) or _predictor_name(name) or _table_name(name)}"
+
+
+def _layer_name(name: str) -> str | None:
+    place = re.fullmatch(r"layers\.(\d+)\.(\w+)\.(\w+)\.(.*)", name)
+    if not place:
+        return None
+    number, block, unit, rest = place.groups()
+    if block in _ATTENTION:
+        inner = "self_attn" if block == "self_attention" else "multihead_attn"
+        unit = inner if unit == "attention" else unit
+        return f"transformer_{_ATTENTION[block]}_layers.{number}.{unit}.{rest}"
+    path = "query" if block == "query_feedforward" else "mask"
+    unit = {"inner": "linear1", "outer": "linear2"}.get(unit, unit)
+    return f"transformer_{path}_ffn_layers.{number}.{unit}.{rest}"
+
+
+def _predictor_name(name: str) -> str | None:
+    place = re.fullmatch(r"predictors\.(\d+)\.(norm|classes|embed|features)\.(.*)", name)
+    if not place:
+        return None
+    number, unit, rest = place.groups()
+    if unit in ("classes", "embed"):
+        layer, _, rest = rest.partition(".")
+        return f"{'class' if unit == 'classes' else 'mask'}_embed_layers.{number}.layers.{int(layer) // 2}.{rest}"
+    return f"{'decoder_query_norm' if unit == 'norm' else 'mask_features'}_layers.{number}.{rest}"
+
+
+def _table_name(name: str) -> str:
+    for ours, theirs in _DECODER.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    raise AssertionError(name)
