@@ -1,0 +1,32 @@
+"""The command that trains a checkpoint again: bad orders are one line, parts are found where they are."""
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.weights import train
+from harness.weights.train import main, need
+
+
+@pytest.mark.parametrize("bad", [["--minutes", "0"], ["--minutes", "-3"], ["--steps", "0"], ["--crops", "10"]])
+def test_a_budget_that_is_none_is_refused(bad, tmp_path, caplog):
+    assert main(["vae", *bad, "--out", str(tmp_path / "out")]) == 2
+    assert "needs a budget" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_that_is_not_there_is_named(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["vae", "--device", "cuda", "--out", str(tmp_path)]) == 2
+    assert "'cuda' is not there" in caplog.text
+
+
+def test_a_part_is_taken_from_the_folder_before_the_shipped_one(tmp_path, monkeypatch):
+    shipped, out = tmp_path / "tiny", tmp_path / "out"
+    for folder in (shipped / "vae", out / "vae", shipped / "clip"):
+        folder.mkdir(parents=True)
+        (folder / "whose").write_text(folder.parent.name)
+    monkeypatch.setattr(train, "TINY", shipped)
+    assert (need(out, "vae") / "whose").read_text() == "out"
+    assert (need(out, "clip") / "whose").read_text() == "tiny"
+    with pytest.raises(HarnessError, match="has no judge, and none is shipped"):
+        need(out, "judge")
