@@ -37,6 +37,9 @@ class Features:
             network = _inception(state) if spec.network == "inception" else _efficientnet(state)
         except RuntimeError as error:
             raise HarnessError(f"{self.file.path}: not the weights of {spec.network}: {_first_lines(error)}") from None
+        except ModuleNotFoundError as error:
+            package = {"inception": "torch-fidelity", "efficientnet-lite0": "efficientnet-lite-pytorch"}[spec.network]
+            raise HarnessError(f"{spec.network} needs a package: {error}", hint=f"pip install {package}") from None
         self._network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         self.dimensions = 2048 if spec.network == "inception" else 1280
 

@@ -209,6 +209,16 @@ def test_embedded_features_are_those_of_the_package() -> None:
     assert expected.std() > 0.1
 
 
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(
+        HarnessError, match=r"efficientnet-lite0 needs a package.*\n.*pip install efficientnet-lite-pytorch"
+    ):
+        Features(FeatureSpec(network="efficientnet-lite0"))
+
+
 def test_weights_of_another_network_are_refused(inception_file: Path, clip_file: Path) -> None:
     with pytest.raises(HarnessError, match="not the weights of inception"):
         Features(FeatureSpec(weights=str(clip_file)))
