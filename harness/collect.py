@@ -20,7 +20,8 @@ SCORES = "scores.json"
 def rows(plan: Plan, store: Store) -> list[results.Row]:
     """The rows of `plan` in its order: first printed systems that we don't run, then ours beside their printed ones."""
     printed = results.published(plan.suite.published) if plan.suite.published is not None else []
-    quoted = [row for row in printed if row.section == "quoted"]
+    # A system that nobody runs here stands in the table as printed; image quality has few enough rows to show them all.
+    quoted = [row for row in printed if row.section == "quoted" or plan.suite.kind == "image_quality"]
     return [*quoted, *(_row(plan, store, planned, printed) for planned in plan.rows)]
 
 

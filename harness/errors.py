@@ -20,6 +20,10 @@ class HarnessError(Exception):
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
 
+class NotBuiltError(HarnessError):
+    """Something a row needs is not in this version: the row says so, and the others run."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown `name`: the nearest known names, or all of them."""
     known = sorted(known)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Strict, parse
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotBuiltError
 from harness.generators.base import GeneratorPart
-from harness.registry import GENERATORS, SEGMENTERS
+from harness.registry import GENERATORS, SEGMENTERS, Registry
 from harness.segmenters.base import SegmenterPart, options
 from harness.stages import STAGES
 from harness.stages.dataset import DatasetSpec, fingerprint
@@ -124,32 +124,29 @@ class _Builder:
         if cell.segmenter:
             segmenter = self._part(SegmenterPart, "segmenters", cell.segmenter)
             labels |= {"segmenter": segmenter.label, "backbone": segmenter.chosen(cell.backbone).label}
-        why = self._not_built(generator, segmenter)
-        if why:
-            return Row(cell=cell, labels=labels, why=why)
-        synthesis = self._synthesis(cell, generator)
-        if self.suite.kind == "image_quality":
-            return Row(
-                cell=cell, labels=labels, finals={self.profile.synthesis.seed: self._assessment(cell, synthesis)}
-            )
-        seeds = self.suite.seeds or self.profile.seeds
-        finals = {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
+        try:
+            finals = self._finals(cell, generator, segmenter)
+        except NotBuiltError as error:
+            return Row(cell=cell, labels=labels, why=error.message)
         return Row(cell=cell, labels=labels, finals=finals)
+
+    def _finals(self, cell: Cell, generator: GeneratorPart, segmenter: SegmenterPart | None) -> dict[int, Step]:
+        """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
+        synthesis = None
+        if generator.adapter != NONE:
+            _require(GENERATORS, generator.adapter)
+            synthesis = self._synthesis(cell, generator)
+        if self.suite.kind == "image_quality":
+            return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
+        _require(SEGMENTERS, segmenter.adapter)
+        seeds = self.suite.seeds or self.profile.seeds
+        return {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
 
     def _part(self, model: type[Strict], kind: str, name: str) -> Any:
         data, path = load_part(kind, name, self.profile_name)
         return parse(model, data, path)
 
-    def _not_built(self, generator: GeneratorPart, segmenter: SegmenterPart | None) -> str:
-        if generator.adapter != NONE and not GENERATORS.has(generator.adapter):
-            return f"the generator adapter {generator.adapter!r} is not built"
-        if segmenter and not SEGMENTERS.has(segmenter.adapter):
-            return f"the segmenter adapter {segmenter.adapter!r} is not built"
-        return ""
-
-    def _synthesis(self, cell: Cell, generator: GeneratorPart) -> Step | None:
-        if generator.adapter == NONE:
-            return None
+    def _synthesis(self, cell: Cell, generator: GeneratorPart) -> Step:
         from harness.stages.synthesize import SynthesisSpec
         from harness.synthesis import filters
         from harness.synthesis.recipe import Recipe
@@ -187,9 +184,17 @@ class _Builder:
         return make_step("evaluate", label, EvaluateSpec(split="val"), {"dataset": self.dataset, "predict": predict})
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:
-        from harness.stages.assess import AssessSpec
+        from harness.stages import assess
 
-        return make_step("assess", cell.generator, AssessSpec(), {"synthesis": synthesis})
+        spec = self._part(assess.AssessSpec, "assessments", "image_quality")
+        return make_step(
+            "assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec)
+        )
+
+
+def _require(registry: Registry, adapter: str) -> None:
+    if not registry.has(adapter):
+        raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is not built")
 
 
 def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:

@@ -55,6 +55,7 @@ GENERATORS = Registry(
         "identity": "harness.generators.controls:Identity",
         "recolor": "harness.generators.controls:Recolor",
         "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
+        "inpainting": "harness.generators.inpainting:Inpainting",
     },
 )
 SEGMENTERS = Registry("segmenter", {"oneformer": "harness.segmenters.oneformer:OneFormer"})

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError, near
+from harness.errors import HarnessError, NotBuiltError, near
 from harness.weights import TINY
 
 EMBEDDED = "embedded:"
@@ -43,7 +43,7 @@ def find(checkpoint: str, revision: str | None = None) -> Source:
         name = checkpoint.removeprefix(EMBEDDED)
         known = sorted(path.parent.name for path in TINY.glob("*/unet"))
         if name not in known:
-            raise HarnessError(f"no embedded checkpoint is called {name!r}", hint=near(name, known))
+            raise NotBuiltError(f"no embedded checkpoint is called {name!r}", hint=near(name, known))
         return Source(name=checkpoint, folder=TINY / name)
     path = Path(checkpoint).expanduser()
     if path.is_dir():
