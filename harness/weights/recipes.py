@@ -29,7 +29,7 @@ def _pool(order: "Order", report: Report) -> Pool:
 
 def held_out(order: "Order") -> Pool:
     """500 crops that no part has seen."""
-    return draw_pool(order.out / "work", seed=HELD_OUT + order.seed, count=_HELD)
+    return draw_pool(order.out / "work", seed=HELD_OUT, count=_HELD)
 
 
 def _common(order: "Order", report: Report) -> dict:
@@ -100,7 +100,10 @@ def train_unet(order: "Order", report: Report) -> Path:
     save(unet, folder / "unet")
     DDIMScheduler(**denoiser.SCHEDULE).save_pretrained(folder / "scheduler")
     need(order.out, "judge")
-    scores, sheet = card.followed(order.part, order.out, held_out(order))
+    held = held_out(order)
+    scores, sheet = card.followed(order.part, order.out, held)
+    boxed, _ = card.followed(order.part, order.out, held, box=True)
+    scores |= {f"{name}, box masks": boxed[name] for name in ("class", "colour")}
     return _finish(order, folder, history, scores, sheet=sheet)
 
 

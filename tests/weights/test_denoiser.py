@@ -1,5 +1,7 @@
 """What the three UNets are shown, and how two of them begin with the weights of the first."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,19 @@ def test_gligen_begins_where_inpainting_ended(start):
     assert torch.allclose(expected[..., 1:-1, 1:-1], found[..., 1:-1, 1:-1], atol=1e-5)
     gates = [weight for name, weight in unet.named_parameters() if name.endswith(("alpha_attn", "alpha_dense"))]
     assert gates and all(float(gate) == pytest.approx(0.7) for gate in gates)
+
+
+def test_open_gates_change_nothing_at_first(start):
+    unet = build_unet("gligen")
+    inherit(unet, start, "gligen")
+    z, times, texts = torch.randn(1, 9, 32, 32), torch.tensor([500]), torch.randn(1, 16, 64)
+    condition = {"boxes": torch.rand(1, 30, 4), "masks": torch.ones(1, 30)}
+    condition["positive_embeddings"] = torch.randn(1, 30, 64)
+    plain = copy.deepcopy(start)
+    plain.conv_in.load_state_dict(unet.conv_in.state_dict())
+    with torch.no_grad():
+        heard = unet(z, times, texts, cross_attention_kwargs={"gligen": condition}).sample
+        assert torch.allclose(heard, plain(z, times, texts).sample, atol=1e-5)
 
 
 def test_the_base_begins_with_a_hole_everywhere(start):
