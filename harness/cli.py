@@ -259,9 +259,10 @@ def _page(plan: Any, store: Any) -> str:
 
 
 def _write_reports(plan: Any, store: Any) -> Path:
-    from harness.collect import rows
+    from harness.collect import rows, syntheses
     from harness.report import SUFFIXES, render, table_for
     from harness.results import write_rows, write_text
+    from harness.synthesis.gallery import write_gallery
 
     folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
     collected = rows(plan, store)
@@ -270,6 +271,8 @@ def _write_reports(plan: Any, store: Any) -> Path:
         write_text(folder / f"table.{SUFFIXES[form]}", render(table, form))
     write_text(folder / "report.html", _page(plan, store))
     write_rows(folder / "rows.json", collected)
+    if plan.suite.kind == "image_quality" and (made := syntheses(plan, store)):
+        write_gallery(made, folder / "gallery.png", title=plan.suite.title)
     return folder
 
 

@@ -25,6 +25,16 @@ def rows(plan: Plan, store: Store) -> list[results.Row]:
     return [*quoted, *(_row(plan, store, planned, printed) for planned in plan.rows)]
 
 
+def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
+    """The finished syntheses of a plan: label of the generator to folder, in the order of the rows."""
+    found = {}
+    for planned in plan.rows:
+        for step in (step for final in planned.finals.values() for step in chain(final)):
+            if step.kind == "synthesize" and _made(step, store):
+                found[planned.labels["generator"]] = store.path(step.kind, step.key)
+    return found
+
+
 def statistics_folder(run: results.SeedResult, store: Store) -> Path:
     """Where the per-image statistics of a run lie."""
     return store.root / run.folder
