@@ -20,7 +20,7 @@ COPIED = (
     "results/published",
     "results/baselines",
     "pyproject.toml",
-    "README.md",
+    "constraints.txt",
     "Makefile",
 )
 
