@@ -1,7 +1,7 @@
 """Evaluates anybody's predictions on a Cityscapes tree: instance AP, panoptic quality, pixel IoU, and COCO's mask AP.
 
-Every frame is read once: one joint histogram of ground truth and prediction per result, from which all its scores come.
-What is kept of a frame are statistics (`harness.metrics.statistics`), so that intervals and reports never read an image.
+Every frame is read once: one joint histogram of ground truth and prediction for each result, from which its scores come.
+What is kept of a frame are statistics (`harness.metrics.statistics`): intervals and reports never read an image.
 """
 
 import json
@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.metrics import coco as coco_metric
 from harness.metrics import inputs, instance, panoptic, pixels, rle, semantic
 from harness.metrics import statistics as statistics_file
+from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target
 from harness.metrics.reader import Reader, reader
 from harness.metrics.statistics import Statistics
@@ -27,6 +28,7 @@ from harness.progress import Report, silent
 log = logging.getLogger(__name__)
 
 SCORES = "scores.json"
+ANATOMY = "anatomy.json"
 FORMAT = 1
 
 COMPILED_FROM = 1 << 24
@@ -37,6 +39,7 @@ PANOPTIC_SCORES = ("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff")
 SEMANTIC_SCORES = ("IoU", "IoU_category", "iIoU", "iIoU_category")
 DEPTH_SCORES = ("AP_100m", "AP_50m", "AP50_50m")
 COCO_SCORES = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
+COLUMNS = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "COCO_AP")
 CLASS_SCORES = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU")
 
 
@@ -52,8 +55,11 @@ class Evaluation:
     statistics: Statistics
 
     def save(self, folder: Path) -> None:
-        """Write scores.json and statistics.npz into `folder`; each is there whole or not at all."""
+        """Write statistics.npz, anatomy.json (of instances) and scores.json into `folder`, each whole or not at all."""
         self.statistics.save(folder)
+        if "instances" in self.statistics.parts:
+            errors = anatomy(self.statistics.parts["instances"])
+            write_bytes(folder / ANATOMY, (json.dumps(errors, indent=2, allow_nan=False) + "\n").encode())
         write_bytes(folder / SCORES, (render_json(self) + "\n").encode())
 
 
@@ -149,15 +155,32 @@ def render_json(evaluation: Evaluation) -> str:
 def table(evaluation: Evaluation) -> tuple[list[str], list[list[str | float | None]]]:
     """The scores as columns and rows (first cell the name, then fractions): all, things, stuff, then every class."""
     scores = evaluation.scores
-    columns = [
-        name for name in ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "COCO_AP") if scores.get(name) is not None
-    ]
+    columns = [name for name in COLUMNS if scores.get(name) is not None]
     rows: list[list[str | float | None]] = [["all", *(scores[name] for name in columns)]]
     for group in ("things", "stuff"):
         if any(scores.get(f"{name}_{group}") is not None for name in columns):
             rows.append([group, *(scores.get(f"{name}_{group}") for name in columns)])
     rows += [[name, *(values.get(column) for column in columns)] for name, values in scores["classes"].items()]
     return ["", *columns], rows
+
+
+def render_table(evaluation: Evaluation) -> str:
+    """The scores as text in percent, with the number of frames, what is not available, and the signature below."""
+    columns, rows = table(evaluation)
+    scores = evaluation.scores
+    width = max(len(str(row[0])) for row in rows)
+    lines = [" " * width + "".join(f"{name:>10}" for name in columns[1:])]
+    for name, *values in rows:
+        cells = "".join("-".rjust(10) if value is None else f"{100 * value:10.2f}" for value in values)
+        lines.append(f"{name:<{width}}{cells}")
+    for name in ("IoU_category", "iIoU_category"):
+        if scores.get(name) is not None:
+            lines.append(f"{name}: {100 * scores[name]:.2f}")
+    for reason in sorted(set(scores.get("availability", {}).values())) if scores.get("AP") is not None else ():
+        names = [name for name, why in scores["availability"].items() if why == reason]
+        lines.append(f"{', '.join(names)}: {reason}")
+    lines += [f"{scores['n_images']} frames", *scores["signature"].split(" + ")]
+    return "\n".join(lines)
 
 
 class _Job(NamedTuple):

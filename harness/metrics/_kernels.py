@@ -1,8 +1,8 @@
-"""Compiled loops over PNG rows (numba): unfilter, and count at once. Importing this file imports numba; nothing else does.
+"""Compiled loops over PNG rows: unfilter, and count at once. Importing this file imports numba; nothing else here does.
 
 Label PNGs are mostly rows that repeat the row above, which in filtered form are zeros. So the loops look for the next
-non-zero byte in blocks (vectorised) and copy what lies before it. No image is kept: a mask is counted row by row against
-the ids below it. Compiled code is cached beside this file; the first run on a machine compiles for some seconds.
+non-zero byte in blocks (vectorised) and copy what lies before it. No image is kept: a mask is counted row by row
+against the ids below it. Compiled code is cached beside this file; the first run on a machine compiles some seconds.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def _copy(source, target, start, stop):
 
 @_compiled
 def _paeth_row(raw, above, row, step):
-    """Undo the Paeth filter. Where left equals upper left, a zero residual means "as above", and so for all zeros on."""
+    """Undo the Paeth filter. Where left equals upper left a zero residual means "as above", and so on for all zeros."""
     n = len(raw)
     i = 0
     while i < n:
@@ -160,9 +160,9 @@ def decode16(data, height, width, ids):
 
 @_compiled
 def regions(ids, place, found, areas, boxes):
-    """Ids of `ids` [H, W] in order of appearance: fills `found`, `areas`, `boxes` [K, 4] up to their length; the number.
+    """Regions of `ids` [H, W] in order of appearance: fills `found`, `areas` and `boxes` [K, 4], returns their number.
 
-    `place` [65536] must be -1 everywhere, and is again afterwards. One more than the length means there was no room.
+    `place` [65536] must be -1 everywhere, and is again afterwards. A number above K means there was no room.
     """
     height, width = ids.shape
     count = 0
@@ -304,7 +304,7 @@ def _mark_changes(row, marks, step):
 
 @_compiled
 def _following(words, at, bits, end):
-    """The next marked byte: walks `words` from word `at`, of which `bits` are left. Returns both, and its place or `end`."""
+    """The next marked byte: walks `words` from word `at`, of which `bits` are left. Returns both, and place or `end`."""
     while bits == 0:
         at += 1
         if at >= len(words):

@@ -1,8 +1,8 @@
 """COCO's mask AP (pycocotools, COCOeval "segm"), under a name of its own: it is another metric than Cityscapes' AP.
 
-IoU *at least* the threshold, greedy by score with the best free ground truth, groups as crowds, no void, no least size, at
-most 100 detections per class and image, precision envelope read at 101 recalls. The ground truth is what Cityscapes' AP
-sees too: single objects of the eight classes, groups as crowd annotations.
+IoU *at least* the threshold, greedy by score with the best free ground truth, groups as crowds, no void, no least size,
+at most 100 detections per class and image, precision envelope read at 101 recalls. The ground truth is what Cityscapes'
+AP sees too: single objects of the eight classes, groups as crowd annotations.
 """
 
 from collections.abc import Collection, Iterable
@@ -59,7 +59,7 @@ def signature(column: str = "COCO_AP") -> str:
 def observe(predictions: Iterable[Candidate], regions: Regions) -> dict[str, np.ndarray]:
     """Statistics of one frame; [D] detections kept, [4] size ranges, [10] thresholds.
 
-    `image` [D], `class` [D], `score` [D]; `matched` and `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: ground truth that counts.
+    `image`, `class`, `score` [D]; `matched` and `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: ground truth that counts.
     """
     ids = regions.ids
     ranges = np.array(list(AREAS.values()))
@@ -155,7 +155,7 @@ def _overlaps(
 
 
 def _match(iou: np.ndarray, aside: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Greedy assignment: `matched` and `ignored` (matched to what does not count), bool [D, 4, 10]. `aside` is [4, G]."""
+    """Greedy assignment: `matched`, `ignored` (matched to what does not count), bool [D, 4, 10]. `aside` is [4, G]."""
     matched = np.zeros((len(iou), len(aside), len(THRESHOLDS)), bool)
     ignored = np.zeros_like(matched)
     near = [np.flatnonzero(row >= THRESHOLDS[0]) for row in iou]

@@ -124,7 +124,7 @@ def mask_lines(path: Path, root: Path) -> list[MaskLine]:
 
 
 def panoptic(source: Path, split: str, names: Iterable[str]) -> dict[str, Segments]:
-    """Entries of the frames in a panoptic result: the JSON itself, or the folder that holds cityscapes_panoptic_<split>.json."""
+    """Entries of the frames in a panoptic result: its JSON, or the folder with cityscapes_panoptic_<split>.json."""
     path = source if source.suffix == ".json" else source / f"cityscapes_panoptic_{split}.json"
     content = _json(path)
     entries = content.get("annotations") if isinstance(content, dict) else None
@@ -150,7 +150,7 @@ def panoptic(source: Path, split: str, names: Iterable[str]) -> dict[str, Segmen
 def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
     """Masks of every frame in a COCO result JSON: a list of {image_id, category_id, segmentation (RLE), score}.
 
-    image_id is the frame name or its image file; numbers need a file {"images": [{"id", "file_name"}], "annotations": [...]}.
+    image_id is the frame name or its image file; numbers need {"images": [{"id", "file_name"}], "annotations": [...]}.
     Frames without an entry have no predictions.
     """
     content = _json(path)

@@ -1,8 +1,8 @@
 """Instance AP as the Cityscapes benchmark defines it (cityscapesscripts, evalInstanceLevelSemanticLabeling).
 
-Not COCO's AP: a match needs IoU *above* the threshold, the highest score on a ground truth wins, predictions over groups,
-void and objects below 100 pixels are forgiven, ties in score are one point of the curve, and the area under the raw
-precision-recall curve is taken by the trapezoid rule. One deviation: a class whose predictions are all forgiven, on
+Not COCO's AP: a match needs IoU *above* the threshold, the highest score on a ground truth wins, predictions over
+groups, void and objects below 100 pixels are forgiven, ties in score are one point of the curve, and the area under the
+raw precision-recall curve is taken by the trapezoid rule. One deviation: a class whose predictions are all forgiven, on
 which the official script stops with an IndexError, has AP 0.
 """
 
@@ -43,7 +43,7 @@ class Detection(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """One predicted instance after its pixels were counted: `ids` of the ground truth below it, `counts` pixels each."""
+    """One predicted instance after its pixels were counted: `ids` of the ground truth below it, `counts` of each."""
 
     label_id: int
     score: float
@@ -145,9 +145,9 @@ def collect(parts: Iterable[Arrays]) -> dict[str, np.ndarray]:
 class Assignment(NamedTuple):
     """What became of every prediction and object; [T] runs over THRESHOLDS.
 
-    `counted` [G]: objects that must be found; `true` and `false` [T, P]: predictions that are hits and false positives (the
-    rest is forgiven or dropped); `found` [T, G]: objects that have a hit; `best` [P] row of the same-class region with
-    the largest IoU `overlap` [P], -1 where there is none; `forgiven` [P]: share of the prediction on ignored pixels.
+    `counted` [G]: objects that must be found; `true` and `false` [T, P]: predictions that are hits and false positives
+    (the rest is forgiven or dropped); `found` [T, G]: objects that have a hit; `best` [P] row of the same-class region
+    with the largest IoU `overlap` [P], -1 where there is none; `forgiven` [P]: share of the prediction that is ignored.
     """
 
     counted: np.ndarray
@@ -248,6 +248,7 @@ class Curves(NamedTuple):
     odd_before: np.ndarray
     odd_until: np.ndarray
     objects: np.ndarray
+    thresholds: int
 
 
 def curves(
@@ -292,6 +293,7 @@ def curves(
         odd_before=np.searchsorted(place, curve * (len(kept) + 1) + starts[step_group]),
         odd_until=np.searchsorted(place, curve * (len(kept) + 1) + ends[step_group]),
         objects=objects.astype(np.float64),
+        thresholds=n_thresholds,
     )
 
 
@@ -299,8 +301,8 @@ def areas(found: Curves, weights: np.ndarray) -> np.ndarray:
     """Area under every curve [B, C, T] when frames count `weights` [B, N] times; NaN where there is no object."""
     n_classes = len(found.objects)
     totals = weights @ found.objects.T
-    result = np.full((len(weights), n_classes, len(THRESHOLDS)), np.nan)
-    n_curves = n_classes * len(THRESHOLDS)
+    result = np.full((len(weights), n_classes, found.thresholds), np.nan)
+    n_curves = n_classes * found.thresholds
     for replicate, weight in enumerate(weights):
         shown = _cumulated(weight[found.image])
         odd = _cumulated(weight[found.odd_image])

@@ -1,7 +1,7 @@
-"""Panoptic quality as cityscapesscripts (and panopticapi) compute it: Kirillov et al., Panoptic Segmentation, CVPR 2019.
+"""Panoptic quality as cityscapesscripts and panopticapi compute it (Kirillov et al., Panoptic Segmentation, CVPR 2019).
 
-PQ = sum of IoU over matches / (TP + FP/2 + FN/2) per class; a match is IoU > 0.5 of the same class, where void pixels of
-the ground truth leave the union. Predictions that lie by more than half on void or on a crowd of their class are no
+PQ = sum of IoU over matches / (TP + FP/2 + FN/2) per class; a match is IoU > 0.5 of the same class, where void pixels
+of the ground truth leave the union. Predictions that lie by more than half on void or on a crowd of their class are no
 false positives. Ground truth is derived from instanceIds, by the rules of the official conversion (createPanopticImgs).
 """
 

@@ -1,8 +1,8 @@
 """From files to counts: reads a frame's PNGs against its ground truth, by Pillow and numpy or by compiled loops.
 
-`Reader` is the definition; `CompiledReader` gives the same numbers ten times faster on full-size frames (libdeflate, numba)
-and hands every file that is not an ordinary label PNG to `Reader`: palettes, other depths, interlacing, and damage, so
-that errors are the same too.
+`Reader` is the definition; `CompiledReader` (libdeflate, numba) gives the same numbers ten times faster on full-size
+frames, and hands every file that is not an ordinary label PNG to `Reader`: palettes, other depths, interlacing, and
+damage, so that errors are the same too.
 """
 
 import logging

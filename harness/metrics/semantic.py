@@ -1,8 +1,8 @@
 """Pixel scores as the Cityscapes benchmark defines them (cityscapesscripts, evalPixelLevelSemanticLabeling).
 
-IoU over classes and categories from the confusion matrix of the whole set, and iIoU, where every instance weighs as much
-as an average one of its class. Predicted void counts as a miss; ground truth that is ignored counts nowhere; a class that
-is absent and never predicted leaves the mean.
+IoU over classes and categories from the confusion matrix of the whole set, and iIoU, where every instance weighs as
+much as an average one of its class. Predicted void counts as a miss; ground truth that is ignored counts nowhere; a
+class that is absent and never predicted leaves the mean.
 """
 
 from collections.abc import Collection

@@ -46,7 +46,7 @@ class Statistics:
     def scores(
         self, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """All scores (or at least `names`), each [B]; `weights` [B, N] says how often each frame counts in each replicate.
+        """All scores (or at least `names`), each [B]; `weights` [B, N]: how often each frame counts in each replicate.
 
         NaN where a score is undefined. HarnessError for a name that these statistics don't give.
         """

@@ -1,4 +1,4 @@
-"""Stage evaluate: official result files against the ground truth of a split; scores, and what intervals need, in one folder."""
+"""Stage evaluate: official result files against the ground truth of a split: scores, and what intervals need."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +23,8 @@ class EvaluateSpec(Strict):
 def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
     """Score what lies in inputs["predict"] (instances, semantic, panoptic) against inputs["dataset"].
 
-    Writes scores.json and statistics.npz; facts: the headline scores, as fractions. Nothing is kept of an evaluation that
-    was interrupted: it takes seconds, and starting over gives the same bytes.
+    Writes scores.json, statistics.npz and anatomy.json; facts: the headline scores as fractions. Nothing is kept of an
+    evaluation that was interrupted: it takes seconds, and starting over gives the same bytes.
     """
     from harness.errors import HarnessError
     from harness.evaluation import evaluate

@@ -37,7 +37,7 @@ def instance_scores(
     root: Path, predictions: Path, work: Path, *, split: str = "val", depth: dict | None = None
 ) -> dict:
     """The official result of instance AP; `depth` maps (frame, instance id) to (median distance, confidence)."""
-    from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as script
+    import cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling as script
     from cityscapesscripts.evaluation.instances2dict import instances2dict
     from cityscapesscripts.helpers.csHelpers import writeDict2JSON
 
@@ -62,7 +62,7 @@ def instance_scores(
 
 def pixel_scores(root: Path, predictions: Path, work: Path, *, split: str = "val") -> dict:
     """The official result of pixel IoU and iIoU."""
-    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as script
+    import cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling as script
 
     truths = sorted(str(p) for p in (root / "gtFine" / split).glob("*/*_gtFine_labelIds.png"))
     script.args.quiet, script.args.JSONOutput = True, False
@@ -83,7 +83,7 @@ def convert_panoptic(root: Path, work: Path, *, split: str = "val") -> Path:
 
 def panoptic_scores(truth: Path, predictions: Path, *, split: str = "val") -> dict:
     """The official result of PQ, computed in one process; {} where the official script divides by zero."""
-    from cityscapesscripts.evaluation import evalPanopticSemanticLabeling as script
+    import cityscapesscripts.evaluation.evalPanopticSemanticLabeling as script
 
     known, guessed = (
         json.loads(truth.read_text()),
@@ -164,7 +164,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
 
 
 class Frame:
-    """A frame of a test: ids uint16 [H, W], detections [(label id, score, bool mask)], label map, panoptic map and labels."""
+    """A frame of a test: ids uint16 [H, W], detections (label id, score, bool mask), label map, panoptic map and labels."""
 
     def __init__(self, name: str, ids: np.ndarray) -> None:
         self.name, self.ids = name, ids.astype(np.uint16)
@@ -184,7 +184,7 @@ ANY = [label.id for label in LABELS if label.id >= 0]
 
 
 def random_frame(name: str, rng: np.random.Generator, size: tuple[int, int] = (48, 64), *, things: int = 8) -> Frame:
-    """Rectangles of objects, groups, void, caravans; predictions that copy, shift, split, merge, mislabel and invent."""
+    """Rectangles of objects, groups, void, caravans; predictions that copy, shift, split, merge, mislabel, invent."""
     height, width = size
 
     def box(most: float = 0.6) -> tuple[slice, slice]:
