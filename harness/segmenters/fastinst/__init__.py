@@ -5,7 +5,7 @@ beside this file import torch: backbone.py, pixel_decoder.py (PPM-FPN), proposal
 network.py (training, answers), convert.py (checkpoints of the authors).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,12 @@ class Model(Strict):
     """Queries picked from the 1/16 map; fewer where that map has fewer cells."""
     auxiliary_queries: int = Field(default=8, ge=0)
     """Learned queries that take part in attention and are never read."""
+    stride: Literal[4, 8] = 8
+    """Stride of the map in which masks are drawn; queries come from the map half as fine. 4 is for small frames."""
+    located: bool = False
+    """Add the position table to the maps that queries and masks come from; published, only attention sees it. Objects
+    that look alike then come apart in hundreds of steps.
+    """
     layers: int = Field(default=3, ge=1)
     """Decoder layers: D1 .. D6 of the paper."""
     heads: int = Field(default=8, ge=1)
@@ -47,6 +53,8 @@ class Inference(Strict):
 
     topk: int = Field(default=100, ge=1)
     min_score: float = Field(default=0.0, ge=0, le=1)
+    short_side: int | None = Field(default=None, ge=32)
+    """Images are resized to this shorter side before the network sees them; null: as they are."""
     batch_size: int = Field(default=1, ge=1)
 
 

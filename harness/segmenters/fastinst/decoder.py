@@ -4,6 +4,7 @@ Tensors are [B, Q, C] (queries) and [B, P, C] (pixels of the 1/8 map, row by row
 query must not look.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -46,13 +47,13 @@ class Decoder(nn.Module):
         heads: int,
         feedforward: int,
         num_classes: int,
+        located: bool,
     ) -> None:
         super().__init__()
-        self.heads, self.auxiliary = heads, auxiliary
+        self.heads, self.auxiliary, self.located = heads, auxiliary, located
         side = round(queries**0.5)
-        self.positions = nn.Parameter(torch.empty(1, hidden, side, side))
-        # The released code leaves this table uninitialised (torch.empty); N(0, 0.02) is our choice.
-        nn.init.normal_(self.positions, std=0.02)
+        # The released code leaves this table uninitialised (torch.empty); waves say from the first step what is where.
+        self.positions = nn.Parameter(waves(hidden, side))
         self.auxiliary_content = nn.Embedding(auxiliary, hidden)
         self.auxiliary_position = nn.Embedding(auxiliary, hidden)
         self.proposal = QueryProposal(hidden, queries, num_classes)
@@ -60,32 +61,28 @@ class Decoder(nn.Module):
         self.predictors = nn.ModuleList(Predictor(hidden, num_classes) for _ in range(depth + 1))
 
     def forward(self, maps: Sequence[Tensor], guide: Guide | None = None) -> Decoded:
-        """`maps`: [1/32, 1/16, 1/8]. `guide(layers, locations)`: masks [B, Q, h, w] where the queries ought to look."""
-        size = maps[2].shape[-2:]
+        """`maps`: [..., 1/16, 1/8]. `guide(layers, locations)`: masks [B, Q, h, w] where the queries ought to look."""
+        if self.located:
+            maps = [features + _resized(self.positions, features.shape[-2:]) for features in maps[-2:]]
+        size = maps[-1].shape[-2:]
         places = _resized(self.positions, size).flatten(2).transpose(1, 2)
-        proposals = self.proposal(maps[1], _resized(self.positions, maps[1].shape[-2:]))
+        proposals = self.proposal(maps[-2], _resized(self.positions, maps[-2].shape[-2:]))
         batch, count = proposals.content.shape[:2]
         queries = torch.cat([proposals.content, self.auxiliary_content.weight.expand(batch, -1, -1)], dim=1)
         whereabouts = torch.cat([proposals.position, self.auxiliary_position.weight.expand(batch, -1, -1)], dim=1)
-        states = [State(queries, maps[2].flatten(2).transpose(1, 2))]
+        states = [State(queries, maps[-1].flatten(2).transpose(1, 2))]
         layers = [self.predictors[0](states[0], count, size)]
         for layer, predictor in zip(self.layers, self.predictors[1:], strict=True):
-            blocked = self._attention_mask(layers[-1].masks.detach() < 0)
+            blocked = attention_mask(layers[-1].masks.detach() < 0, free=self.auxiliary, heads=self.heads)
             states.append(layer(states[-1], whereabouts, places, blocked))
             layers.append(predictor(states[-1], count, size))
         guided: list[Layer] = []
         if guide is not None:
-            blocked = self._attention_mask(~guide(layers, proposals.location))
+            blocked = attention_mask(~guide(layers, proposals.location), free=self.auxiliary, heads=self.heads)
             # As released: a layer is guided on its own output, not on its input.
             for layer, predictor, state in zip(self.layers, self.predictors[1:], states[1:], strict=True):
                 guided.append(predictor(layer(state, whereabouts, places, blocked), count, size))
         return Decoded(layers, guided, proposals.logits, proposals.location)
-
-    def _attention_mask(self, blocked: Tensor) -> Tensor:
-        """bool [B * heads, Q + auxiliary, P] from [B, Q, h, w]; a row that blocks everything blocks nothing."""
-        blocked = F.pad(blocked.flatten(2), (0, 0, 0, self.auxiliary))
-        blocked = blocked & ~blocked.all(-1, keepdim=True)
-        return blocked.repeat_interleave(self.heads, dim=0)
 
 
 class DualPathLayer(nn.Module):
@@ -155,6 +152,25 @@ class Predictor(nn.Module):
         queries = self.norm(state.queries[:, :count])
         masks = self.embed(queries) @ self.features(state.pixels).transpose(1, 2)
         return Layer(self.classes(queries), masks.unflatten(2, size))
+
+
+def attention_mask(blocked: Tensor, *, free: int, heads: int) -> Tensor:
+    """bool [B * heads, Q + free, P] from [B, Q, h, w]; the last `free` queries look everywhere, and so does a query
+    that would look nowhere.
+    """
+    blocked = F.pad(blocked.flatten(2), (0, 0, 0, free))
+    blocked = blocked & ~blocked.all(-1, keepdim=True)
+    return blocked.repeat_interleave(heads, dim=0)
+
+
+def waves(channels: int, side: int) -> Tensor:
+    """A table [1, channels, side, side] of sines and cosines of x and of y, from half a wave to side / 3 waves."""
+    count = channels // 4
+    frequencies = 2 * math.pi * 0.5 * (max(side, 2) / 1.5) ** torch.linspace(0, 1, count)
+    angles = (torch.arange(side) + 0.5) / side * frequencies[:, None]
+    along = torch.cat([angles.sin(), angles.cos()])
+    over_x = along[:, None, :].expand(-1, side, -1)
+    return torch.cat([over_x, over_x.transpose(1, 2)])[None].contiguous()
 
 
 def _mlp(hidden: int, outputs: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.data.cityscapes import THINGS
 from harness.segmenters import checkpoint, postprocess
-from harness.segmenters.backbones import pixels
+from harness.segmenters.backbones import pixels, shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, Weights, sample_points
@@ -32,7 +32,8 @@ class FastInstNetwork(nn.Module):
         super().__init__()
         self.options = options
         self.backbone = frozen_norms(backbone) if options.frozen_norms else backbone
-        self.pixel_decoder = PixelDecoder(backbone.channels[-3:], options.hidden)
+        self.levels = 3 if options.stride == 8 else 4
+        self.pixel_decoder = PixelDecoder(backbone.channels[-self.levels :], options.hidden)
         self.decoder = Decoder(
             hidden=options.hidden,
             queries=options.queries,
@@ -41,6 +42,7 @@ class FastInstNetwork(nn.Module):
             heads=options.heads,
             feedforward=options.feedforward,
             num_classes=len(THINGS),
+            located=options.located,
         )
         self.criterion = SetCriterion(
             num_classes=len(THINGS),
@@ -100,14 +102,13 @@ class FastInstNetwork(nn.Module):
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
         """Instances of images of one size."""
-        inputs = pixels(images).to(next(self.parameters()).device)
-        last = self._decode(inputs).layers[-1]
-        size, padded = images[0].shape[:2], tuple(inputs.shape[-2:])
+        inputs, view = shown(images, inference.short_side)
+        last = self._decode(inputs.to(next(self.parameters()).device)).layers[-1]
         return [
             Prediction(
                 instances=postprocess.instances(
                     classes,
-                    postprocess.full_size(masks, padded=padded, size=size),
+                    view.full_size(masks),
                     THINGS,
                     topk=inference.topk,
                     min_score=inference.min_score,
@@ -118,7 +119,7 @@ class FastInstNetwork(nn.Module):
 
     def _decode(self, inputs: Tensor, guide: Guide | None = None) -> Decoded:
         maps = self.backbone(inputs).feature_maps
-        return self.decoder(self.pixel_decoder(maps[-3:]), guide)
+        return self.decoder(self.pixel_decoder(maps[-self.levels :]), guide)
 
     def _match(
         self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor], locations: Tensor

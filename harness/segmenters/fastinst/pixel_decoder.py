@@ -10,7 +10,7 @@ POOLS = (1, 2, 3, 6)
 
 
 class PixelDecoder(nn.Module):
-    """Maps of strides 8, 16, 32 to maps of `hidden` channels, coarsest first: [1/32, 1/16, 1/8]."""
+    """Maps of strides 8, 16, 32 (published; or 4 to 32) to maps of `hidden` channels, coarsest first."""
 
     def __init__(self, channels: Sequence[int], hidden: int) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class PixelDecoder(nn.Module):
         self.pooling = PyramidPooling(hidden)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """`maps` in the order of their strides (8, 16, 32)."""
+        """`maps` in the order of their strides, finest first."""
         found: list[Tensor] = []
         for lateral, output, features in zip(self.lateral[::-1], self.output[::-1], maps[::-1], strict=True):
             sideways = lateral(features)

@@ -34,7 +34,7 @@ class QueryProposal(nn.Module):
     def forward(self, features: Tensor, positions: Tensor) -> Proposals:
         """`features` [B, C, h, w], `positions` [1, C, h, w]."""
         logits = self.head(features)
-        indices = self._pick(logits.detach().float().softmax(1)[:, :-1])
+        indices = pick(logits.detach().float().softmax(1)[:, :-1], self.count)
 
         def gather(maps: Tensor) -> Tensor:
             rows = maps.flatten(2).transpose(1, 2).expand(len(features), -1, -1)
@@ -42,13 +42,17 @@ class QueryProposal(nn.Module):
 
         return Proposals(gather(features), gather(positions), gather(_grid(features)), logits)
 
-    def _pick(self, chances: Tensor) -> Tensor:
-        """Flat indices [B, Q] of the best pixels of [B, K, h, w]; peaks of their class come before all others."""
-        best, kind = chances.max(1, keepdim=True)
-        own = torch.zeros_like(chances).scatter(1, kind, best)
-        peak = (own >= F.max_pool2d(own, 3, stride=1, padding=1)) & (own >= _FLOOR)
-        worth = (own + peak.to(own)).flatten(2).max(1).values
-        return worth.topk(min(self.count, worth.shape[1]), dim=1).indices
+
+def pick(chances: Tensor, count: int) -> Tensor:
+    """Flat indices [B, Q] of the best pixels of [B, K, h, w], Q = min(count, h * w); peaks come before all others.
+
+    A pixel stands for its best class alone; it is a peak where none of its eight neighbours has more of that class.
+    """
+    best, kind = chances.max(1, keepdim=True)
+    own = torch.zeros_like(chances).scatter(1, kind, best)
+    peak = (own >= F.max_pool2d(own, 3, stride=1, padding=1)) & (own >= _FLOOR)
+    worth = (own + peak.to(own)).flatten(2).max(1).values
+    return worth.topk(min(count, worth.shape[1]), dim=1).indices
 
 
 def _grid(features: Tensor) -> Tensor:
