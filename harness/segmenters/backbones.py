@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.segmenters.base import Backbone
+from harness.segmenters.postprocess import View
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _MEAN = (123.675, 116.28, 103.53)
@@ -56,3 +58,16 @@ def pixels(images: Sequence[np.ndarray]) -> Tensor:
     mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
     height, width = stack.shape[-2:]
     return torch.nn.functional.pad((stack - mean) / std, (0, -width % 32, 0, -height % 32))
+
+
+def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor, View]:
+    """Images of one size as the network's input, resized so that the shorter side is `short_side`, and how they lie in
+    it.
+    """
+    size = images[0].shape[:2]
+    scale = short_side / min(size) if short_side else 1.0
+    smaller = (round(size[0] * scale), round(size[1] * scale))
+    if smaller != size:
+        images = [np.asarray(Image.fromarray(i).resize(smaller[::-1], Image.Resampling.BILINEAR)) for i in images]
+    inputs = pixels(images)
+    return inputs, View(size=size, shown=smaller, padded=tuple(inputs.shape[-2:]))

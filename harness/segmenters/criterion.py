@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 
 class Points(NamedTuple):
     """PointRend sampling: `count` points a mask, `importance` of them the most uncertain of `oversample` * count random
-    ones.
+    ones. A count of 0 compares every cell of the mask map instead: for maps so small that points would miss objects.
     """
 
     count: int = 12544
@@ -76,12 +76,11 @@ class SetCriterion(nn.Module):
         extra_cost: Sequence[Sequence[Tensor]] | None = None,
     ) -> Matching:
         """The cheapest one-to-one assignment per layer and image; `extra_cost[l][b]` [Q, n] is added to the cost."""
-        device = layers[0].masks.device
-        points = torch.rand(len(classes), self.points.count, 2, device=device)
+        device, points = layers[0].masks.device, self._matching_points(layers[0].masks, len(classes))
         wanted = [sample_points(m[None].float(), points[b : b + 1])[0] for b, m in enumerate(masks)]
         costs: list[Tensor] = []
         for number, layer in enumerate(layers):
-            seen = sample_points(layer.masks.float(), points)
+            seen = sample_points(layer.masks.float(), points) if self.points.count else layer.masks.float().flatten(2)
             chances = layer.classes.float().softmax(-1)
             for b, target in enumerate(wanted):
                 cost = -self.weights.classes * chances[b][:, classes[b]]
@@ -127,18 +126,30 @@ class SetCriterion(nn.Module):
         queries = matching.queries.clamp(min=0)
         logits = torch.stack([layer.masks[matching.images, q] for layer, q in zip(layers, queries, strict=True)], dim=1)
         logits = logits.flatten(0, 1)[:, None].float()  # [T * L, 1, h, w]
-        with torch.no_grad():
-            points = self._uncertain_points(logits)
-            target = torch.cat([m[:, None] for m in masks]).float()
-            grid = points.view(count, depth * self.points.count, 2)
-            labels = sample_points(target, grid).view(count * depth, self.points.count)
-        values = sample_points(logits, points)[:, 0]
+        target = torch.cat([m[:, None] for m in masks]).float()
+        if self.points.count == 0:
+            values = logits.flatten(1)
+            labels = F.interpolate(target, size=logits.shape[-2:], mode="area").flatten(1).repeat_interleave(depth, 0)
+        else:
+            with torch.no_grad():
+                points = self._uncertain_points(logits)
+                labels = sample_points(target, points.view(count, -1, 2)).view(count * depth, -1)
+            values = sample_points(logits, points)[:, 0]
         matched = (matching.queries.T >= 0).flatten().float()
         share = matched / mean_over_ranks(float(count), logits.device)
         bce = F.binary_cross_entropy_with_logits(values, labels, reduction="none").mean(1)
         chances = values.sigmoid()
         dice = 1 - (2 * (chances * labels).sum(1) + 1) / (chances.sum(1) + labels.sum(1) + 1)
         return (bce * share).sum(), (dice * share).sum()
+
+    def _matching_points(self, like: Tensor, images: int) -> Tensor:
+        """Points [B, P, 2] at which predictions and targets are compared to be matched."""
+        if self.points.count:
+            return torch.rand(images, self.points.count, 2, device=like.device)
+        height, width = like.shape[-2:]
+        y, x = ((torch.arange(n, device=like.device) + 0.5) / n for n in (height, width))
+        grid = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], dim=-1)
+        return grid.reshape(1, -1, 2).expand(images, -1, -1)
 
     def _uncertain_points(self, logits: Tensor) -> Tensor:
         count = self.points.count

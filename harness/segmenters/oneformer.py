@@ -39,8 +39,10 @@ class Model(Strict):
     mask_weight: float = Field(default=5.0, ge=0)
     dice_weight: float = Field(default=5.0, ge=0)
     no_object_weight: float = Field(default=0.1, ge=0)
-    points: int = Field(default=12544, ge=1)
-    """Points per mask at which masks are compared."""
+    points: int = Field(default=12544, ge=0)
+    """Points per mask at which masks are compared; 0: every cell of the mask map."""
+    min_pixels: int = Field(default=1, ge=1)
+    """Objects of which a crop shows fewer pixels are no targets."""
     tasks: list[str] = ["instance", "semantic", "panoptic"]
     """What a training crop is asked, drawn uniformly."""
 
@@ -52,6 +54,8 @@ class Inference(Strict):
     min_score: float = Field(default=0.0, ge=0, le=1)
     object_threshold: float = Field(default=0.8, ge=0, le=1)
     overlap_threshold: float = Field(default=0.8, ge=0, le=1)
+    short_side: int | None = Field(default=None, ge=32)
+    """Images are resized to this shorter side before the network sees them; null: as they are."""
     batch_size: int = Field(default=1, ge=1)
 
 

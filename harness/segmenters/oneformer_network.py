@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from harness.data.cityscapes import EVALUATED
 from harness.seeds import derive
 from harness.segmenters import postprocess
-from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone
+from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone, shown
 from harness.segmenters.base import Backbone, Prediction, Sample
+from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.oneformer import Inference, Model
-from harness.segmenters.targets import targets
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
 
 
@@ -69,19 +69,14 @@ class OneFormerNetwork(nn.Module):
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
         asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
-        found = [targets(sample.ids, task) for sample, task in zip(samples, asked, strict=True)]
-        batch = {
-            "pixels": pixels([sample.image for sample in samples]),
-            "tasks": self._task_tokens(asked),
-            "classes": [torch.from_numpy(target.classes) for target in found],
-            "masks": [torch.from_numpy(target.masks) for target in found],
-        }
-        height, width = batch["pixels"].shape[-2:]
-        grown = (0, width - samples[0].ids.shape[1], 0, height - samples[0].ids.shape[0])
-        batch["masks"] = [F.pad(masks, grown) for masks in batch["masks"]]
+        inputs = pixels([sample.image for sample in samples])
+        batch = {"pixels": inputs, "tasks": self._task_tokens(asked)}
+        batch |= mask_targets(
+            samples, asked, EVALUATED, padded=tuple(inputs.shape[-2:]), min_pixels=self.options.min_pixels
+        )
         if self.options.text_contrastive:
             count = self.model.config.num_queries - self.options.text_context
-            named = [[EVALUATED[k].name for k in target.classes] for target in found]
+            named = [[EVALUATED[k].name for k in kinds] for kinds in batch["classes"]]
             lines = [texts(task, names, count) for task, names in zip(asked, named, strict=True)]
             unique = sorted({line for every in lines for line in every})
             batch["texts"] = torch.from_numpy(np.stack([tokens(line, self.options.vocabulary) for line in unique]))
@@ -102,22 +97,16 @@ class OneFormerNetwork(nn.Module):
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
         """Answers for images of one size; the three questions share backbone and pixel decoder."""
         device = next(self.parameters()).device
-        inputs = pixels(images).to(device)
-        features = self.model.model.pixel_level_module(inputs)
-        size, padded = images[0].shape[:2], tuple(inputs.shape[-2:])
+        inputs, view = shown(images, inference.short_side)
+        features = self.model.model.pixel_level_module(inputs.to(device))
         answers = {}
         for task in ("instance", "semantic", "panoptic"):
             decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
             answers[task] = decoded.prediction_class, decoded.prediction_masks
-        return [self._answer(answers, index, inference, padded=padded, size=size) for index in range(len(images))]
+        return [self._answer(answers, index, inference, view) for index in range(len(images))]
 
-    def _answer(
-        self, answers: dict, index: int, inference: Inference, *, padded: tuple[int, int], size: tuple[int, int]
-    ) -> Prediction:
-        logits = {
-            task: (classes[index], postprocess.full_size(masks[index], padded=padded, size=size))
-            for task, (classes, masks) in answers.items()
-        }
+    def _answer(self, answers: dict, index: int, inference: Inference, view: postprocess.View) -> Prediction:
+        logits = {task: (classes[index], view.full_size(masks[index])) for task, (classes, masks) in answers.items()}
         panorama, segments = postprocess.panoptic(
             *logits["panoptic"],
             EVALUATED,

@@ -5,6 +5,7 @@ a mask and resizes every mask to 384 x 384 on the way.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,20 @@ from harness.data.cityscapes import Label
 from harness.segmenters.base import Instance, Segment
 
 
-def full_size(masks: Tensor, *, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Mask logits [Q, h, w] at the size of the image: up to the padded input, padding cut off. float32 [Q, H, W]."""
-    masks = F.interpolate(masks[None].float(), size=padded, mode="bilinear", align_corners=False)[0]
-    return masks[:, : size[0], : size[1]]
+class View(NamedTuple):
+    """How an image of `size` was shown to the network: resized to `shown`, then padded to `padded` (all height, width)."""
+
+    size: tuple[int, int]
+    shown: tuple[int, int]
+    padded: tuple[int, int]
+
+    def full_size(self, masks: Tensor) -> Tensor:
+        """Mask logits [Q, h, w] at the size of the image: up to the padded input, padding cut off. float32 [Q, H, W]."""
+        masks = F.interpolate(masks[None].float(), size=self.padded, mode="bilinear", align_corners=False)
+        masks = masks[..., : self.shown[0], : self.shown[1]]
+        if self.shown != self.size:
+            masks = F.interpolate(masks, size=self.size, mode="bilinear", align_corners=False)
+        return masks[0]
 
 
 def instances(

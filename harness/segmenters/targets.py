@@ -22,11 +22,12 @@ class Targets(NamedTuple):
     masks: np.ndarray
 
 
-def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED) -> Targets:
+def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED, *, min_pixels: int = 1) -> Targets:
     """What is to be found in `ids` (int [H, W], Cityscapes instance ids).
 
     instance: every numbered object of a thing class. semantic: one mask per class, group regions included (the
     benchmark counts their pixels). panoptic: the objects, and one mask per stuff class; group regions are left out.
+    Objects that show fewer than `min_pixels` are left out too (their pixels still count for the semantic task).
     """
     labels = np.where(ids < 1000, ids, ids // 1000)
     found: list[tuple[int, np.ndarray]] = []
@@ -37,6 +38,11 @@ def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED) -
         if task == "semantic" or (task == "panoptic" and not label.is_thing):
             found.append((index, here))
         elif label.is_thing:
-            found += [(index, ids == number) for number in np.unique(ids[here]) if number >= 1000]
+            numbers, areas = np.unique(ids[here], return_counts=True)
+            found += [
+                (index, ids == number)
+                for number, area in zip(numbers, areas, strict=True)
+                if number >= 1000 and area >= min_pixels
+            ]
     masks = np.stack([mask for _, mask in found]) if found else np.zeros((0, *ids.shape), dtype=bool)
     return Targets(np.array([index for index, _ in found], dtype=np.int64), masks)

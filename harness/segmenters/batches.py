@@ -1,0 +1,32 @@
+"""Targets of a batch as tensors, grown to the padded size of its pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from harness.data.cityscapes import Label
+from harness.segmenters.base import Sample
+from harness.segmenters.targets import Targets, Task, targets
+
+
+def mask_targets(
+    samples: Sequence[Sample],
+    tasks: Task | Sequence[Task],
+    labels: Sequence[Label],
+    *,
+    padded: tuple[int, int],
+    min_pixels: int,
+) -> dict[str, Any]:
+    """`classes` (int64 [n] per crop) and `masks` (bool [n, *padded]); `tasks`: one for all or one per crop."""
+    asked = [tasks] * len(samples) if isinstance(tasks, str) else tasks
+    found: list[Targets] = [
+        targets(s.ids, task, labels, min_pixels=min_pixels) for s, task in zip(samples, asked, strict=True)
+    ]
+    height, width = samples[0].ids.shape
+    grown = (0, padded[1] - width, 0, padded[0] - height)
+    return {
+        "classes": [torch.from_numpy(target.classes) for target in found],
+        "masks": [F.pad(torch.from_numpy(target.masks), grown) for target in found],
+    }

@@ -1,0 +1,64 @@
+"""Mask2Former (Cheng et al., CVPR 2022): masked-attention mask classification, one task per training.
+
+Its options, and the adapter that the registry names. The network itself is in mask2former_network.py (it imports
+torch).
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.config import Strict
+from harness.segmenters.base import Backbone
+
+
+class Model(Strict):
+    """Sizes and loss weights; the defaults are those of the published Cityscapes models (R50)."""
+
+    task: Literal["instance", "panoptic"] = "instance"
+    """instance: the eight thing classes, AP alone. panoptic: all nineteen classes, all three answers from one network.
+    """
+    hidden: int = Field(default=256, ge=8)
+    queries: int = Field(default=100, ge=1)
+    encoder_layers: int = Field(default=6, ge=1)
+    """Deformable attention layers of the pixel decoder."""
+    decoder_layers: int = Field(default=10, ge=2)
+    """Predictions that are supervised: one before the first decoder layer and one after each."""
+    heads: int = Field(default=8, ge=1)
+    encoder_feedforward: int = Field(default=1024, ge=1)
+    decoder_feedforward: int = Field(default=2048, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    class_weight: float = Field(default=2.0, ge=0)
+    mask_weight: float = Field(default=5.0, ge=0)
+    dice_weight: float = Field(default=5.0, ge=0)
+    no_object_weight: float = Field(default=0.1, ge=0)
+    points: int = Field(default=12544, ge=0)
+    """Points per mask at which masks are compared; 0: every cell of the mask map."""
+    min_pixels: int = Field(default=1, ge=1)
+    """Objects of which a crop shows fewer pixels are no targets."""
+
+
+class Inference(Strict):
+    """How answers are read; the defaults are the published ones."""
+
+    topk: int = Field(default=100, ge=1)
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    object_threshold: float = Field(default=0.8, ge=0, le=1)
+    overlap_threshold: float = Field(default=0.8, ge=0, le=1)
+    short_side: int | None = Field(default=None, ge=32)
+    """Images are resized to this shorter side before the network sees them; null: as they are."""
+    batch_size: int = Field(default=1, ge=1)
+
+
+class Mask2Former:
+    """The adapter."""
+
+    Model = Model
+    Inference = Inference
+
+    @staticmethod
+    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
+        """The network, with the weights that `backbone` names; `shape`: that of a trained one, without weights."""
+        from harness.segmenters.mask2former_network import Mask2FormerNetwork
+
+        return Mask2FormerNetwork.build(backbone, model, shape=shape)
