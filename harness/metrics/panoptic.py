@@ -87,8 +87,10 @@ def observe(pairs: Pairs, segments: Mapping[int, int], target: Target, *, source
     truth_area = np.bincount(truth_place, pairs.count)
 
     # Void pixels leave the union, crowd pixels don't.
-    iou = pairs.count / (area[place] + truth_area[truth_place] - pairs.count - forgiven[place])
-    match = (truth_label == label[place]) & ~void & ~crowd & (iou > 0.5)
+    own = np.flatnonzero((truth_label == label[place]) & ~void & ~crowd)
+    union = area[place[own]] + truth_area[truth_place[own]] - pairs.count[own] - forgiven[place[own]]
+    iou = pairs.count[own] / union
+    match, iou = own[iou > 0.5], iou[iou > 0.5]
     own_crowd = crowd & (truth_label == label[place])
     forgiven = forgiven + np.bincount(place[own_crowd], pairs.count[own_crowd], minlength=len(ids))
 
@@ -101,7 +103,7 @@ def observe(pairs: Pairs, segments: Mapping[int, int], target: Target, *, source
 
     result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
     hit = _INDEX_OF[truth_label[match]]
-    np.add.at(result[0, :, 0], hit, iou[match])
+    np.add.at(result[0, :, 0], hit, iou)
     for column, classes in ((1, hit), (2, _INDEX_OF[label[false]]), (3, _INDEX_OF[_LABEL_OF[truth_ids[missed]]])):
         result[0, :, column] = np.bincount(classes, minlength=len(EVALUATED))
     return {"panoptic": result}

@@ -164,7 +164,11 @@ def _inflated(path: Path, *, depth: int, color: int) -> tuple[np.ndarray, int, i
     channels = 3 if color == 2 else 1
     size = height * (1 + width * channels * depth // 8)
     data = _inflate(body[0] if len(body) == 1 else b"".join(body), size) if body else None
-    return None if data is None or len(data) != size else (np.frombuffer(data, np.uint8), height, width)
+    return (
+        None
+        if data is None or len(data) != size
+        else (np.frombuffer(memoryview(data).toreadonly(), np.uint8), height, width)
+    )
 
 
 def _inflate(body: bytes | memoryview, size: int) -> bytes | bytearray | None:

@@ -1,0 +1,74 @@
+"""Pixel IoU, case by case."""
+
+import numpy as np
+import pytest
+from small import CAR, PERSON, ROAD, SKY, canvas, target
+
+from harness.errors import HarnessError
+from harness.metrics import semantic
+from harness.metrics.semantic import PixelIoU
+
+
+def score(prediction: np.ndarray, *boxes) -> dict[str, float]:
+    statistics = PixelIoU().observe(prediction.astype(np.uint8), target(*boxes))
+    return {name: float(values[0]) for name, values in semantic.scores(statistics).items()}
+
+
+def test_a_perfect_prediction_is_1_and_absent_classes_are_left_out():
+    found = score(canvas((CAR, (5, 5, 25, 25))), (26000, (5, 5, 25, 25)))
+    assert found["IoU"] == found["IoU_category"] == found["iIoU"] == found["iIoU_category"] == 1.0
+    assert np.isnan(found["IoU/sky"])
+
+
+def test_a_class_predicted_on_other_ground_truth_is_0_and_counts():
+    found = score(canvas((SKY, (0, 0, 20, 60))))
+    assert (found["IoU/sky"], found["IoU/road"], found["IoU"]) == (0.0, 0.5, 0.25)
+
+
+def test_ignored_ground_truth_counts_nowhere_and_predicted_void_is_a_miss():
+    found = score(canvas((SKY, (0, 0, 20, 60)), (0, (20, 0, 40, 30))), (4, (0, 0, 20, 60)))
+    assert np.isnan(found["IoU/sky"])
+    assert found["IoU/road"] == 0.5
+
+
+def test_instances_weigh_the_same_in_iiou_whatever_their_size():
+    boxes = ((26000, (0, 0, 30, 30)), (26001, (32, 40, 38, 50)))
+    found = score(canvas((CAR, (0, 0, 30, 30))), *boxes)
+    assert found["IoU/car"] == pytest.approx(900 / 960)
+    assert found["iIoU/car"] == pytest.approx(0.5)
+
+
+def test_iiou_of_a_category_takes_any_label_of_it():
+    found = score(canvas((29, (0, 0, 30, 30))), (26000, (0, 0, 30, 30)))
+    assert (found["iIoU/car"], found["iIoU_category/vehicle"]) == (0.0, 1.0)
+    assert found["IoU_category/vehicle"] == 0.0
+
+
+def test_weights_multiply_frames():
+    parts = [PixelIoU().observe(canvas().astype(np.uint8), target((SKY, (0, 0, rows, 60)))) for rows in (0, 20, 40)]
+    together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = semantic.scores(together, np.array([[1, 1, 1], [0, 2, 0]]))
+    np.testing.assert_allclose(found["IoU/road"], [60 / 120, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("ids", "label", "words"), [(ROAD, 34, "label id 34"), (ROAD, 255, "train ids"), (40, ROAD, "id 40")]
+)
+def test_ids_outside_the_set_are_errors(ids, label, words):
+    with pytest.raises(HarnessError) as caught:
+        PixelIoU().observe(canvas((label, (1, 1, 2, 2))), target((ids, (0, 0, 1, 1))))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("ids", [34, 999, 7001, 23999, 34000, 65535])
+def test_ground_truth_of_no_label_is_an_error(ids):
+    with pytest.raises(HarnessError, match=f"id {ids} is of no Cityscapes label"):
+        PixelIoU().observe(canvas().astype(np.uint8), target((ids, (0, 0, 1, 1))))
+
+
+def test_columns_and_signatures():
+    prediction = canvas((PERSON, (5, 5, 25, 25))).astype(np.uint8)
+    statistics = PixelIoU().observe(prediction, target((26000, (5, 5, 25, 25))))
+    assert PixelIoU(column="IoU_category").score(statistics) < 1
+    names = ("IoU", "IoU_category", "iIoU", "iIoU_category")
+    assert len({PixelIoU(column=name).signature for name in names}) == 4
