@@ -23,6 +23,7 @@ from harness.cli import _parser
 from harness.config import read_toml
 from harness.data import predictions
 from harness.data.cityscapes import frames, labels_of, panoptic, read_ids
+from harness.plan import make_plan
 from harness.segmenters.base import Instance, Prediction, Segment
 
 DOCS = REPOSITORY / "docs"
@@ -344,6 +345,22 @@ def test_the_printed_numbers_are_those_of_the_paper():
         scores = printed[method, backbone].scores
         expected = [f"{100 * scores[name]:.2f}" for name in ("PQ", "IoU", "AP", "AP50")]
         assert [cell.strip() for cell in cells.split("|")] == expected, (method, backbone)
+
+
+def test_the_printed_seconds_are_those_of_the_authors():
+    from harness.results import published_facts
+
+    text = section("paper-profile.md", "4. Run")
+    for name, seconds in published_facts().seconds_per_synthesised_image.items():
+        assert f"{name} {seconds}" in text
+
+
+@pytest.mark.parametrize("suite", ["table1", "table2", "controls", "recipes"])
+def test_suites_plan_under_the_paper_profile(suite, tmp_path):
+    data = tree(tmp_path / "cityscapes")
+    plan = make_plan(suite, "paper", data_root=data)
+    assert plan.dataset.external == data
+    assert any(row.finals for row in plan.rows)
 
 
 def test_signatures_and_exit_codes_are_those_of_the_code():
