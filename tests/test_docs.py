@@ -363,14 +363,17 @@ def test_suites_plan_under_the_paper_profile(suite, tmp_path):
     assert any(row.finals for row in plan.rows)
 
 
-def test_signatures_and_exit_codes_are_those_of_the_code():
+def test_signatures_kinds_of_error_and_exit_codes_are_those_of_the_code():
     from harness.check import Exit
     from harness.metrics import coco, instance, semantic
     from harness.metrics import panoptic as panoptic_metric
+    from harness.metrics.anatomy import KINDS
 
     text = section("metrics.md", "Signatures")
     for module in (instance, panoptic_metric, semantic, coco):
         assert f"`{module.signature()}`" in text
+    kinds = re.findall(r"^\| `(\w+)` \|", section("metrics.md", "Where AP is lost"), re.MULTILINE)
+    assert tuple(kinds) == KINDS
     codes = re.findall(r"^\| (\d+) \|", section("troubleshooting.md", "Exit codes"), re.MULTILINE)
     assert codes == ["0", "1", "2", "3", "130"]
     assert (Exit.FINE, Exit.WORSE, Exit.NOT_COMPARED) == (0, 1, 3)
