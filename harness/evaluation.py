@@ -1,6 +1,6 @@
 """Evaluates anybody's predictions on a Cityscapes tree: instance AP, panoptic quality, pixel IoU, and COCO's mask AP.
 
-Every frame is read once: one joint histogram of ground truth and prediction for each result, from which its scores come.
+Every frame is read once: one joint histogram of ground truth and prediction for each result gives all its scores.
 What is kept of a frame are statistics (`harness.metrics.statistics`): intervals and reports never read an image.
 """
 
@@ -21,7 +21,7 @@ from harness.metrics import inputs, instance, panoptic, pixels, rle, semantic
 from harness.metrics import statistics as statistics_file
 from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target
-from harness.metrics.reader import Reader, reader
+from harness.metrics.reader import Reader, is_compiled, reader
 from harness.metrics.statistics import Statistics
 from harness.progress import Report, silent
 
@@ -31,8 +31,10 @@ SCORES = "scores.json"
 ANATOMY = "anatomy.json"
 FORMAT = 1
 
-COMPILED_FROM = 1 << 24
-"""Pixels in a split from which compiled loops are used: 8 full-size frames, or 128 of 256 x 512."""
+COMPILED_FROM = 1 << 22
+"""Pixels in a split from which compiled loops save more than loading them takes: two full-size frames."""
+COMPILE_FROM = 1 << 25
+"""The same where they must be compiled first, once on a machine: 16 full-size frames, or 256 of 256 x 512."""
 
 INSTANCE_SCORES = ("AP", "AP50")
 PANOPTIC_SCORES = ("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff")
@@ -79,11 +81,11 @@ def evaluate(
 
     `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
     `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco` adds COCO's
-    mask AP of `instances`. `workers` processes share the frames. `engine` never changes a number: compiled loops pay from
-    some full-size frames on, and "auto" decides. HarnessError for whatever is missing or malformed.
+    mask AP of `instances`. `workers` processes share the frames. `engine` never changes a number: compiled loops pay
+    from some full-size frames on, and "auto" decides. HarnessError for whatever is missing or malformed.
     """
     truths = inputs.truths(Path(root), split)
-    compiled = engine == "compiled" or (engine == "auto" and _is_large(truths))
+    compiled = engine == "compiled" or (engine == "auto" and _pays(truths))
     jobs = _jobs(truths, split, instances, semantic, panoptic, coco, compiled)
     parts: dict[str, list[Arrays]] = {}
     for done, result in enumerate(_map(jobs, workers), start=1):
@@ -198,11 +200,12 @@ class _Job(NamedTuple):
     compiled: bool
 
 
-def _is_large(truths: list[inputs.Truth]) -> bool:
-    """Whether there are so many pixels that loading (or once, making) the compiled loops takes less than they save."""
+def _pays(truths: list[inputs.Truth]) -> bool:
+    """Whether there are so many pixels that compiled loops save more time than they cost."""
     with open(truths[0].path, "rb") as file:
         header = file.read(24)
-    return len(truths) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big") >= COMPILED_FROM
+    in_all = len(truths) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
+    return in_all >= (COMPILED_FROM if is_compiled() else COMPILE_FROM)
 
 
 def _jobs(

@@ -2,15 +2,16 @@
 
 Images: the frames are drawn again with replacement (weights, no re-evaluation), the same draws for everything that is
 compared, so that differences are paired. Seeds: three are too few to resample, so what their spread exceeds that of
-images x seeds by (crossed analysis of variance, as in studies with several readers of the same cases: Dorfman, Berbaum &
-Metz 1992) widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Small sets flatter AP; the
-interval is for the score on unlimited frames of this kind, so half-samples (Quenouille 1949) shift it by that bias.
+images x seeds by (crossed analysis of variance, as for several readers of the same cases: Dorfman, Berbaum & Metz 1992)
+widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Small sets flatter AP; the interval
+is for the score on unlimited frames of this kind, so half-samples (Quenouille 1949) shift it by that bias.
 Imports numpy only; reads no image.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -264,6 +265,7 @@ def _ends(
     return float(value - stretch * (middle - low)), float(value + stretch * (high - middle)), std
 
 
+@cache
 def student(level: float, freedom: float) -> float:
     """Half-width of the central `level` of Student's t distribution (normal for infinite `freedom`)."""
     below, above = 0.0, 1e4
@@ -274,7 +276,7 @@ def student(level: float, freedom: float) -> float:
 
 
 def _inside(limit: float, freedom: float) -> float:
-    """Probability that |t| <= limit: Simpson's rule in the angle atan(t / sqrt(freedom)), whose density is cos^(freedom - 1)."""
+    """Probability that |t| <= limit: Simpson's rule over atan(t / sqrt(freedom)), whose density is cos^(freedom - 1)."""
     if freedom > 1e6:
         return math.erf(limit / math.sqrt(2))
     angle = math.atan(limit / math.sqrt(freedom))

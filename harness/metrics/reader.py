@@ -6,6 +6,7 @@ damage, so that errors are the same too.
 """
 
 import logging
+import os
 import struct
 import zlib
 from functools import cache
@@ -128,6 +129,12 @@ def reader(*, compiled: bool) -> Reader:
         except (ImportError, RuntimeError) as error:  # RuntimeError: no folder to cache compiled code in
             log.warning("evaluating without compiled loops, which is slower: %s", error)
     return Reader()
+
+
+def is_compiled() -> bool:
+    """Whether the compiled loops lie in their cache, so that loading them takes half a second and no compiler."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
+    return any(folder.rglob("_kernels.pairs-*.nbi"))
 
 
 def _sized(prediction: np.ndarray, path: Path, target: Target) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""Intervals hold the truth as often as they say, on simulated scores of known spread."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from harness import stats
+from harness.errors import HarnessError
+from harness.metrics import instance
+from harness.metrics.statistics import Statistics
+
+
+def evaluation(scores: np.ndarray, cities: np.ndarray | None = None) -> Statistics:
+    """Statistics whose PQ is the mean of `scores` over frames: one matched segment of one class in each."""
+    table = np.zeros((len(scores), 19, 4))
+    table[:, 0, 0], table[:, 0, 1] = scores, 1
+    names = tuple(f"frame{i}" for i in range(len(scores)))
+    homes = tuple("a" for _ in scores) if cities is None else tuple(f"city{c}" for c in cities)
+    return Statistics(images=names, cities=homes, parts={"panoptic": {"panoptic": table}})
+
+
+def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong: int = 6) -> Statistics:
+    """Statistics of instances: objects found with an IoU and a score at random, and inventions."""
+    parts = []
+    for _ in range(n_images):
+        class_ = rng.integers(0, 8, objects)
+        ids = np.sort(np.array([24, 25, 26, 27, 28, 31, 32, 33])[class_] * 1000 + np.arange(objects)).astype(np.int32)
+        class_ = instance.class_of(ids)
+        found = np.flatnonzero(rng.random(objects) < 0.7)
+        n = len(found) + wrong
+        predicted = np.concatenate((class_[found], rng.integers(0, 8, wrong))).astype(np.int8)
+        parts.append(
+            {
+                "gt_image": np.zeros(objects, np.int32),
+                "gt_id": ids,
+                "gt_area": np.full(objects, 1000, np.int32),
+                "gt_truncated": np.zeros(objects, bool),
+                "gt_metres": np.full(objects, -1.0),
+                "gt_density": np.zeros(objects),
+                "pred_image": np.zeros(n, np.int32),
+                "pred_class": predicted,
+                "pred_score": np.concatenate((rng.beta(4, 2, len(found)), rng.beta(2, 4, wrong))),
+                "pred_area": np.full(n, 1000, np.int32),
+                "pred_void": np.zeros(n, np.int32),
+                "pair_gt": found.astype(np.int32),
+                "pair_pred": np.arange(len(found), dtype=np.int32),
+                "pair_pixels": (1000 * rng.beta(12, 2, len(found))).astype(np.int32),
+                "images": np.ones(1, np.int32),
+            }
+        )
+    names = tuple(f"frame{i}" for i in range(n_images))
+    return Statistics(images=names, cities=("a",) * n_images, parts={"instances": instance.collect(parts)})
+
+
+def coverage(draw, truth: float, trials: int, **options) -> float:
+    """Share of intervals that hold the truth; `draw` makes the evaluations of a trial."""
+    held = 0
+    for trial in range(trials):
+        found = stats.interval(draw(np.random.default_rng(trial)), "PQ", replicates=200, seed=trial, **options)
+        held += found.low <= truth <= found.high
+    return held / trials
+
+
+def test_coverage_over_images():
+    share = coverage(lambda rng: [evaluation(rng.normal(0.5, 0.1, 60))], 0.5, 300)
+    assert 0.92 <= share <= 0.98
+
+
+def test_coverage_over_cities_is_right_and_over_images_too_small():
+    def draw(rng):
+        cities = np.repeat(np.arange(5), 10)
+        return [evaluation(0.5 + rng.normal(0, 0.1, 5)[cities] + rng.normal(0, 0.1, 50), cities)]
+
+    assert 0.92 <= coverage(draw, 0.5, 200, unit="city") <= 0.98
+    assert coverage(draw, 0.5, 200) < 0.8
+
+
+@pytest.mark.parametrize(
+    "spread", [(0.1, 0.0, 0.05), (0.1, 0.05, 0.1), (0.0, 0.0, 0.1)], ids=["images", "seeds", "mixed"]
+)
+def test_coverage_over_images_and_seeds(spread):
+    image, seed, mixed = spread
+
+    def draw(rng):
+        shared = rng.normal(0, image, 50)
+        return [evaluation(0.5 + shared + rng.normal(0, seed) + rng.normal(0, mixed, 50)) for _ in range(3)]
+
+    assert 0.92 <= coverage(draw, 0.5, 200) <= 0.985
+
+
+@pytest.mark.slow
+def test_coverage_of_ap():
+    """Frames drawn from a large set whose AP is known; small sets flatter AP, and the interval takes that back."""
+    many = records(np.random.default_rng(0), 2000)
+    truth = float(many.scores(names=["AP"])["AP"][0])
+    held = 0
+    for trial in range(150):
+        rng = np.random.default_rng(trial)
+        few = records(rng, 80)
+        found = stats.interval([few], "AP", replicates=200, seed=trial)
+        held += found.low <= truth <= found.high
+    assert 0.90 <= held / 150 <= 0.99
+
+
+def test_differences_are_paired():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0.5, 0.2, 100)
+    better, worse = evaluation(shared + 0.02 + rng.normal(0, 0.01, 100)), evaluation(shared)
+    found = stats.difference([better], [worse], "PQ")
+    assert found.distinguishable and found.low > 0.015 and found.high < 0.025
+    assert stats.interval([better], "PQ").low < stats.interval([worse], "PQ").high  # each alone would say nothing
+    back = stats.difference([worse], [better], "PQ")
+    assert back.distinguishable and back.value == pytest.approx(-found.value)
+    same = stats.difference([worse], [worse], "PQ")
+    assert (same.value, same.low, same.high, same.distinguishable) == (0, 0, 0, False)
+
+
+def test_noise_is_no_difference():
+    held = 0
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        shared = rng.normal(0.5, 0.1, 60)
+        sides = [
+            [evaluation(shared + rng.normal(0, 0.03) + rng.normal(0, 0.05, 60)) for _ in range(3)] for _ in range(2)
+        ]
+        held += not stats.difference(*sides, "PQ", replicates=200).distinguishable
+    assert held >= 92
+
+
+def test_the_same_seed_gives_the_same_interval_and_class_wise_ones_the_same_draws():
+    statistics = records(np.random.default_rng(0), 30)
+    one = stats.interval([statistics], "AP", replicates=100)
+    assert one == stats.interval([statistics], "AP", replicates=100)
+    assert one != stats.interval([statistics], "AP", replicates=100, seed=1)
+    several = stats.intervals([statistics], ["AP", "AP50", "AP/car"], replicates=100)
+    assert several["AP"] == one and several["AP/car"].low < several["AP/car"].value < several["AP/car"].high
+
+
+def test_bias_of_small_sets_is_taken_back():
+    found = stats.interval([records(np.random.default_rng(3), 20)], "AP", replicates=200)
+    assert found.bias > 0 and (found.low + found.high) / 2 < found.value
+
+
+def test_undefined_scores_have_no_interval():
+    statistics = evaluation(np.full(10, 0.5))
+    assert stats.interval([statistics], "PQ_things") is None
+    assert stats.difference([statistics], [statistics], "PQ_things") is None
+
+
+def test_replicates_without_a_value_are_counted():
+    table = np.zeros((6, 19, 4))
+    table[0, 11, 1] = table[0, 11, 0] = 1
+    table[:, 0, :2] = 1
+    statistics = Statistics(images=tuple("abcdef"), cities=("x",) * 6, parts={"panoptic": {"panoptic": table}})
+    found = stats.interval([statistics], "PQ_things")
+    assert 0.2 < found.undefined < 0.5
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3.7, 30, 499, 1e5, np.inf])
+def test_student(freedom):
+    assert stats.student(0.95, freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), abs=1e-8)
+
+
+def test_what_does_not_compare_is_an_error():
+    ten, twelve = evaluation(np.ones(10)), evaluation(np.ones(12))
+    with pytest.raises(HarnessError, match="10 and 12 frames, 10 in common"):
+        stats.difference([ten], [twelve], "PQ")
+    with pytest.raises(HarnessError, match="one city has no spread"):
+        stats.interval([ten], "PQ", unit="city")
+    with pytest.raises(HarnessError, match="no score 'AP'"):
+        stats.interval([ten], "AP")
+    with pytest.raises(HarnessError, match="no score 'PQ/caar'"):
+        stats.interval([ten], "PQ/caar")
+    with pytest.raises(HarnessError, match="at least one evaluation"):
+        stats.interval([], "PQ")
+
+
+def test_1000_replicates_of_ap_over_500_images_take_less_than_30_seconds():
+    statistics = records(np.random.default_rng(0), 500, objects=18, wrong=27)
+    start = time.process_time()
+    found = stats.interval([statistics], "AP", replicates=1000)
+    assert time.process_time() - start < 15
+    assert found.n_images == 500 and found.low < found.value - found.bias < found.high
+
+
+def test_importing_it_imports_no_heavy_library():
+    heavy = ("torch", "scipy", "numba", "cv2", "pandas")
+    code = f"import sys, harness.stats; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
