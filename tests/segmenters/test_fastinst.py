@@ -86,7 +86,7 @@ def test_there_are_never_more_queries_than_cells():
     assert sorted(pick(torch.rand(2, 3, 2, 4), 100)[0].tolist()) == list(range(8))
     network = build(queries=100)
     batch = network.collate([sample()])
-    decoded = network._decode(batch["pixels"])
+    decoded = network.decoder(network._maps(batch["pixels"]))
     assert decoded.layers[-1].classes.shape == (1, 4 * 8, len(THINGS) + 1)
     assert torch.isfinite(sum(network(batch).values()))
 

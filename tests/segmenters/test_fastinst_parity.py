@@ -77,7 +77,7 @@ def close(found, expected):
 def test_the_forward_pass_is_theirs(network, images):
     network.eval()
     with torch.no_grad():
-        decoded = network._decode(pixels(images))
+        decoded = network.decoder(network._maps(pixels(images)))
     close(decoded.layers[-1].classes.flatten(), GOLDEN["logits"])
     close(decoded.layers[-1].masks.flatten()[::17], GOLDEN["masks"])
     close(decoded.proposal_logits.flatten()[::3], GOLDEN["proposals"])

@@ -40,6 +40,10 @@ class Model(Strict):
     dice_weight: float = Field(default=5.0, ge=0)
     no_object_weight: float = Field(default=0.1, ge=0)
     proposal_weight: float = Field(default=20.0, ge=0)
+    semantic_weight: float = Field(default=0.0, ge=0)
+    """Published: 0. More: every cell of the finest map also learns its class (cross entropy), which gives the features
+    of a network without pretrained weights something to hold on to long before the queries agree.
+    """
     location_cost: float = Field(default=1000.0, ge=0)
     """Matching: what it costs that a query's pixel lies outside the target."""
     points: int = Field(default=12544, ge=0)

@@ -19,7 +19,7 @@ from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, 
 from harness.segmenters.fastinst import Inference, Model, convert
 from harness.segmenters.fastinst.backbone import build as build_backbone
 from harness.segmenters.fastinst.backbone import frozen_norms
-from harness.segmenters.fastinst.decoder import Decoded, Decoder, Guide
+from harness.segmenters.fastinst.decoder import Decoder
 from harness.segmenters.fastinst.pixel_decoder import PixelDecoder
 
 
@@ -44,6 +44,7 @@ class FastInstNetwork(nn.Module):
             num_classes=len(THINGS),
             located=options.located,
         )
+        self.semantic = nn.Conv2d(options.hidden, len(THINGS) + 1, 1) if options.semantic_weight else None
         self.criterion = SetCriterion(
             num_classes=len(THINGS),
             weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
@@ -90,20 +91,23 @@ class FastInstNetwork(nn.Module):
             found.append(self._match(layers, classes, masks, locations))
             return allowed(layers[-1], found[0], masks)
 
-        decoded = self._decode(batch["pixels"], guide if self.options.guided else None)
+        maps = self._maps(batch["pixels"])
+        decoded = self.decoder(maps, guide if self.options.guided else None)
         matching = found[0] if found else self._match(decoded.layers, classes, masks, decoded.locations)
         # What is guided by the match of the last prediction is also compared with it.
         again = matching.queries[-1:].expand(len(decoded.guided), -1)
         matching = Matching(torch.cat([again, matching.queries]), matching.images)
         losses = self.criterion.losses([*decoded.guided, *decoded.layers], classes, masks, matching)
-        proposal = self._proposal_loss(decoded.proposal_logits, classes, masks)
-        return losses | {"proposal": self.options.proposal_weight * proposal}
+        losses["proposal"] = self.options.proposal_weight * self._proposal_loss(decoded.proposal_logits, classes, masks)
+        if self.semantic is not None:
+            losses["semantic"] = self.options.semantic_weight * semantic_loss(self.semantic(maps[-1]), classes, masks)
+        return losses
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
         """Instances of images of one size."""
         inputs, view = shown(images, inference.short_side)
-        last = self._decode(inputs.to(next(self.parameters()).device)).layers[-1]
+        last = self.decoder(self._maps(inputs.to(next(self.parameters()).device))).layers[-1]
         return [
             Prediction(
                 instances=postprocess.instances(
@@ -117,9 +121,8 @@ class FastInstNetwork(nn.Module):
             for classes, masks in zip(last.classes, last.masks, strict=True)
         ]
 
-    def _decode(self, inputs: Tensor, guide: Guide | None = None) -> Decoded:
-        maps = self.backbone(inputs).feature_maps
-        return self.decoder(self.pixel_decoder(maps[-self.levels :]), guide)
+    def _maps(self, inputs: Tensor) -> list[Tensor]:
+        return self.pixel_decoder(self.backbone(inputs).feature_maps[-self.levels :])
 
     def _match(
         self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor], locations: Tensor
@@ -143,6 +146,17 @@ class FastInstNetwork(nn.Module):
             targets, cells = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
             wanted[b, torch.from_numpy(cells).to(wanted.device)] = kinds[torch.from_numpy(targets).to(kinds.device)]
         return F.cross_entropy(logits.flatten(2).float(), wanted)
+
+
+def semantic_loss(logits: Tensor, classes: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """Cross entropy of a map [B, K + 1, h, w] with the class at each cell's middle; what is no target is class K."""
+    wanted = torch.full_like(logits[:, 0], logits.shape[1] - 1, dtype=torch.int64)
+    for image, (kinds, mask) in enumerate(zip(classes, masks, strict=True)):
+        if len(kinds):
+            small = F.interpolate(mask[None].float(), size=logits.shape[-2:], mode="nearest")[0]
+            found, which = small.max(0)
+            wanted[image] = torch.where(found > 0, kinds[which], wanted[image])
+    return F.cross_entropy(logits.float(), wanted)
 
 
 def allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
