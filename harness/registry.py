@@ -58,5 +58,11 @@ GENERATORS = Registry(
         "inpainting": "harness.generators.inpainting:Inpainting",
     },
 )
-SEGMENTERS = Registry("segmenter", {"oneformer": "harness.segmenters.oneformer:OneFormer"})
+SEGMENTERS = Registry(
+    "segmenter",
+    {
+        "fastinst": "harness.segmenters.fastinst:FastInst",
+        "oneformer": "harness.segmenters.oneformer:OneFormer",
+    },
+)
 METRICS = Registry("metric", {})
