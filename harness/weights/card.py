@@ -57,7 +57,8 @@ def followed(
     """How well generator `part` of folder `out` follows its prompts on held-out crops, and a sheet of them.
 
     Results are pasted through the silhouette as in synthesis (`box`: through the box). "drawn": the same judges on
-    the untouched crops and their true captions; "chance": on the untouched crops and the prompts asked for.
+    the untouched crops and their true captions; "chance": on the untouched crops and the prompts asked for, whose class
+    is always the one that is there, so for the class "grey hole": on crops with nothing painted in.
     """
     from harness.weights import judge as judges
 
@@ -72,8 +73,11 @@ def followed(
     scores = dict(judges.judged(judge, pasted, *facts, prompts).shares())
     drawn = judges.judged(judge, pool.images, *facts, pool.prompts.tolist()).shares()
     chance = judges.judged(judge, pool.images, *facts, prompts).shares()
+    grey = np.where(masks[..., None], 128, pool.images).astype(np.uint8)
+    empty = judges.judged(judge, grey, *facts, prompts).shares()
     scores |= {f"{name}, drawn": value for name, value in drawn.items()}
-    scores |= {f"{name}, chance": value for name, value in chance.items()}
+    scores |= {f"{name}, chance": chance[name] for name in ("colour", "colour (classifier)", "figure")}
+    scores |= {"class, grey hole": empty["class"]}
     return scores, sheet(pool, masks, prompts, pasted)
 
 
@@ -135,7 +139,7 @@ def write(
     """README.md with training.json beside it, the loss curve, and the sample sheet where there is one."""
     curve(history.losses).save(folder / "loss.png", optimize=True)
     if sheet is not None:
-        sheet.quantize(128).save(folder / "samples.png", optimize=True)
+        sheet.save(folder / "samples.png", optimize=True)
     training = {"part": part, "steps": history.steps, "seconds": round(history.seconds), **facts, "scores": scores}
     losses = [round(loss, 5) for loss in history.losses]
     text = json.dumps(training | {"losses_of_50_steps": losses}, indent=1) + "\n"
