@@ -16,7 +16,7 @@ from harness.segmenters.base import Backbone, Sample
 from harness.segmenters.criterion import Layer, Matching
 from harness.segmenters.fastinst import FastInst, Inference, Model
 from harness.segmenters.fastinst.decoder import DualPathLayer, State, attention_mask
-from harness.segmenters.fastinst.network import allowed
+from harness.segmenters.fastinst.network import allowed, semantic_loss
 from harness.segmenters.fastinst.proposals import pick
 
 BACKBONE = {
@@ -147,6 +147,16 @@ def test_guidance_shows_each_matched_query_its_object_and_the_others_everything(
     assert not blocked[0, 3].any()
 
 
+def test_the_dense_class_loss_is_least_where_every_cell_has_its_class():
+    masks = [torch.zeros(1, 16, 32, dtype=torch.bool), torch.zeros(0, 16, 32, dtype=torch.bool)]
+    masks[0][0, :8] = True
+    classes = [torch.tensor([1]), torch.zeros(0, dtype=torch.int64)]
+    right = torch.zeros(2, 3, 4, 8)
+    right[0, 1, :2] = right[0, 2, 2:] = right[1, 2] = 20.0
+    assert semantic_loss(right, classes, masks) < 1e-6
+    assert semantic_loss(-right, classes, masks) > 1.0
+
+
 @pytest.mark.parametrize(("guided", "predictions"), [(True, 5), (False, 3)])
 def test_guided_predictions_are_supervised_by_the_match_of_the_last_one(guided, predictions, monkeypatch):
     network = build(guided=guided)
@@ -165,12 +175,23 @@ def test_guided_predictions_are_supervised_by_the_match_of_the_last_one(guided, 
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"stride": 4}, {"located": True}, {"auxiliary_queries": 0}, {"points": 0}, {"layers": 1}]
+    "model",
+    [
+        {},
+        {"stride": 4},
+        {"located": True},
+        {"auxiliary_queries": 0},
+        {"points": 0},
+        {"layers": 1},
+        {"semantic_weight": 1.0},
+    ],
 )
 def test_a_step_reaches_every_parameter(model):
     network = build(**model)
     losses = network(network.collate([sample(1), sample(2)]))
-    assert set(losses) == {"class", "mask", "dice", "proposal"}
+    assert set(losses) == {"class", "mask", "dice", "proposal"} | (
+        {"semantic"} if "semantic_weight" in model else set()
+    )
     sum(losses.values()).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None and p.numel()] == []
 

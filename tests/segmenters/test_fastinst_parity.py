@@ -132,7 +132,8 @@ def test_a_checkpoint_of_another_architecture_names_the_tensors(network, theirs,
 
 
 def test_torchvision_names_are_those_of_torchvision(network):
-    torchvision = pytest.importorskip("torchvision")
+    import torchvision
+
     with torch.device("meta"):
         wanted = torchvision.models.resnet50().state_dict()
     ours = {convert.torchvision_name(name) for name in network.backbone.state_dict()}
@@ -150,3 +151,32 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_error(tmp_path, kind):
         torch.save({"model": {"a": 1}}, path)
     with pytest.raises(HarnessError, match=r"weights\.pth"):
         convert.read_tensors(path)
+
+
+def test_weights_of_torchvision_give_the_features_of_torchvision(tmp_path):
+    import torchvision
+
+    from harness.segmenters.fastinst.backbone import build
+
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18().eval()
+    torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
+    config = {"hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
+    weights = str(tmp_path / "resnet18.pth")
+    ours = build(Backbone(label="R18", family="resnet", config=config, weights=weights)).eval()
+    image = torch.randn(1, 3, 64, 96)
+    stem = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(image))))
+    expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(stem))))
+    close(ours(image).feature_maps[-1].detach(), expected.detach())
+
+
+def test_weights_that_are_not_at_hand_say_how_to_get_them(monkeypatch):
+    import huggingface_hub
+
+    def offline(*_):
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(HarnessError, match="timm/resnet50") as error:
+        FastInst.build(RESNET50.model_copy(update={"weights": "timm/resnet50.tv_in1k"}), Model(queries=40))
+    assert "hf download" in error.value.hint
