@@ -13,6 +13,7 @@ from harness.segmenters.backbones import backbone_config, fetched, pixels, pretr
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
+from harness.segmenters.initial import as_the_authors
 from harness.segmenters.mask2former import Inference, Model
 
 
@@ -45,6 +46,7 @@ class Mask2FormerNetwork(nn.Module):
             load = Mask2FormerForUniversalSegmentation.from_pretrained
             return cls(fetched(backbone.checkpoint, load, config=config, ignore_mismatched_sizes=True), options)
         model = Mask2FormerForUniversalSegmentation(_config(backbone, options))
+        as_the_authors(model)
         if backbone.weights:
             model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
         return cls(model, options)

@@ -19,6 +19,7 @@ from harness.segmenters.backbones import backbone_config, fetched, pixels, pretr
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
+from harness.segmenters.initial import as_the_authors
 from harness.segmenters.oneformer import Inference, Model
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
 
@@ -53,6 +54,7 @@ class OneFormerNetwork(nn.Module):
             load = OneFormerForUniversalSegmentation.from_pretrained
             return cls(fetched(backbone.checkpoint, load, config=config, ignore_mismatched_sizes=True), options)
         model = OneFormerForUniversalSegmentation(_config(backbone, options))
+        as_the_authors(model)
         if backbone.weights:
             model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
         return cls(model, options)
