@@ -44,6 +44,30 @@ def _next(row, start):
 
 
 @_compiled
+def _pack(marks, bits):
+    """One bit for each byte of `marks` (0 or 1; a multiple of 64 of them), lowest first."""
+    words, packed = marks.view(np.uint64), bits.view(np.uint8)
+    for i in range(len(words)):
+        # The product moves the eight lowest bits of eight bytes into one byte, the highest.
+        packed[i] = np.uint8((words[i] * np.uint64(0x0102040810204080)) >> np.uint64(56))
+
+
+@_compiled
+def _seek(bits, start, end):
+    """Place of the first set bit from `start` on; `end` where there is none before it."""
+    word = start >> 6
+    if word >= len(bits):
+        return end
+    left = bits[word] & (np.uint64(0xFFFFFFFFFFFFFFFF) << np.uint64(start & 63))
+    while left == 0:
+        word += 1
+        if word >= len(bits):
+            return end
+        left = bits[word]
+    return min(end, word * 64 + np.int64(_low_zeros(left)))
+
+
+@_compiled
 def _copy(source, target, start, stop):
     a, b = source[start:stop], target[start:stop]
     for k in range(len(a)):
@@ -51,9 +75,12 @@ def _copy(source, target, start, stop):
 
 
 @_compiled
-def _paeth_row(raw, above, row, step):
+def _paeth_row(raw, above, row, step, marks, bits):
     """Undo the Paeth filter. Where left equals upper left a zero residual means "as above", and so on for all zeros."""
     n = len(raw)
+    for i in range(n):
+        marks[i] = raw[i] != 0
+    _pack(marks, bits)
     i = 0
     while i < n:
         same = True
@@ -62,8 +89,8 @@ def _paeth_row(raw, above, row, step):
             left = row[j] if j >= 0 else np.uint8(0)
             corner = above[j] if j >= 0 else np.uint8(0)
             same &= left == corner
-        if same and raw[i] == 0:
-            stop = _next(raw, i)
+        if same:
+            stop = _seek(bits, i, n)
             stop -= stop % step
             if stop > i:
                 _copy(above, row, i, stop)
@@ -121,8 +148,11 @@ def _repeat(row, start, stop, step):
 
 
 @_compiled
-def _unfilter(kind, raw, above, row, step):
-    """Undo one of PNG's five row filters (PNG specification, section 9); False for an unknown one."""
+def _unfilter(kind, raw, above, row, step, marks, bits):
+    """Undo one of PNG's five row filters (PNG specification, section 9); False for an unknown one.
+
+    `marks` (zeros, len(raw) rounded up to 64 bytes) and `bits` (a bit for each) are room to work in.
+    """
     n = len(raw)
     if kind == 0:
         _copy(raw, row, 0, n)
@@ -136,10 +166,17 @@ def _unfilter(kind, raw, above, row, step):
             left = np.int32(row[i - step]) if i >= step else np.int32(0)
             row[i] = np.uint8((np.int32(raw[i]) + ((left + np.int32(above[i])) >> 1)) & 255)
     elif kind == 4:
-        _paeth_row(raw, above, row, step)
+        _paeth_row(raw, above, row, step, marks, bits)
     else:
         return False
     return True
+
+
+@_compiled
+def _room(n):
+    """Marks for `n` bytes, of a multiple of 64, and bits for these."""
+    words = (n + 63) // 64
+    return np.zeros(64 * words, np.uint8), np.zeros(words, np.uint64)
 
 
 @_compiled
@@ -147,15 +184,33 @@ def decode16(data, height, width, ids):
     """Inflated rows of a 16-bit grey PNG into `ids` [height, width]; False when a row has no valid filter."""
     n = 2 * width
     rows = np.zeros((2, n), np.uint8)
+    marks, bits = _room(n)
     for y in range(height):
         start = y * (n + 1)
         row, above = rows[y & 1], rows[1 - (y & 1)]
-        if not _unfilter(data[start], data[start + 1 : start + 1 + n], above, row, 2):
+        if not _unfilter(data[start], data[start + 1 : start + 1 + n], above, row, 2, marks, bits):
             return False
         out = ids[y]
         for x in range(width):
             out[x] = np.uint16((np.uint16(row[2 * x]) << 8) | row[2 * x + 1])
     return True
+
+
+@_compiled
+def unfiltered(data, height, width, step):
+    """Undo the filters of all rows of an inflated PNG and keep none: the least that reading its pixels costs."""
+    n = width * step
+    rows = np.zeros((2, n), np.uint8)
+    marks, bits = _room(n)
+    total = 0
+    for y in range(height):
+        start = y * (n + 1)
+        if not _unfilter(
+            data[start], data[start + 1 : start + 1 + n], rows[1 - (y & 1)], rows[y & 1], step, marks, bits
+        ):
+            return -1
+        total += rows[y & 1, n - 1]
+    return total
 
 
 @_compiled
@@ -221,6 +276,7 @@ def under(data, ids, counts):
     """
     height, width = ids.shape
     rows = np.zeros((2, width), np.uint8)
+    marks, bits = _room(width)
     empty = True
     for y in range(height):
         start = y * (width + 1)
@@ -230,7 +286,7 @@ def under(data, ids, counts):
         row, above = rows[y & 1], rows[1 - (y & 1)]
         if empty:
             above[:] = 0
-        if not _unfilter(data[start], raw, above, row, 1):
+        if not _unfilter(data[start], raw, above, row, 1, marks, bits):
             return False
         x = _next(row, 0)
         empty = x == width
@@ -256,30 +312,34 @@ def pairs(data, step, ids, keys, counts):
     height, width = ids.shape
     n = width * step
     rows = np.zeros((2, n), np.uint8)
-    row_words, id_words = np.zeros((n + 7) // 8, np.uint64), np.zeros((width + 7) // 8, np.uint64)
-    row_marks, id_marks = row_words.view(np.uint8), id_words.view(np.uint8)
+    values = np.zeros(width, np.int32)
+    marks, bits = _room(n)
+    changes, change_bits = _room(width)
     mask = len(keys) - 1
     used, slot = 0, 0
     for y in range(height):
         start = y * (n + 1)
         row, below = rows[y & 1], ids[y]
-        if not _unfilter(data[start], data[start + 1 : start + 1 + n], rows[1 - (y & 1)], row, step):
+        above, raw = rows[1 - (y & 1)], data[start + 1 : start + 1 + n]
+        if not _unfilter(data[start], raw, above, row, step, marks, bits):
             return -1
-        _mark_changes(row, row_marks, step)
-        _mark_changes(below, id_marks, 1)
-        row_at, row_bits, row_next = _following(row_words, 0, row_words[0], n)
-        id_at, id_bits, id_next = _following(id_words, 0, id_words[0], width)
-        x = 0
+        if step == 1:
+            _mark_changes(row, below, changes)
+        else:
+            for x in range(width):
+                values[x] = np.int32(row[3 * x]) | np.int32(row[3 * x + 1]) << 8 | np.int32(row[3 * x + 2]) << 16
+            _mark_changes(values, below, changes)
+        _pack(changes, change_bits)
+        x, word, left = 0, 0, change_bits[0]
         while x < width:
-            while row_next < (x + 1) * step:  # other bytes of the pixel where this run began
-                row_at, row_bits, row_next = _following(row_words, row_at, row_bits, n)
-            while id_next <= x:
-                id_at, id_bits, id_next = _following(id_words, id_at, id_bits, width)
-            stop = min(row_next // step, id_next)
-            value = np.int64(row[step * x])
-            if step == 3:
-                value |= np.int64(row[3 * x + 1]) << 8 | np.int64(row[3 * x + 2]) << 16
-            key = np.int64(below[x]) << 24 | value
+            while left == 0 and word + 1 < len(change_bits):
+                word += 1
+                left = change_bits[word]
+            stop = width
+            if left != 0:
+                stop = word * 64 + np.int64(_low_zeros(left))
+                left &= left - np.uint64(1)
+            key = np.int64(below[x]) << 24 | (np.int64(row[x]) if step == 1 else np.int64(values[x]))
             if keys[slot] != key:
                 slot = ((key * 0x9E3779B1) >> 7) & mask
                 while keys[slot] != key and keys[slot] != -1:
@@ -295,21 +355,9 @@ def pairs(data, step, ids, keys, counts):
 
 
 @_compiled
-def _mark_changes(row, marks, step):
-    """Set `marks` to non-zero where `row` differs from `step` entries before."""
-    here, before, out = row[step:], row[: len(row) - step], marks[step : len(row)]
-    for i in range(len(here)):
-        out[i] = here[i] != before[i]
-
-
-@_compiled
-def _following(words, at, bits, end):
-    """The next marked byte: walks `words` from word `at`, of which `bits` are left. Returns both, and place or `end`."""
-    while bits == 0:
-        at += 1
-        if at >= len(words):
-            return at, bits, end
-        bits = words[at]
-    place = _low_zeros(bits) >> np.uint64(3)
-    bits &= ~(np.uint64(255) << (place << np.uint64(3)))
-    return at, bits, at * 8 + np.int64(place)
+def _mark_changes(values, below, changes):
+    """Set `changes` to 1 where either row differs from its entry to the left, else to 0; the first entry stays 0."""
+    value, value_left = values[1:], values[:-1]
+    id_, id_left, out = below[1:], below[:-1], changes[1 : len(below)]
+    for x in range(len(value)):
+        out[x] = np.uint8(value[x] != value_left[x]) | np.uint8(id_[x] != id_left[x])

@@ -5,6 +5,7 @@ cannot write as JSON). Its cache of ground truth and its matches.json go into th
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -37,7 +38,7 @@ def instance_scores(
     root: Path, predictions: Path, work: Path, *, split: str = "val", depth: dict | None = None
 ) -> dict:
     """The official result of instance AP; `depth` maps (frame, instance id) to (median distance, confidence)."""
-    import cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling as script
+    script = importlib.import_module("cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling")
     from cityscapesscripts.evaluation.instances2dict import instances2dict
     from cityscapesscripts.helpers.csHelpers import writeDict2JSON
 
@@ -62,7 +63,7 @@ def instance_scores(
 
 def pixel_scores(root: Path, predictions: Path, work: Path, *, split: str = "val") -> dict:
     """The official result of pixel IoU and iIoU."""
-    import cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling as script
+    script = importlib.import_module("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
 
     truths = sorted(str(p) for p in (root / "gtFine" / split).glob("*/*_gtFine_labelIds.png"))
     script.args.quiet, script.args.JSONOutput = True, False
@@ -83,7 +84,7 @@ def convert_panoptic(root: Path, work: Path, *, split: str = "val") -> Path:
 
 def panoptic_scores(truth: Path, predictions: Path, *, split: str = "val") -> dict:
     """The official result of PQ, computed in one process; {} where the official script divides by zero."""
-    import cityscapesscripts.evaluation.evalPanopticSemanticLabeling as script
+    script = importlib.import_module("cityscapesscripts.evaluation.evalPanopticSemanticLabeling")
 
     known, guessed = (
         json.loads(truth.read_text()),
@@ -164,7 +165,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
 
 
 class Frame:
-    """A frame of a test: ids uint16 [H, W], detections (label id, score, bool mask), label map, panoptic map and labels."""
+    """A frame: ids uint16 [H, W], detections (label id, score, bool mask), label map, panoptic map and its labels."""
 
     def __init__(self, name: str, ids: np.ndarray) -> None:
         self.name, self.ids = name, ids.astype(np.uint16)
@@ -244,6 +245,54 @@ def random_frame(name: str, rng: np.random.Generator, size: tuple[int, int] = (4
         frame.labels[segment] = int(rng.choice(STUFF + THING))
     drawn = set(np.unique(frame.panoptic).tolist())
     frame.labels = {segment: label for segment, label in frame.labels.items() if segment in drawn}
+    return frame
+
+
+def full_size_frame(name: str, rng: np.random.Generator, *, things: int = 20) -> Frame:
+    """1024 x 2048 with the shapes of a street: polygons with rough outlines, thin poles, groups, about 40 masks."""
+    import cv2
+
+    height, width = 1024, 2048
+
+    def polygon(y: float, x: float, tall: float, wide: float, vertices: int, rough: float) -> np.ndarray:
+        angle = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
+        radius = 1 + rng.normal(0, rough, vertices)
+        return np.stack([x + wide * radius * np.cos(angle), y + tall * radius * np.sin(angle)], -1).astype(np.int32)
+
+    def mask(points: np.ndarray) -> np.ndarray:
+        return cv2.fillPoly(np.zeros((height, width), np.uint8), [points], 1).astype(bool)
+
+    ids = np.full((height, width), 7, np.int32)
+    ids[:460], ids[:120, 500:1000] = 11, 23
+    for _ in range(90):
+        label = int(rng.choice([21, 21, 8, 22, 20, 19, 17, 17, 17, 13, 12, 4]))
+        tall, wide = (rng.uniform(60, 200), rng.uniform(2, 5)) if label == 17 else rng.uniform(8, 120, 2)
+        points = polygon(rng.uniform(200, 700), rng.uniform(0, width), tall, wide, 40, 0.2)
+        cv2.fillPoly(ids, [points], label)
+    objects = []
+    for number in range(things):
+        label = int(rng.choice([24, 25, 26, 26, 26, 27, 28, 33, 32, 31]))
+        tall = np.exp(rng.normal(3.3, 0.8))
+        points = polygon(rng.uniform(450, 750), rng.uniform(0, width), tall, tall * rng.uniform(0.4, 2), 60, 0.06)
+        cv2.fillPoly(ids, [points], label * 1000 + number if rng.random() < 0.93 else label)
+        objects.append((label, points))
+    ids[-60:], ids[:, :5] = 1, 3
+    frame = Frame(name, ids)
+    for label, points in objects:
+        for _ in range(rng.integers(1, 4)):
+            drawn = mask(points + rng.integers(-4, 5, points.shape) + rng.integers(-6, 7, 2))
+            if drawn.any():
+                frame.detections.append((label, float(rng.random()), drawn))
+    wave = np.repeat(rng.integers(-2, 3, width // 8), 8)  # outlines of upsampled maps: off by some pixels, in steps
+    rough = np.clip(np.arange(height)[:, None] + wave, 0, height - 1)
+    guess = np.roll(ids, 2, axis=1)[rough, np.arange(width)]
+    labels = np.where(guess < 1000, guess, guess // 1000)
+    frame.semantic = labels.astype(np.uint8)
+    for number, id_ in enumerate(np.unique(guess).tolist(), start=1):
+        label = id_ if id_ < 1000 else id_ // 1000
+        if label in STUFF + THING:
+            frame.panoptic[guess == id_] = label * 1000 + number
+            frame.labels[label * 1000 + number] = label
     return frame
 
 

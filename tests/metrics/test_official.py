@@ -22,7 +22,7 @@ def same(mine: float | None, theirs: float | None) -> bool:
     return mine is not None and abs(mine - theirs) < EXACT
 
 
-def check(frames: list[oracle.Frame], folder: Path, rng: np.random.Generator) -> None:
+def check(frames: list[oracle.Frame], folder: Path, rng: np.random.Generator, *, engine: str = "numpy") -> None:
     """Write `frames`, evaluate them by us and by the official scripts, compare every number."""
     root, predictions = folder / "root", folder / "predictions"
     oracle.write(frames, root, predictions, rng)
@@ -33,6 +33,7 @@ def check(frames: list[oracle.Frame], folder: Path, rng: np.random.Generator) ->
         semantic=predictions / "semantic",
         panoptic=predictions / "panoptic",
         coco=True,
+        engine=engine,
     ).scores
     check_instances(found, root, predictions / "instances", folder)
     check_pixels(found, root, predictions / "semantic", folder)
@@ -93,7 +94,34 @@ def check_coco(found: dict, frames: list[oracle.Frame]) -> None:
 @given(seed=st.integers(0, 2**32), n_frames=st.integers(1, 4), things=st.integers(0, 14))
 def test_equals_the_official_scripts_on_random_sets(seed: int, n_frames: int, things: int) -> None:
     rng = np.random.default_rng(seed)
-    size = (int(rng.integers(1, 60)), int(rng.integers(1, 80)))
+    size = (int(rng.integers(1, 90)), int(rng.integers(1, 120)))
     frames = [oracle.random_frame(f"city{i % 2}_000000_{i:06d}", rng, size, things=things) for i in range(n_frames)]
     with tempfile.TemporaryDirectory() as folder:
         check(frames, Path(folder), rng)
+
+
+def test_equals_the_official_scripts_on_full_size_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    check([oracle.full_size_frame(f"city{i}_000000_000000", rng) for i in range(2)], tmp_path, rng, engine="compiled")
+
+
+def test_depth_ranges_equal_the_official_ones(tmp_path: Path) -> None:
+    """AP within 100 m and 50 m, with distances put into the statistics as the official script gets them from its cache."""
+    rng = np.random.default_rng(0)
+    for trial in range(10):
+        work = tmp_path / str(trial)
+        frames = [oracle.random_frame(f"city_000000_{i:06d}", rng, (120, 160), things=14) for i in range(3)]
+        oracle.write(frames, work / "root", work / "p", rng)
+        found = evaluate(work / "root", "val", instances=work / "p" / "instances").statistics
+        part = found.parts["instances"]
+        n = len(part["gt_id"])
+        part["gt_metres"], part["gt_density"] = rng.choice([20.0, 50.0, 70.0, 130.0], n), rng.choice([0.3, 0.5, 0.9], n)
+        keys = zip((found.images[i] for i in part["gt_image"]), part["gt_id"].tolist(), strict=True)
+        depth = dict(zip(keys, zip(part["gt_metres"].tolist(), part["gt_density"].tolist(), strict=True), strict=True))
+        try:
+            expected = oracle.instance_scores(work / "root", work / "p" / "instances", work, depth=depth)["averages"]
+        except IndexError:
+            continue
+        scores = {name: float(values[0]) for name, values in found.scores().items()}
+        for name, official in (("AP_100m", "allAp100m"), ("AP_50m", "allAp50m"), ("AP50_50m", "allAp50%50m")):
+            assert same(None if math.isnan(scores[name]) else scores[name], float(expected[official])), name
