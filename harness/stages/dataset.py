@@ -26,13 +26,21 @@ class DatasetSpec(Strict):
     seed: int = Field(default=0, ge=0)
     size: tuple[int, int] = (256, 512)
     counts: dict[Literal["train", "val"], int] = {}
+    zoom: float = Field(default=1.0, gt=0, le=4)
+    """Factor on the focal length: less street, larger."""
+    featured: int = Field(default=0, ge=0, le=8)
+    """Thing classes of which each frame shows one instance in good view, among thin traffic; 0: traffic as it comes."""
+    familiar: float = Field(default=0.0, ge=0, le=1)
+    """Share of the val split's lights, bodies and colours that are those of the train split."""
 
 
 def run(spec: DatasetSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
     """Draw the scenes of `spec` into `out`; facts: frames per split."""
     from harness.data.streets import render
+    from harness.data.streets.plan import Style
 
-    render(out, seed=spec.seed, counts=spec.counts, size=spec.size, report=report)
+    style = Style(zoom=spec.zoom, featured=spec.featured, familiar=spec.familiar)
+    render(out, seed=spec.seed, counts=spec.counts, size=spec.size, style=style, report=report)
     return {"frames": spec.counts}
 
 

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from harness.data.streets.plan import PLAIN, Style
 from harness.data.streets.scene import draw_scene
 from harness.errors import HarnessError
 from harness.progress import Report, silent
@@ -24,7 +25,13 @@ def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
 
 
 def render(
-    root: Path, *, seed: int, counts: dict[str, int], size: tuple[int, int] = (256, 512), report: Report = silent
+    root: Path,
+    *,
+    seed: int,
+    counts: dict[str, int],
+    size: tuple[int, int] = (256, 512),
+    style: Style = PLAIN,
+    report: Report = silent,
 ) -> dict[str, int]:
     """Writes `counts` frames a split under `root` (images, ids, panoptic); returns how many.
 
@@ -44,7 +51,7 @@ def render(
         for index in range(count):
             city, name = frame_name(split, index, count)
             if not _whole(root, split, city, name):
-                scene = draw_scene(derive(seed, "render", index), split, size)
+                scene = draw_scene(derive(seed, "render", index), split, size, style=style)
                 write_frame(root, split, city, name, scene.image, scene.instance_ids)
                 written[split] += 1
             done += 1

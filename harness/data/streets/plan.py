@@ -44,6 +44,23 @@ class Prop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a data set differs from the plain street.
+
+    `zoom` multiplies the focal length; of `featured` classes, drawn anew for each frame, one instance stands in good
+    view and the rest of the traffic is thin; `familiar` is the share of lights, bodies and colours in a wide domain
+    that are those of the train domain.
+    """
+
+    zoom: float = 1.0
+    featured: int = 0
+    familiar: float = 0.0
+
+
+PLAIN = Style()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A scene ready to be drawn."""
 
@@ -60,7 +77,7 @@ class Plan:
     border: tuple[int, int, int]
 
 
-def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = "") -> Plan:
+def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = "", style: Style = PLAIN) -> Plan:
     """Decides a scene of `domain`; `feature` names a class of which one instance must stand in good view."""
     from harness.data.streets.furnish import fronts, furniture
     from harness.data.streets.traffic import populate
@@ -72,12 +89,12 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
         raise HarnessError(f"streets: size {rows} x {columns} is too small, expected at least 32 x 64")
     rng = random.Random(derive(seed, "streets", domain))
     camera = Camera(
-        focal=columns * 1.105 * rng.uniform(0.94, 1.06), centre=columns * rng.uniform(0.42, 0.58),
+        focal=columns * 1.105 * style.zoom * rng.uniform(0.94, 1.06), centre=columns * rng.uniform(0.42, 0.58),
         horizon=rows * rng.uniform(0.38, 0.46), height=rng.uniform(1.2, 1.45),
     )  # fmt: skip
-    light = choose_light(rng, domain)
+    light = choose_light(rng, "train" if style.familiar and rng.random() < style.familiar else domain)
     street = _street(rng)
-    things = populate(rng, domain, street, feature)
+    things = populate(rng, domain, street, feature, style)
     border = (
         rng.choice((3, 5, 8, 12)) * rows // 256,
         rng.choice((0, 2, 4, 6, 10)) * rows // 256,

@@ -18,7 +18,7 @@ from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
 from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
-from harness.data.streets.plan import Plan, plan_scene
+from harness.data.streets.plan import PLAIN, Plan, Style, plan_scene
 from harness.seeds import derive
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
@@ -36,12 +36,12 @@ class Scene:
     instance_ids: np.ndarray
 
 
-def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512)) -> Scene:
+def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512), *, style: Style = PLAIN) -> Scene:
     """One frame of `domain` ('train' narrow, 'val' wide, 'pool' wide); `size` is (rows, columns).
 
     Equal arguments give equal bits; the seed streams of the domains never meet. An unknown domain is a `HarnessError`.
     """
-    plan = plan_scene(seed, domain, size)
+    plan = plan_scene(seed, domain, size, style=style)
     return paint(plan, Window(left=0, top=0, width=size[1], height=size[0]))
 
 

@@ -7,16 +7,22 @@ from harness.data.streets.cars import choose_car
 from harness.data.streets.cycles import choose_cycle
 from harness.data.streets.heavy import choose_heavy
 from harness.data.streets.palette import COLOURS, choose_colour, vary
-from harness.data.streets.plan import KERB, Street
-from harness.data.streets.thing import Thing
+from harness.data.streets.plan import KERB, Street, Style
+from harness.data.streets.thing import LABELS, Thing
 
 
 class Crowd:
     """Collects things and keeps vehicles from standing in one another."""
 
-    def __init__(self, rng: random.Random, domain: str, street: Street) -> None:
-        self.rng, self.domain, self.street = rng, domain, street
+    def __init__(self, rng: random.Random, domain: str, street: Street, style: Style) -> None:
+        self.rng, self.street, self.style, self._domain = rng, street, style, domain
         self.things: list[Thing] = []
+
+    @property
+    def domain(self) -> str:
+        """Whose bodies and colours the next thing has; drawn at each look."""
+        familiar = self.style.familiar and self.rng.random() < self.style.familiar
+        return "train" if familiar else self._domain
 
     def vehicle(self, name: str, x: float, z: float, yaw: float, *, group: bool = False, ground: float = 0.0) -> bool:
         """Adds a vehicle unless the place is taken; says whether it did."""
@@ -85,11 +91,13 @@ def _half(yaw: float, size: tuple[float, float, float]) -> tuple[float, float]:
     return (size[0] * s + size[1] * c) / 2, (size[0] * c + size[1] * s) / 2
 
 
-def populate(rng: random.Random, domain: str, street: Street, feature: str) -> list[Thing]:
+def populate(rng: random.Random, domain: str, street: Street, feature: str, style: Style) -> list[Thing]:
     """All things of a scene, in the order in which they get their instance numbers."""
-    crowd = Crowd(rng, domain, street)
+    crowd = Crowd(rng, domain, street, style)
     if feature:
         _feature(crowd, feature)
+    if style.featured:
+        return _thin(crowd)
     density = rng.choice((0.35, 0.8, 1.0, 1.0, 1.3, 1.5))
     for name, share in (("train", 0.25), ("bus", 0.28), ("truck", 0.28)):
         if rng.random() < share:
@@ -100,6 +108,20 @@ def populate(rng: random.Random, domain: str, street: Street, feature: str) -> l
         _crossing(crowd, density)
     _cyclists(crowd)
     _walkers(crowd, density)
+    return crowd.things
+
+
+def _thin(crowd: Crowd) -> list[Thing]:
+    """Few classes in good view, little else: what small frames can show."""
+    rng, street = crowd.rng, crowd.street
+    for name in rng.sample(sorted(LABELS), crowd.style.featured):
+        _feature(crowd, name)
+    density = rng.choice((0.2, 0.4, 0.6))
+    _parked(crowd, density)
+    _moving(crowd, density)
+    if street.junction:
+        _crossing(crowd, density)
+    _walkers(crowd, 0.6 * density)
     return crowd.things
 
 
