@@ -206,6 +206,19 @@ def test_frozen_norms_stay_what_they_are():
     assert not any("normalization" in name for name, _ in network.named_parameters())
 
 
+def test_recomputed_activations_give_the_same_gradients():
+    gradients = []
+    for recompute in (False, True):
+        network = build(frozen_norms=True).train()
+        if recompute:
+            network.checkpoint_gradients()
+        torch.manual_seed(1)
+        sum(network(network.collate([sample(1)])).values()).backward()
+        gradients.append({name: p.grad for name, p in network.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)
+
+
 @pytest.mark.parametrize("things", [0, 40])
 @pytest.mark.parametrize("size", [(64, 128), (60, 100), (33, 47)])
 def test_no_thing_many_things_and_odd_sizes_train_and_predict(things, size):

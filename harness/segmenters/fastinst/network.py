@@ -1,6 +1,7 @@
 """FastInst as the engine sees it: batches, losses, answers (FastInst, sections 3.3 and 3.4)."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from harness.data.cityscapes import THINGS
 from harness.segmenters import checkpoint, postprocess
@@ -70,8 +72,13 @@ class FastInstNetwork(nn.Module):
         return self.backbone.config.to_dict()
 
     def checkpoint_gradients(self) -> None:
-        """Recompute the backbone's activations in the backward pass instead of keeping them."""
-        self.backbone.gradient_checkpointing_enable()
+        """Recompute the activations of the backbone's blocks in the backward pass instead of keeping them.
+
+        Ours, because the ResNet of transformers has no such switch. Batch norms that are not frozen see a batch twice.
+        """
+        for stage in self.backbone.encoder.stages:
+            for block in stage.layers:
+                block.forward = partial(recomputed, block.forward, use_reentrant=False)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and thing targets."""
