@@ -90,14 +90,19 @@ def _boxed(mask: np.ndarray) -> np.ndarray:
 
 def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[str]) -> np.ndarray:
     """The generator with the settings of its mini profile, on the weights in `out`."""
-    from harness.generators.base import GeneratorPart, Prompt, load_generator
+    from harness.config import parse
+    from harness.generators.base import GeneratorPart, Prompt
+    from harness.generators.blended import BlendedDiff
+    from harness.generators.diff_inpainting import DiffInpainting
+    from harness.generators.gligen import Gligen
     from harness.suite import load_part
     from harness.weights.clip import class_name
 
     data, _ = load_part("generators", part, "mini")
     data["options"] = data["options"] | {"checkpoint": str(out.resolve() / part)}
     setup = GeneratorPart(**data)
-    generator = load_generator(setup)
+    adapter = {kind.name: kind for kind in (DiffInpainting, BlendedDiff, Gligen)}[part]
+    generator = adapter(parse(adapter.Options, setup.options, f"generator {part!r}, options"), device="cpu")
     labels = [int(label) for label in pool.label_ids]
     asked_for = [
         Prompt(text=text, phrase=class_name(label), label_id=label) for text, label in zip(prompts, labels, strict=True)
@@ -139,7 +144,7 @@ def write(
     """README.md with training.json beside it, the loss curve, and the sample sheet where there is one."""
     curve(history.losses).save(folder / "loss.png", optimize=True)
     if sheet is not None:
-        sheet.save(folder / "samples.png", optimize=True)
+        sheet.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "samples.png", optimize=True)
     training = {"part": part, "steps": history.steps, "seconds": round(history.seconds), **facts, "scores": scores}
     losses = [round(loss, 5) for loss in history.losses]
     text = json.dumps(training | {"losses_of_50_steps": losses}, indent=1) + "\n"

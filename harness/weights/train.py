@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.weights import TINY
 
 PARTS = ("clip", "vae", "judge", "diff_inpainting", "blended", "gligen")
-MINUTES = {"clip": 8.0, "vae": 4.0, "judge": 3.0, "diff_inpainting": 30.0, "blended": 12.0, "gligen": 20.0}
+MINUTES = {"clip": 3.0, "vae": 3.0, "judge": 2.5, "diff_inpainting": 20.0, "blended": 8.0, "gligen": 14.0}
 """The budgets that the shipped checkpoints were given, in CPU minutes of one core."""
 JUDGE_SEED = 1
 """The judge has another seed than what it judges, and so other crops."""
