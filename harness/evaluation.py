@@ -17,7 +17,7 @@ import numpy as np
 from harness.data.cityscapes import EVALUATED, write_bytes
 from harness.errors import HarnessError
 from harness.metrics import coco as coco_metric
-from harness.metrics import inputs, instance, panoptic, pixels, rle, semantic
+from harness.metrics import inputs, instance, panoptic, pixels, png, rle, semantic
 from harness.metrics import statistics as statistics_file
 from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target
@@ -81,12 +81,16 @@ def evaluate(
 
     `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
     `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco` adds COCO's
-    mask AP of `instances`. `workers` processes share the frames. `engine` never changes a number: compiled loops pay
-    from some full-size frames on, and "auto" decides. HarnessError for whatever is missing or malformed.
+    mask AP of `instances`. AP within 100 m and 50 m needs disparity/ and camera/ beside gtFine, for every frame.
+    `workers` processes share the frames. `engine` never changes a number: compiled loops pay from some full-size frames
+    on, and "auto" decides. HarnessError for whatever is missing or malformed.
     """
     truths = inputs.truths(Path(root), split)
     compiled = engine == "compiled" or (engine == "auto" and _pays(truths))
     jobs = _jobs(truths, split, instances, semantic, panoptic, coco, compiled)
+    if instances is not None:
+        depths = inputs.depths(Path(root), split, truths)
+        jobs = [job._replace(depth=depths.get(job.name)) for job in jobs]
     parts: dict[str, list[Arrays]] = {}
     for done, result in enumerate(_map(jobs, workers), start=1):
         for part, arrays in result.items():
@@ -130,7 +134,7 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
         name: {score: values.get(f"{score}_category/{name}") for score in ("IoU", "iIoU")}
         for name in semantic.CATEGORIES
     }
-    if "AP_50m" not in values:
+    if "instances" not in statistics.parts or "AP_50m" not in values:
         reason = "not available: it needs depth (disparity and camera files)"
         scores["availability"] = dict.fromkeys(DEPTH_SCORES, reason)
     scores["n_images"] = len(statistics.images)
@@ -198,6 +202,7 @@ class _Job(NamedTuple):
     panoptic: inputs.Segments | None
     coco: bool
     compiled: bool
+    depth: tuple[Path, Path] | None = None
 
 
 def _pays(truths: list[inputs.Truth]) -> bool:
@@ -272,7 +277,8 @@ def observe(job: _Job) -> dict[str, Arrays]:
         regions = read.regions(target)
         found = _from_text(job, read, target, regions) if job.instances is not None else _from_coco(job, target)
         candidates = list(found)
-        result["instances"] = instance.observe([c.overlap for c in candidates], target, regions)
+        depth = _depth(job, target) if job.depth else None
+        result["instances"] = instance.observe([c.overlap for c in candidates], target, regions, depth)
         if job.coco:
             result["coco"] = coco_metric.observe(candidates, regions)
     if job.semantic is not None:
@@ -282,6 +288,16 @@ def observe(job: _Job) -> dict[str, Arrays]:
         path, labels = job.panoptic
         result["panoptic"] = panoptic.observe(read.segments(path, target), labels, target, source=str(path))
     return result
+
+
+def _depth(job: _Job, target: Target) -> np.ndarray:
+    """Depth in metres [H, W], 0 where unknown, from a disparity file: (value - 1) / 256 pixels, 0 for unknown."""
+    disparity = png.read_ids(job.depth[0]).astype(np.float64)
+    if disparity.shape != target.size:
+        raise HarnessError(f"{job.depth[0]}: its size is not that of {target.source}")
+    known = disparity > 1
+    factor = inputs.focal_baseline(job.depth[1])
+    return np.divide(256 * factor, disparity - 1, out=np.zeros(target.size), where=known)
 
 
 def _from_text(job: _Job, read: Reader, target: Target, regions: Regions) -> Iterator[coco_metric.Candidate]:

@@ -276,7 +276,7 @@ def student(level: float, freedom: float) -> float:
 
 
 def _inside(limit: float, freedom: float) -> float:
-    """Probability that |t| <= limit: Simpson's rule over atan(t / sqrt(freedom)), whose density is cos^(freedom - 1)."""
+    """Probability that |t| <= limit: Simpson's rule over atan(t / sqrt(freedom)), of density cos^(freedom - 1)."""
     if freedom > 1e6:
         return math.erf(limit / math.sqrt(2))
     angle = math.atan(limit / math.sqrt(freedom))

@@ -1,6 +1,7 @@
 """Evaluating a tree: what is scored, what is stored, and that neither engine nor workers change a number."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,25 @@ def test_tables(tree):
     assert f"{100 * found.scores['PQ']:.2f}" in text and "3 frames" in text and "not available" in text
     only = evaluate(tree / "root", "val", **given(tree, "semantic"))
     assert evaluation.table(only)[0] == ["", "IoU", "iIoU"] and "AP" not in evaluation.render_table(only)
+
+
+def test_depth_gives_ap_of_what_is_near(tree, tmp_path):
+    """The left car stands 40 m away, the right one 80 m, and a fifth of its pixels have no disparity."""
+    shutil.copytree(tree / "root" / "gtFine", tmp_path / "gtFine")
+    for name in FRAMES:
+        city = name.split("_")[0]
+        disparity = np.zeros((64, 128), np.uint16)
+        disparity[:, :50], disparity[36:, 50:] = 256 * 10 + 1, 256 * 5 + 1
+        for folder in ("disparity", "camera"):
+            (tmp_path / folder / "val" / city).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(disparity).save(tmp_path / "disparity" / "val" / city / f"{name}_disparity.png")
+        camera = tmp_path / "camera" / "val" / city / f"{name}_camera.json"
+        camera.write_text(json.dumps({"intrinsic": {"fx": 2000}, "extrinsic": {"baseline": 0.2}}))
+    found = evaluate(tmp_path, "val", instances=tree / "p" / "instances")
+    part = found.statistics.parts["instances"]
+    assert part["gt_metres"][:2].tolist() == [40.0, 80.0] and part["gt_density"][:2].tolist() == [1.0, 0.8]
+    assert found.scores["AP_100m"] is not None and "availability" not in found.scores
+    assert found.scores["AP_50m"] is None  # the left car has fewer than the 1000 pixels that this range asks for
+    camera.write_text("{}")
+    with pytest.raises(HarnessError, match=camera.name):
+        evaluate(tmp_path, "val", instances=tree / "p" / "instances")

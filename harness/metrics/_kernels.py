@@ -102,12 +102,9 @@ def _paeth_row(raw, above, row, step, marks, bits):
             c = np.int32(above[j - step]) if j >= step else np.int32(0)
             b = np.int32(above[j])
             pa, pb, pc = abs(b - c), abs(a - c), abs(a + b - 2 * c)
-            if pa <= pb and pa <= pc:
-                guess = a
-            elif pb <= pc:
-                guess = b
-            else:
-                guess = c
+            # Written without jumps: at outlines the processor cannot guess them.
+            guess = b if pb <= pc else c
+            guess = a if (pa <= pb) & (pa <= pc) else guess
             row[j] = np.uint8((np.int32(raw[j]) + guess) & 255)
         i += step
 

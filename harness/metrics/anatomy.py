@@ -1,7 +1,7 @@
 """Where AP is lost: the six kinds of error of TIDE (Bolya et al., ECCV 2020), for the AP of Cityscapes.
 
-Every counted false positive has one kind, every object without a hit is claimed by an error or is a miss; the *loss* of a
-kind is how much AP rises when an oracle repairs all errors of that kind and nothing else. As in TIDE:
+Every counted false positive has one kind, every object without a hit is claimed by an error or is a miss; the *loss* of
+a kind is how much AP rises when an oracle repairs all errors of that kind and nothing else. As in TIDE:
   localisation    right class, IoU between 0.1 and the threshold
   classification  wrong class, IoU above the threshold
   duplicate       right class and IoU, but a prediction with a higher score has the object
@@ -11,8 +11,8 @@ kind is how much AP rises when an oracle repairs all errors of that kind and not
 Repairing a localisation or classification error makes it a hit when its object has none yet (the best score wins) and
 removes it otherwise; the other kinds are removed; missed objects leave the ground truth.
 
-What differs from TIDE follows the benchmark: AP is that of `instance` (so forgiven predictions are no errors, objects of
-less than 100 pixels are no objects), and the loss is averaged over the ten thresholds, with that at IoU 0.5 beside it.
+What differs from TIDE follows the benchmark: AP is that of `instance` (so forgiven predictions are no errors, objects
+of less than 100 pixels are no objects), and the loss is averaged over the ten thresholds; that at IoU 0.5 is beside it.
 """
 
 from collections.abc import Mapping
@@ -46,9 +46,9 @@ class Errors(NamedTuple):
 def anatomy(statistics: Arrays) -> dict[str, Any]:
     """What each kind of error costs, overall, by size of the object and by truncation, as fractions of AP.
 
-    `loss` and `loss50`: kind to rise of AP and AP50; `count50`: number of errors at IoU 0.5; `size` and `truncation`: for
-    each part `objects`, `found50` (share of them found at IoU 0.5), `found` (mean over thresholds), and `loss`, `loss50`
-    by errors on objects of that part (background errors go by the size of the prediction, and have no truncation).
+    `loss` and `loss50`: kind to rise of AP and AP50; `count50`: number of errors at IoU 0.5; `size` and `truncation`:
+    for each part `objects`, `found50` (share found at IoU 0.5), `found` (mean over thresholds), and `loss`, `loss50` by
+    errors on objects of that part (background errors go by the size of the prediction, and have no truncation).
     Empty when there is no object.
     """
     assignment = instance.assign(statistics)

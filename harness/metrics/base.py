@@ -1,8 +1,8 @@
 """What a metric is, and the two nouns that every metric reads: the ground truth of a frame and statistics of a set.
 
-A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames into a
-score. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Not here: files (they are read by
-`harness.evaluation`), resampling (`harness.stats`).
+A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames
+into a score. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Not here: files (they are
+read by `harness.evaluation`), resampling (`harness.stats`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.metrics import pixels
 
 Arrays = Mapping[str, np.ndarray]
-"""Statistics of one metric: named arrays. Additive ones have a leading image axis, records name their image by index."""
+"""Statistics of one metric: named arrays. Additive ones have a leading image axis; records name their image."""
 
 THING_INDEX = {label.id: index for index, label in enumerate(THINGS)}
 """Label id to place among the eight evaluated instance classes, the order of every array below."""

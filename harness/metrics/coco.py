@@ -59,7 +59,7 @@ def signature(column: str = "COCO_AP") -> str:
 def observe(predictions: Iterable[Candidate], regions: Regions) -> dict[str, np.ndarray]:
     """Statistics of one frame; [D] detections kept, [4] size ranges, [10] thresholds.
 
-    `image`, `class`, `score` [D]; `matched` and `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: ground truth that counts.
+    `image`, `class`, `score` [D]; `matched`, `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: ground truth that counts.
     """
     ids = regions.ids
     ranges = np.array(list(AREAS.values()))

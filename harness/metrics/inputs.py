@@ -73,6 +73,32 @@ def truths(root: Path, split: str) -> list[Truth]:
     return [found[name] for name in sorted(found)]
 
 
+def depths(root: Path, split: str, truths: Iterable[Truth]) -> dict[str, tuple[Path, Path]]:
+    """Disparity and camera file of every frame; nothing unless all frames have both."""
+    found = {}
+    for truth in truths:
+        files = tuple(
+            root / kind / split / truth.city / f"{truth.name}_{kind}.{suffix}"
+            for kind, suffix in (("disparity", "png"), ("camera", "json"))
+        )
+        if not all(file.is_file() for file in files):
+            return {}
+        found[truth.name] = files
+    return found
+
+
+def focal_baseline(path: Path) -> float:
+    """Focal length (pixels) times baseline (metres) of a Cityscapes camera file: depth is this over the disparity."""
+    content = _json(path)
+    try:
+        value = float(content["intrinsic"]["fx"]) * float(content["extrinsic"]["baseline"])
+    except (KeyError, TypeError, ValueError):
+        raise HarnessError(f"{path}: expected the numbers intrinsic.fx and extrinsic.baseline") from None
+    if not (math.isfinite(value) and value > 0):
+        raise HarnessError(f"{path}: expected intrinsic.fx and extrinsic.baseline above 0")
+    return value
+
+
 def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
     """The file of every frame in `folder` or below it: <frame name>*<suffix>, exactly one each."""
     if not folder.is_dir():

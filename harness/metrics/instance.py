@@ -103,11 +103,14 @@ def signature(column: str = "AP") -> str:
     )
 
 
-def observe(predictions: Iterable[Overlap], target: Target, regions: Regions) -> dict[str, np.ndarray]:
+def observe(
+    predictions: Iterable[Overlap], target: Target, regions: Regions, depth: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Statistics of one frame: objects and groups of the eight classes, predictions, and every pair that overlaps.
 
-    Predictions of other labels and empty ones are left out, as the benchmark does. Pairs hold all eight classes, since
-    the error anatomy asks what lies under a prediction of the wrong class; the score reads those of its own class.
+    `depth` [H, W] in metres, 0 where unknown, gives objects their distance. Predictions of other labels and empty ones
+    are left out, as the benchmark does. Pairs hold all eight classes, since the error anatomy asks what lies under a
+    prediction of the wrong class; the score reads those of its own class.
     """
     things = np.flatnonzero(_THING_OF_ID[regions.ids] >= 0)
     rows = np.full(65536, -1, np.int32)
@@ -117,14 +120,15 @@ def observe(predictions: Iterable[Overlap], target: Target, regions: Regions) ->
     counts = np.concatenate([p.counts for p in kept]) if kept else np.zeros(0, np.int64)
     owner = np.repeat(np.arange(len(kept)), [len(p.ids) for p in kept])
     row, void = rows[ids], _VOID[ids]
+    metres, density = _distances(depth, target.ids, regions, things)
     hit = row >= 0
     return {
         "gt_image": np.zeros(len(things), np.int32),
         "gt_id": regions.ids[things].astype(np.int32),
         "gt_area": regions.areas[things].astype(np.int32),
         "gt_truncated": _truncated(target.ids, regions, things),
-        "gt_metres": np.full(len(things), -1.0),
-        "gt_density": np.zeros(len(things)),
+        "gt_metres": metres,
+        "gt_density": density,
         "pred_image": np.zeros(len(kept), np.int32),
         "pred_class": np.array([THING_INDEX[p.label_id] for p in kept], np.int8),
         "pred_score": np.array([p.score for p in kept], np.float64),
@@ -230,7 +234,8 @@ class Curves(NamedTuple):
     falling score, H hits in the order of their steps, E exceptions: detections that a threshold does not count.
 
     `image` [D]; `start` [S] and `end` [S]: detections before and up to the step, counted from that of its class;
-    `first` [S]: detections of the classes before; `curve` [S], `curve_first` [S] its first step; `hit_image` [H], `hit_step` [H]; `odd_image` [E],
+    `first` [S]: detections of the classes before; `curve` [S], `curve_first` [S] its first step; `hit_image` and
+    `hit_step` [H]; `odd_image` [E],
     `odd_before` and `odd_until` [S]: exceptions of all curves up to the step's start and end, `odd_first` [S] those of
     earlier curves; `objects` [C, N] that must be found in each frame.
     """
@@ -254,7 +259,7 @@ class Curves(NamedTuple):
 def curves(
     class_: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray, scored: np.ndarray, objects: np.ndarray
 ) -> Curves:
-    """Curves of detections [P]: `true` and `scored` [T, P] say which are hits, and which are hits or false positives."""
+    """Curves of detections [P]: `true` and `scored` [T, P] say which are hits, which are hits or false positives."""
     n_thresholds, n_classes = len(true), len(objects)
     kept = np.flatnonzero(scored.any(axis=0))
     kept = kept[np.lexsort((-score[kept], class_[kept]))]
@@ -398,6 +403,23 @@ def _overlap(detection: Detection, target: Target) -> Overlap:
     if not np.isfinite(detection.score):
         raise HarnessError(f"a predicted mask has the score {detection.score}")
     return Overlap(detection.label_id, detection.score, *pixels.under(detection.mask, target.ids))
+
+
+def _distances(
+    depth: np.ndarray | None, ids: np.ndarray, regions: Regions, things: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Median distance of `things` in metres (-1: unknown) and the share of their pixels that have one.
+
+    The benchmark's own distances are not published; this is what its code calls them: medDist and distConf.
+    """
+    metres, density = np.full(len(things), -1.0), np.zeros(len(things))
+    for place, index in enumerate(things if depth is not None else ()):
+        top, left, bottom, right = regions.boxes[index]
+        inside = depth[top:bottom, left:right][ids[top:bottom, left:right] == regions.ids[index]]
+        known = inside[inside > 0]
+        if len(known):
+            metres[place], density[place] = np.median(known), len(known) / len(inside)
+    return metres, density
 
 
 def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray) -> np.ndarray:

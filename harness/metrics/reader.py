@@ -19,6 +19,9 @@ from harness.metrics import pixels, png
 from harness.metrics.base import Regions, Target
 from harness.metrics.pixels import Pairs
 
+ROOM = 2048
+"""Slots for pairs to begin with; a small table stays in the nearest cache."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,7 @@ class CompiledReader(Reader):
     def __init__(self) -> None:
         from harness.metrics import _kernels
 
+        _keep_memory()
         self._kernels = _kernels
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
@@ -62,7 +66,7 @@ class CompiledReader(Reader):
         if found is None:
             return super().target(path)
         data, height, width = found
-        # One map is used for all frames: fresh memory costs more than the decoding. A target is good until the next one.
+        # One map serves all frames, as fresh memory costs more than the decoding: a target is good until the next one.
         if self._ids.shape != (height, width):
             self._ids = np.empty((height, width), np.uint16)
         if not self._kernels.decode16(data, height, width, self._ids):
@@ -101,7 +105,7 @@ class CompiledReader(Reader):
         data = self._like(path, target, color=0 if channels == 1 else 2)
         if data is None:
             return None
-        room = 4096
+        room = ROOM
         while True:
             keys, counts = np.full(room, -1, np.int64), np.zeros(room, np.int64)
             state = self._kernels.pairs(data, channels, target.ids, keys, counts)
@@ -129,6 +133,23 @@ def reader(*, compiled: bool) -> Reader:
         except (ImportError, RuntimeError) as error:  # RuntimeError: no folder to cache compiled code in
             log.warning("evaluating without compiled loops, which is slower: %s", error)
     return Reader()
+
+
+def _keep_memory() -> None:
+    """Ask glibc to keep freed buffers of this process, where there is a glibc.
+
+    Inflating makes a buffer of some megabytes for each file; given back to the system and fetched again page by page,
+    that costs as much as all the decoding.
+    """
+    import ctypes
+
+    trim_threshold, map_threshold = -1, -3  # names of malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(map_threshold, 32 << 20)
+    mallopt(trim_threshold, 128 << 20)
 
 
 def is_compiled() -> bool:

@@ -264,7 +264,7 @@ def full_size_frame(name: str, rng: np.random.Generator, *, things: int = 20) ->
 
     ids = np.full((height, width), 7, np.int32)
     ids[:460], ids[:120, 500:1000] = 11, 23
-    for _ in range(90):
+    for _ in range(70):
         label = int(rng.choice([21, 21, 8, 22, 20, 19, 17, 17, 17, 13, 12, 4]))
         tall, wide = (rng.uniform(60, 200), rng.uniform(2, 5)) if label == 17 else rng.uniform(8, 120, 2)
         points = polygon(rng.uniform(200, 700), rng.uniform(0, width), tall, wide, 40, 0.2)
@@ -283,7 +283,7 @@ def full_size_frame(name: str, rng: np.random.Generator, *, things: int = 20) ->
             drawn = mask(points + rng.integers(-4, 5, points.shape) + rng.integers(-6, 7, 2))
             if drawn.any():
                 frame.detections.append((label, float(rng.random()), drawn))
-    wave = np.repeat(rng.integers(-2, 3, width // 8), 8)  # outlines of upsampled maps: off by some pixels, in steps
+    wave = np.repeat(rng.integers(-2, 3, width // 16), 16)  # outlines of upsampled maps: off by some pixels, in steps
     rough = np.clip(np.arange(height)[:, None] + wave, 0, height - 1)
     guess = np.roll(ids, 2, axis=1)[rough, np.arange(width)]
     labels = np.where(guess < 1000, guess, guess // 1000)
