@@ -137,6 +137,10 @@ class _Builder:
             _require(GENERATORS, generator.adapter)
             synthesis = self._synthesis(cell, generator)
         if self.suite.kind == "image_quality":
+            if synthesis is None:
+                raise HarnessError(
+                    f"suite {self.suite.title!r}: generator {cell.generator!r} makes no images to assess"
+                )
             return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
         _require(SEGMENTERS, segmenter.adapter)
         seeds = self.suite.seeds or self.profile.seeds
@@ -187,9 +191,7 @@ class _Builder:
         from harness.stages import assess
 
         spec = self._part(assess.AssessSpec, "assessments", "image_quality")
-        return make_step(
-            "assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec)
-        )
+        return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
 
 
 def _require(registry: Registry, adapter: str) -> None:

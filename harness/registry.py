@@ -46,7 +46,13 @@ class Registry:
         if name not in self.entries:
             raise HarnessError(f"unknown {self.kind} {name!r}", hint=near(name, self.entries))
         module, _, attribute = self.entries[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise HarnessError(
+                f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: {error}",
+                hint="install what it needs, or mend the entry point of its package",
+            ) from error
 
 
 GENERATORS = Registry(

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.config import Strict, merge, parse, read_toml
 from harness.errors import HarnessError, near
@@ -44,7 +44,7 @@ class Profile(Strict):
 
 
 class Rows(Strict):
-    """Rows of a table: the product of the named parts. `recipe` and `mix` default to the profile's and to concat."""
+    """Rows of a table: the product of the named parts. `recipe` defaults to the profile's."""
 
     method: str
     generator: Names
@@ -67,6 +67,18 @@ class Suite(Strict):
     seeds: list[int] | None = None
     rows: list[Rows] = Field(min_length=1)
     table: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _says_what_it_runs(self) -> "Suite":
+        for number, rows in enumerate(self.rows):
+            if self.kind == "segmentation" and (rows.segmenter is None or rows.backbone is None):
+                raise ValueError(f"rows.{number}: a segmentation row names a segmenter and a backbone")
+            if self.kind == "image_quality" and rows.segmenter is not None:
+                raise ValueError(f"rows.{number}: an image-quality row trains no segmenter")
+        named = [cell.name for cell in cells(self)]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"rows: {', '.join(twice)} stands twice")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

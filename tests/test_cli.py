@@ -19,7 +19,9 @@ def harness(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["plan", "table1"], ["report", "table1"], ["report", "table1", "--format", "csv"]])
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["plan", "table1"], ["report", "table1"], ["report", "table1", "--format", "csv"]]
+)
 def test_answers_without_importing_anything_heavy(arguments, tmp_path):
     program = (
         "import sys; from harness.cli import main\n"
@@ -27,12 +29,18 @@ def test_answers_without_importing_anything_heavy(arguments, tmp_path):
         f"finally: assert not set({HEAVY!r}) & set(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))"
     )
     store = [] if arguments == ["list"] else ["--store", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", program, *arguments, *store], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *store], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_answers_in_about_a_second(tmp_path):
-    for arguments in (["list"], ["plan", "table1", "--store", str(tmp_path)], ["report", "table1", "--store", str(tmp_path)]):
+    for arguments in (
+        ["list"],
+        ["plan", "table1", "--store", str(tmp_path)],
+        ["report", "table1", "--store", str(tmp_path)],
+    ):
         harness(*arguments)
         best = min(_seconds(arguments) for _ in range(3))
         assert best < 2.5, (arguments, best)  # 1 s on a quiet machine; the rest is for a busy one
@@ -53,9 +61,15 @@ def _seconds(arguments: list[str]) -> float:
         (["plan", "table1", "--profile", "paper", "--data-root", "/nowhere"], ["/nowhere: no such folder"]),
         (["run", "table1", "--workers", "0"], ["--workers", "at least 1", "'0'"]),
         (["run", "table1", "--store", "/dev/null/store"], ["/dev/null/store", "can't be written", "--store"]),
-        (["synthesize", "--dataset", "/nowhere", "--output", "/tmp/x", "--generator", "focus"], ["/nowhere: no such folder"]),
+        (
+            ["synthesize", "--dataset", "/nowhere", "--output", "/tmp/x", "--generator", "focus"],
+            ["/nowhere: no such folder"],
+        ),
         (["synthesize", "--dataset", "/nowhere", "--output", "/tmp/x", "--generator", "foucs"], ["'foucs'", "'focus'"]),
-        (["synthesize", "--dataset", "/", "--output", "/tmp/x", "--generator", "focus", "--seed", "-1"], ["--seed", "'-1'"]),
+        (
+            ["synthesize", "--dataset", "/", "--output", "/tmp/x", "--generator", "focus", "--seed", "-1"],
+            ["--seed", "'-1'"],
+        ),
         (["evaluate", "--data-root", "/nowhere", "--instances", "/x"], ["/nowhere"]),
         (["evaluate", "--data-root", "/nowhere"], ["nothing to evaluate"]),
     ],
@@ -70,7 +84,9 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments, words):
 
 def test_a_suite_of_the_users_own_with_a_mistake(tmp_path):
     suite = tmp_path / "mine.toml"
-    suite.write_text('title = "t"\nquestion = "q"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\nsegmentr = "oneformer"\n')
+    suite.write_text(
+        'title = "t"\nquestion = "q"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\nsegmentr = "oneformer"\n'
+    )
     done = harness("plan", str(suite))
     assert done.returncode == 2
     assert "mine.toml: unknown key 'rows.0.segmentr'" in done.stderr
@@ -85,7 +101,10 @@ def test_nothing_but_the_table_goes_to_standard_output(tmp_path):
 
 def test_a_report_goes_where_it_is_asked_to(tmp_path):
     target = tmp_path / "deep" / "table.md"
-    assert harness("report", "table1", "--format", "markdown", "--output", str(target), "--store", str(tmp_path)).stdout == ""
+    assert (
+        harness("report", "table1", "--format", "markdown", "--output", str(target), "--store", str(tmp_path)).stdout
+        == ""
+    )
     assert "CMT-DeepLab" in target.read_text()
 
 

@@ -66,7 +66,7 @@ def test_inputs_come_before_what_needs_them(configs: Path):
 
 def test_a_training_option_trains_again_and_synthesises_nothing(configs: Path):
     before = keys(planned(configs))
-    edit(configs / "segmenters" / "oneformer.toml", "learning_rate = 1e-3", "learning_rate = 2e-3")
+    edit(configs / "segmenters" / "oneformer.toml", "grad_clip = 5.0", "grad_clip = 4.0")
     after = keys(planned(configs))
     changed = {name.split()[0] for name in before if before[name] != after[name]}
     assert changed == {"train", "predict", "evaluate"}
@@ -85,7 +85,9 @@ def test_a_backbone_is_not_in_the_key_of_the_other(configs: Path):
     edit(configs / "segmenters" / "oneformer.toml", "num_heads = [2, ", "num_heads = [4, ")
     after = keys(planned(configs))
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {f"{kind} oneformer-swin on {g}" for kind in ("train", "predict", "evaluate") for g in ("none", "focus")}
+    assert changed == {
+        f"{kind} oneformer-swin on {g}" for kind in ("train", "predict", "evaluate") for g in ("none", "focus")
+    }
 
 
 def test_a_recipe_synthesises_again_only_what_uses_it(configs: Path):
@@ -147,8 +149,8 @@ def test_the_paper_profile_says_what_it_needs(configs: Path, tmp_path):
 
 
 def test_a_mistake_in_a_part_is_found_before_anything_runs(configs: Path):
-    edit(configs / "segmenters" / "oneformer.toml", "learning_rate = 1e-3", "learnig_rate = 1e-3")
-    with pytest.raises(HarnessError, match=r"learnig_rate(.|\n)*learning_rate"):
+    edit(configs / "segmenters" / "oneformer.toml", "grad_clip = 5.0", "grad_clpi = 5.0")
+    with pytest.raises(HarnessError, match=r"grad_clpi(.|\n)*grad_clip"):
         planned(configs)
 
 

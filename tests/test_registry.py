@@ -29,3 +29,9 @@ def test_plug_ins_add_names_and_may_not_take_one(monkeypatch):
     points[:] = [EntryPoint(name="identity", value="os:getcwd", group="harness.generators")]
     with pytest.raises(HarnessError, match="'identity' is claimed by 'os:getcwd' and by 'a:B'"):
         Registry("generator", {"identity": "a:B"}).names()
+
+
+def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
+    for value in ("no_such_module:Thing", "os:no_such_thing"):
+        with pytest.raises(HarnessError, match=f"'mine' can't be loaded from '{value}'"):
+            Registry("generator", {"mine": value}).load("mine")

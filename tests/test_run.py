@@ -73,7 +73,9 @@ def test_a_step_whose_process_dies_is_a_failure_that_says_so(tmp_path):
 
     def kill(event: Event) -> None:
         if event.what == "progress":
-            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "harness.worker"], capture_output=True, text=True)
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "harness.worker"], capture_output=True, text=True
+            )
             for child in children.stdout.split():
                 os.kill(int(child), signal.SIGKILL)
 

@@ -83,3 +83,15 @@ def test_profiles_may_not_extend_each_other(parts: Path):
 def test_an_unknown_suite_is_one_message():
     with pytest.raises(HarnessError, match=r"table11\.toml: no such file(.|\n)*'table1'"):
         load_suite("table11")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"generator": "a"}, "names a segmenter and a backbone"),
+        ({"generator": ["a", "a"], "segmenter": "s", "backbone": "x"}, "a/s/x stands twice"),
+    ],
+)
+def test_a_suite_that_cannot_be_run_says_why(rows: dict, words: str):
+    with pytest.raises(HarnessError, match=words):
+        make(**rows)
