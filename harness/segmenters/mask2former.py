@@ -36,6 +36,10 @@ class Model(Strict):
     """Points per mask at which masks are compared; 0: every cell of the mask map."""
     min_pixels: int = Field(default=1, ge=1)
     """Objects of which a crop shows fewer pixels are no targets."""
+    located: bool = False
+    """Published: no. Add the position to the mask features, so that objects that look alike come apart sooner."""
+    semantic_weight: float = Field(default=0.0, ge=0)
+    """Published: 0. More: every cell of the mask features also learns its class, for networks without weights."""
 
 
 class Inference(Strict):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.segmenters import postprocess
+from harness.segmenters.aids import Aids, label_maps
 from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone, shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
@@ -31,6 +32,12 @@ class Mask2FormerNetwork(nn.Module):
             num_classes=len(self.labels),
             weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
             points=Points(options.points),
+        )
+        self.aids = Aids(
+            hidden=model.config.mask_feature_size,
+            num_classes=len(self.labels),
+            located=options.located,
+            semantic_weight=options.semantic_weight,
         )
 
     @classmethod
@@ -63,24 +70,24 @@ class Mask2FormerNetwork(nn.Module):
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and targets."""
         inputs = pixels([sample.image for sample in samples])
-        found = mask_targets(
-            samples,
-            self.options.task,
-            self.labels,
-            padded=tuple(inputs.shape[-2:]),
-            min_pixels=self.options.min_pixels,
-        )
-        return {"pixels": inputs, **found}
+        padded, smallest = tuple(inputs.shape[-2:]), self.options.min_pixels
+        batch = {"pixels": inputs}
+        batch |= mask_targets(samples, self.options.task, self.labels, padded=padded, min_pixels=smallest)
+        if self.options.semantic_weight:
+            batch["labels"] = label_maps(samples, self.labels, padded)
+        return batch
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice."""
-        return self.criterion(self._layers(batch["pixels"]), batch["classes"], batch["masks"])
+        features = self._features(batch["pixels"])
+        losses = self.criterion(self._layers(features), batch["classes"], batch["masks"])
+        return losses | self.aids.losses(features.decoder_last_hidden_state, batch.get("labels"))
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
         """Answers for images of one size."""
         inputs, view = shown(images, inference.short_side)
-        last = self._layers(inputs.to(next(self.parameters()).device))[-1]
+        last = self._layers(self._features(inputs.to(next(self.parameters()).device)))[-1]
         return [
             self._answer(classes, view.full_size(masks), inference)
             for classes, masks in zip(last.classes, last.masks, strict=True)
@@ -104,8 +111,12 @@ class Mask2FormerNetwork(nn.Module):
             segments=segments,
         )
 
-    def _layers(self, inputs: Tensor) -> list[Layer]:
+    def _features(self, inputs: Tensor) -> Any:
         features = self.model.model.pixel_level_module(inputs)
+        features.decoder_last_hidden_state = self.aids.locate(features.decoder_last_hidden_state)
+        return features
+
+    def _layers(self, features: Any) -> list[Layer]:
         decoded = self.model.model.transformer_module(
             multi_scale_features=features.decoder_hidden_states,
             mask_features=features.decoder_last_hidden_state,

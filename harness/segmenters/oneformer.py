@@ -3,13 +3,16 @@
 Its options, and the adapter that the registry names. The network itself is in oneformer_network.py (it imports torch).
 """
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config import Strict
 from harness.segmenters.base import Backbone
 from harness.segmenters.text import Vocabulary
+
+
+TASKS = ("instance", "semantic", "panoptic")
 
 
 class Model(Strict):
@@ -43,8 +46,19 @@ class Model(Strict):
     """Points per mask at which masks are compared; 0: every cell of the mask map."""
     min_pixels: int = Field(default=1, ge=1)
     """Objects of which a crop shows fewer pixels are no targets."""
-    tasks: list[str] = ["instance", "semantic", "panoptic"]
-    """What a training crop is asked, drawn uniformly."""
+    located: bool = False
+    """Published: no. Add the position to the mask features, so that objects that look alike come apart sooner."""
+    semantic_weight: float = Field(default=0.0, ge=0)
+    """Published: 0. More: every cell of the mask features also learns its class, for networks without weights."""
+    tasks: list[Literal["instance", "semantic", "panoptic"]] = list(TASKS)
+    """What a training crop is asked, drawn uniformly. A question that was never asked is answered from panoptic."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _asks_for_the_whole(cls, tasks: list[str]) -> list[str]:
+        if "panoptic" not in tasks or len(set(tasks)) != len(tasks):
+            raise ValueError(f"expected distinct tasks, panoptic among them, found {tasks}")
+        return tasks
 
 
 class Inference(Strict):
@@ -64,7 +78,7 @@ class OneFormer:
 
     Model = Model
     Inference = Inference
-    tasks = ("instance", "semantic", "panoptic")
+    tasks = TASKS
 
     @staticmethod
     def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from harness.data.cityscapes import EVALUATED
 from harness.seeds import derive
 from harness.segmenters import postprocess
+from harness.segmenters.aids import Aids, label_maps
 from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone, shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.initial import as_the_authors
-from harness.segmenters.oneformer import Inference, Model
+from harness.segmenters.oneformer import TASKS, Inference, Model
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
 
 
@@ -38,6 +39,12 @@ class OneFormerNetwork(nn.Module):
             num_classes=len(EVALUATED),
             weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
             points=Points(options.points),
+        )
+        self.aids = Aids(
+            hidden=model.config.mask_dim,
+            num_classes=len(EVALUATED),
+            located=options.located,
+            semantic_weight=options.semantic_weight,
         )
         self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
 
@@ -73,9 +80,10 @@ class OneFormerNetwork(nn.Module):
         asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
         inputs = pixels([sample.image for sample in samples])
         batch = {"pixels": inputs, "tasks": self._task_tokens(asked)}
-        batch |= mask_targets(
-            samples, asked, EVALUATED, padded=tuple(inputs.shape[-2:]), min_pixels=self.options.min_pixels
-        )
+        padded = tuple(inputs.shape[-2:])
+        batch |= mask_targets(samples, asked, EVALUATED, padded=padded, min_pixels=self.options.min_pixels)
+        if self.options.semantic_weight:
+            batch["labels"] = label_maps(samples, EVALUATED, padded)
         if self.options.text_contrastive:
             count = self.model.config.num_queries - self.options.text_context
             named = [[EVALUATED[k].name for k in kinds] for kinds in batch["classes"]]
@@ -87,10 +95,12 @@ class OneFormerNetwork(nn.Module):
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice, and text where the text branch is on."""
-        decoded = self._decode(self.model.model.pixel_level_module(batch["pixels"]), batch["tasks"])
+        features = self._features(batch["pixels"])
+        decoded = self._decode(features, batch["tasks"])
         layers = [Layer(a["class_queries_logits"], a["masks_queries_logits"]) for a in decoded.auxiliary_predictions]
         layers = [Layer(decoded.prediction_class, decoded.prediction_masks), *layers]
         losses = self.criterion(layers, batch["classes"], batch["masks"])
+        losses |= self.aids.losses(features.decoder_last_feature, batch.get("labels"))
         if self.options.text_contrastive:
             losses["text"] = self.options.contrastive_weight * self._text_loss(batch, decoded.contrastive_logits)
         return losses
@@ -100,11 +110,12 @@ class OneFormerNetwork(nn.Module):
         """Answers for images of one size; the three questions share backbone and pixel decoder."""
         device = next(self.parameters()).device
         inputs, view = shown(images, inference.short_side)
-        features = self.model.model.pixel_level_module(inputs.to(device))
+        features = self._features(inputs.to(device))
         answers = {}
-        for task in ("instance", "semantic", "panoptic"):
+        for task in self.options.tasks:
             decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
             answers[task] = decoded.prediction_class, decoded.prediction_masks
+        answers = {task: answers.get(task, answers["panoptic"]) for task in TASKS}
         return [self._answer(answers, index, inference, view) for index in range(len(images))]
 
     def _answer(self, answers: dict, index: int, inference: Inference, view: postprocess.View) -> Prediction:
@@ -123,6 +134,11 @@ class OneFormerNetwork(nn.Module):
             panoptic=panorama,
             segments=segments,
         )
+
+    def _features(self, inputs: Tensor) -> Any:
+        features = self.model.model.pixel_level_module(inputs)
+        features.decoder_last_feature = self.aids.locate(features.decoder_last_feature)
+        return features
 
     def _decode(self, features: Any, tasks: Tensor) -> Any:
         return self.model.model.transformer_module(
