@@ -1,7 +1,7 @@
 """Two aids for networks that start from nothing and have some hundred steps; both are off as published.
 
-Position in the mask features lets a query tell apart objects that look alike; a class for every cell teaches the features long before
-queries and targets agree on who is who.
+Position in the mask features lets a query tell apart objects that look alike; a class for every cell teaches the
+features long before queries and targets agree on who is who.
 """
 
 import math
@@ -20,7 +20,7 @@ WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Aids(nn.Module):
-    """`located`: add projected position waves to the mask features; `semantic_weight` > 0: a class loss on every cell."""
+    """`located`: add projected position waves to mask features; `semantic_weight` > 0: a class loss on every cell."""
 
     def __init__(self, *, hidden: int, num_classes: int, located: bool, semantic_weight: float) -> None:
         super().__init__()

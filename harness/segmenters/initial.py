@@ -1,7 +1,8 @@
 """First weights of OneFormer and Mask2Former as their authors draw them.
 
-transformers draws most of them from N(0, 0.02), the queries of OneFormer included: all queries then start alike, and a network
-trained from scratch stays blind for hundreds of steps (it does not even fit one batch). Published weights are not touched.
+transformers draws most of them from N(0, 0.02), the queries of OneFormer included: all queries then start alike, and a
+network trained from scratch stays blind for hundreds of steps (it does not even fit one batch). Published weights are
+not touched.
 """
 
 import math

@@ -11,7 +11,6 @@ from harness.config import Strict
 from harness.segmenters.base import Backbone
 from harness.segmenters.text import Vocabulary
 
-
 TASKS = ("instance", "semantic", "panoptic")
 
 

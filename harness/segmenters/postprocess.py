@@ -17,14 +17,14 @@ from harness.segmenters.base import Instance, Segment
 
 
 class View(NamedTuple):
-    """How an image of `size` was shown to the network: resized to `shown`, then padded to `padded` (all height, width)."""
+    """How an image of `size` was shown to the network: resized to `shown`, padded to `padded` (height, width)."""
 
     size: tuple[int, int]
     shown: tuple[int, int]
     padded: tuple[int, int]
 
     def full_size(self, masks: Tensor) -> Tensor:
-        """Mask logits [Q, h, w] at the size of the image: up to the padded input, padding cut off. float32 [Q, H, W]."""
+        """Mask logits [Q, h, w] at the size of the image, the padding cut off. float32 [Q, H, W]."""
         masks = F.interpolate(masks[None].float(), size=self.padded, mode="bilinear", align_corners=False)
         masks = masks[..., : self.shown[0], : self.shown[1]]
         if self.shown != self.size:

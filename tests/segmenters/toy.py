@@ -83,7 +83,18 @@ ONEFORMER = {
     "points": 256,
 }
 
-MODELS = {"oneformer": ONEFORMER}
+MASK2FORMER = {
+    "hidden": 64,
+    "queries": 12,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "heads": 2,
+    "encoder_feedforward": 64,
+    "decoder_feedforward": 64,
+    "points": 256,
+}
+
+MODELS = {"oneformer": ONEFORMER, "mask2former": MASK2FORMER}
 
 
 def part(
