@@ -60,7 +60,9 @@ GENERATORS = Registry(
     {
         "identity": "harness.generators.controls:Identity",
         "recolor": "harness.generators.controls:Recolor",
+        "blended": "harness.generators.blended:BlendedDiff",
         "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
+        "gligen": "harness.generators.gligen:Gligen",
         "inpainting": "harness.generators.inpainting:Inpainting",
     },
 )
@@ -68,7 +70,17 @@ SEGMENTERS = Registry(
     "segmenter",
     {
         "fastinst": "harness.segmenters.fastinst:FastInst",
+        "mask2former": "harness.segmenters.mask2former:Mask2Former",
         "oneformer": "harness.segmenters.oneformer:OneFormer",
     },
 )
-METRICS = Registry("metric", {})
+METRICS = Registry(
+    "metric",
+    {
+        "AP": "harness.metrics.instance:InstanceAP",
+        "AP50": "harness.metrics.instance:AP50",
+        "COCO_AP": "harness.metrics.coco:CocoAP",
+        "IoU": "harness.metrics.semantic:PixelIoU",
+        "PQ": "harness.metrics.panoptic:PanopticQuality",
+    },
+)

@@ -118,5 +118,5 @@ def test_a_published_row_and_a_row_that_was_not_run_are_told_apart(tmp_path):
 def test_makefile_targets_all_exist_and_help_lists_them():
     makefile = Path(__file__).parent.parent / "Makefile"
     done = subprocess.run(["make", "-f", str(makefile), "help"], capture_output=True, text=True, cwd=makefile.parent)
-    for target in "help table1 table2 ablation controls smoke check bench test lint".split():
+    for target in ["help", "table1", "table2", "ablation", "controls", "smoke", "check", "bench", "test", "lint"]:
         assert f"\n{target} " in "\n" + done.stdout

@@ -39,7 +39,7 @@ def test_a_broken_manifest_names_its_file(store: Store):
     store.partial("train", "k").mkdir(parents=True)
     folder = store.commit("train", "k", {})
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(HarnessError, match="manifest.json: not a readable manifest"):
+    with pytest.raises(HarnessError, match=r"manifest\.json: not a readable manifest"):
         store.manifest("train", "k")
 
 

@@ -274,7 +274,11 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
     ]
     plan = Plan(
         name="table1",
-        suite=RealSuite(title="A question", question="Does it?", rows=[Rows(method="OneFormer", generator="none")]),
+        suite=RealSuite(
+            title="A question",
+            question="Does it?",
+            rows=[Rows(method="OneFormer", generator="none", segmenter="s", backbone="b")],
+        ),
         profile_name="mini",
         profile=Profile(
             label="mini",
