@@ -56,7 +56,8 @@ def run(
     for slot in range(workers or len(gpus) or environment.cores()):
         slots.put(gpus[slot % len(gpus)] if gpus else None)
     count = slots.qsize()
-    threads = max(1, environment.cores() // count)
+    # Without a GPU the models are small: a second thread waits more than it works as soon as anything else runs.
+    threads = max(1, environment.cores() // count) if gpus else 1
 
     outcome, waiting, running = Outcome(), dict(plan.missing(store)), 0
     finished: SimpleQueue[tuple[Step, str | None, dict[str, Any]]] = SimpleQueue()
