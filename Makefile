@@ -34,7 +34,7 @@ bench: $(VENV)/installed  ## speed, as ratios against references in the same run
 	@$(VENV)/bin/pytest tests/bench --benchmark-enable -m "" -q -s
 
 test: $(VENV)/installed  ## the fast tests
-	@$(VENV)/bin/pytest
+	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest
 
 lint: $(VENV)/installed  ## style
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
