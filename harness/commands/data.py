@@ -1,0 +1,106 @@
+"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.commands.arguments import FORMATS, console, count, natural
+from harness.errors import HarnessError
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    one = commands.add_parser("synthesize", help="repaint the instances of any Cityscapes tree")
+    one.add_argument("--dataset", required=True, metavar="DIR", help="a Cityscapes tree; it is never written to")
+    one.add_argument("--output", required=True, metavar="DIR", help="where the new Cityscapes tree goes")
+    one.add_argument("--generator", required=True, help="a name of configs/generators/*.toml")
+    one.add_argument("--recipe", default="corrected", help="a name of configs/recipes/*.toml")
+    one.add_argument("--profile", default="mini", help="which checkpoints and settings the generator takes")
+    one.add_argument("--split", default="train")
+    one.add_argument("--seed", type=natural, default=0)
+    one.add_argument("--top-k", type=count, default=3, help="instances a frame, largest first")
+    one.add_argument("--variants", type=count, default=2, help="images an instance")
+    one.add_argument("--limit", type=count, help="only the first so many frames")
+    one.add_argument("--frames", action="store_true", help="keep the full-frame composites too")
+    one.set_defaults(command=_synthesize)
+
+    one = commands.add_parser("evaluate", help="score anybody's predictions as Cityscapes' own scripts do")
+    one.add_argument("--data-root", required=True, metavar="DIR", help="the Cityscapes tree with the ground truth")
+    one.add_argument("--split", default="val")
+    one.add_argument("--instances", metavar="DIR", help="<image>.txt with lines `relative/mask.png labelId score`")
+    one.add_argument("--semantic", metavar="DIR", help="<image>*.png of label ids")
+    one.add_argument("--panoptic", metavar="DIR", help="cityscapes_panoptic_<split>.json and the folder beside it")
+    one.add_argument("--workers", type=count, help="processes (default: one per core)")
+    one.add_argument("--format", choices=("table", "json"), default="table")
+    one.set_defaults(command=_evaluate)
+
+    one = commands.add_parser(
+        "instances", help="instances per class, before and after augmentation (the paper's Table I)"
+    )
+    one.add_argument("--dataset", required=True, metavar="DIR", help="the tree that was augmented")
+    one.add_argument("--synthesis", required=True, metavar="DIR", help="the tree of focused crops made from it")
+    one.add_argument("--profile", default="mini", help="whose caption the table carries")
+    one.add_argument("--split", default="train")
+    one.add_argument("--format", choices=FORMATS, default="console")
+    one.set_defaults(command=_instances)
+
+
+def _synthesize(options: argparse.Namespace) -> int:
+    from harness.console import Bar
+    from harness.stages.synthesize import synthesize
+
+    out = console(stderr=True)
+    with Bar(out, f"synthesize {options.generator}") as report:
+        facts = synthesize(
+            Path(options.dataset),
+            Path(options.output),
+            generator=options.generator,
+            recipe=options.recipe,
+            profile=options.profile,
+            seed=options.seed,
+            split=options.split,
+            top_k=options.top_k,
+            variants=options.variants,
+            limit=options.limit,
+            frames=options.frames,
+            report=report,
+        )
+    out.print(", ".join(f"{name}: {value}" for name, value in facts.items() if isinstance(value, int | float)))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from harness import evaluation
+    from harness.console import Bar
+    from harness.environment import cores
+
+    given = {name: Path(folder) for name in ("instances", "semantic", "panoptic") if (folder := getattr(options, name))}
+    if not given:
+        raise HarnessError("nothing to evaluate", hint="pass --instances, --semantic or --panoptic")
+    with Bar(console(stderr=True), "evaluate") as report:
+        found = evaluation.evaluate(
+            Path(options.data_root), options.split, **given, workers=options.workers or cores(), report=report
+        )
+    print(evaluation.render_json(found) if options.format == "json" else evaluation.render_table(found))
+    return 0
+
+
+def _instances(options: argparse.Namespace) -> int:
+    from harness.console import Bar
+    from harness.report import print_table, render
+    from harness.report.tables import count_instances, instance_table
+    from harness.results import published_facts
+    from harness.suite import load_profile
+
+    out = console(stderr=True)
+    with Bar(out, "original") as report:
+        original = count_instances(Path(options.dataset), options.split, report)
+    with Bar(out, "augmented") as report:
+        added = count_instances(Path(options.synthesis), options.split, report)
+    augmented = {name: count + added[name] for name, count in original.items()}
+    table = instance_table(original, augmented, published_facts().is_cityscapes, load_profile(options.profile))
+    if options.format == "console":
+        print_table(table, console())
+    else:
+        print(render(table, options.format))
+    return 0

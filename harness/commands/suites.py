@@ -1,0 +1,237 @@
+"""Commands about suites: list, plan, run, report, check, leaderboard."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.commands.arguments import FORMATS, console, count
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    one = commands.add_parser("list", help="suites, profiles and parts, and which are built")
+    one.set_defaults(command=_list)
+
+    for name, help_text, command in (
+        ("plan", "what `run` would do: steps, what is cached, an estimate", _plan),
+        ("run", "make what is missing, then print the table", _run_suite),
+        ("report", "the table of what stands in the store", _report),
+        ("check", "compare measured rows with the committed baseline", _check),
+    ):
+        one = commands.add_parser(name, help=help_text)
+        one.add_argument("suite", help="a name of suites/*.toml, or a path of such a file")
+        one.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+        one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree (default: CITYSCAPES_DATASET)")
+        one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
+        one.set_defaults(command=command)
+        if name == "run":
+            one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
+        if name == "report":
+            one.add_argument("--format", choices=FORMATS, default="console", help="html is the whole report, one file")
+            one.add_argument("--output", metavar="FILE", help="write there instead of standard output")
+        if name == "check":
+            one.add_argument("--baseline", metavar="FILE", help="default: results/baselines/<suite>-<profile>.json")
+            one.add_argument("--accept", action="store_true", help="make the measured rows the new baseline")
+            one.add_argument("--reason", default="", help="why, with --accept; it is kept in the baseline")
+            one.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML")
+            one.add_argument("--summary", metavar="FILE", help='append Markdown, as for "$GITHUB_STEP_SUMMARY"')
+            one.add_argument("--annotations", action="store_true", help="print ::error and ::warning lines for GitHub")
+            one.add_argument("--trend", metavar="DIR", help="write bigger.json and smaller.json for trend tools")
+
+    one = commands.add_parser("leaderboard", help="make results/LEADERBOARD.md from the accepted rows")
+    one.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is stale")
+    one.set_defaults(command=_leaderboard)
+
+
+def _planned(options: argparse.Namespace) -> tuple[Any, Any]:
+    from harness.paths import data_root, store_root
+    from harness.plan import make_plan
+    from harness.store import Store
+
+    plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root))
+    return plan, Store(store_root(options.store))
+
+
+def _list(options: argparse.Namespace) -> int:
+    from rich.table import Table
+
+    from harness.listing import entries
+
+    table = Table("kind", "name", "label", "state", box=None, pad_edge=False)
+    for entry in entries():
+        table.add_row(entry.kind, entry.name, entry.label, entry.state)
+    console().print(table)
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from rich.table import Table
+
+    plan, store = _planned(options)
+    missing = plan.missing(store)
+    table = Table("step", "of", "key", "state", "minutes", box=None, pad_edge=False)
+    minutes = 0.0
+    for step in plan.steps().values():
+        if step.key in missing:
+            estimate = plan.profile.minutes.get(step.kind)
+            minutes += estimate or 0.0
+            table.add_row(step.kind, step.label, step.key, "to do", "?" if estimate is None else f"{estimate:.1f}")
+        else:
+            table.add_row(step.kind, step.label, step.key, "found" if step.external else "cached", "")
+    out = console()
+    out.print(f"{plan.suite.title}\n{plan.suite.question}\n", soft_wrap=True)
+    out.print(table)
+    for row in plan.rows:
+        if row.why:
+            out.print(f"not built: {row.cell.name}: {row.why}")
+    done = len(plan.steps()) - len(missing)
+    known = all(step.kind in plan.profile.minutes for step in missing.values())
+    estimate = f"about {minutes:.0f} core-minutes" if known else "no estimate for this profile"
+    out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
+    out.print(f"store: {store.root}")
+    return 0
+
+
+def _run_suite(options: argparse.Namespace) -> int:
+    from harness.console import RunView
+    from harness.run import run
+
+    plan, store = _planned(options)
+    missing = plan.missing(store)
+    out = console(stderr=True)
+    failed: dict[str, dict[str, Any]] = {}
+    if missing:
+        out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
+        with RunView(out, len(missing)) as view:
+            failed = run(plan, store, workers=options.workers, tell=view).failed
+    folder = _write_reports(plan, store)
+    _print_table(plan, store)
+    out.print(f"written to {folder}")
+    for record in failed.values():
+        if record["hint"]:
+            out.print(f"  {record['hint']}", markup=False)
+    if not failed:
+        return 0
+    out.print(f"{len(failed)} steps did not end; the same command tries them again. Logs: {store.root / 'logs'}")
+    return (
+        2 if all(record["usage"] or record["failure"] == "an input of it failed" for record in failed.values()) else 1
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from harness.report import render
+    from harness.results import write_text
+
+    plan, store = _planned(options)
+    if options.format == "console" and not options.output:
+        _print_table(plan, store)
+        return 0
+    text = _page(plan, store) if options.format == "html" else render(_table(plan, store), options.format)
+    if options.output:
+        write_text(Path(options.output), text)
+    else:
+        print(text)
+    return 0
+
+
+def _table(plan: Any, store: Any) -> Any:
+    from harness.collect import rows
+    from harness.report import table_for
+
+    return table_for(plan.suite, plan.profile, rows(plan, store))
+
+
+def _print_table(plan: Any, store: Any) -> None:
+    from harness.report import print_table
+
+    print_table(_table(plan, store), console())
+
+
+def _page(plan: Any, store: Any) -> str:
+    """The whole report as one HTML file."""
+    from harness.collect import rows, statistics_folder
+    from harness.report.gather import gather
+    from harness.report.page import render_page
+    from harness.report.paired import intervals
+
+    paired = intervals(lambda run: statistics_folder(run, store))
+    return render_page(gather(plan, store, rows(plan, store), paired=paired))
+
+
+def _write_reports(plan: Any, store: Any) -> Path:
+    from harness.collect import rows, syntheses
+    from harness.report import SUFFIXES, render, table_for
+    from harness.results import write_rows, write_text
+    from harness.synthesis.gallery import write_gallery
+
+    folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
+    collected = rows(plan, store)
+    table = table_for(plan.suite, plan.profile, collected)
+    for form in ("markdown", "csv", "json", "latex"):
+        write_text(folder / f"table.{SUFFIXES[form]}", render(table, form))
+    write_text(folder / "report.html", _page(plan, store))
+    write_rows(folder / "rows.json", collected)
+    if plan.suite.kind == "image_quality" and (made := syntheses(plan, store)):
+        write_gallery(made, folder / "gallery.png", title=plan.suite.title)
+    return folder
+
+
+def _check(options: argparse.Namespace) -> int:
+    from harness import check
+    from harness.collect import rows, statistics_folder
+    from harness.report import print_table, verdicts
+    from harness.report.leaderboard import NAME, read_baselines, write
+    from harness.report.paired import noise
+    from harness.results import results_folder
+
+    plan, store = _planned(options)
+    default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
+    path = Path(options.baseline) if options.baseline else default
+    measured = rows(plan, store)
+
+    def where(run: Any) -> Path:
+        return statistics_folder(run, store)
+
+    if options.accept:
+        old = check.read_baseline(path) if path.is_file() else None
+        new = check.accept(measured, path, reason=options.reason, statistics_of=where)
+        print_table(verdicts.to_table(check.changes(old, new)), console())
+        if path == default:
+            write(results_folder() / NAME, read_baselines())
+        return 0
+    baseline = check.read_baseline(path)
+    found = check.compare(measured, baseline, noise=noise(check.statistics_in(path), where))
+    print_table(verdicts.to_table(found), console())
+    _write_verdicts(options, found, measured, list(baseline.tolerance))
+    return check.exit_code(found)
+
+
+def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metrics: list[str]) -> None:
+    from harness.report import verdicts
+    from harness.results import write_text
+
+    if options.junit:
+        write_text(Path(options.junit), verdicts.to_junit(found, properties={"profile": options.profile}))
+    if options.summary:
+        with open(options.summary, "a", encoding="utf-8") as handle:
+            handle.write(verdicts.to_summary(found))
+    if options.annotations:
+        print("\n".join(verdicts.to_annotations(found)))
+    if options.trend:
+        for name, text in verdicts.to_trend(measured, metrics).items():
+            write_text(Path(options.trend) / f"{name}.json", text)
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from harness.report.leaderboard import NAME, is_current, read_baselines, write
+    from harness.results import results_folder
+
+    path, baselines = results_folder() / NAME, read_baselines()
+    if not options.check:
+        write(path, baselines)
+        return 0
+    if is_current(path, baselines):
+        return 0
+    print(f"{path} is stale: make it again with `harness leaderboard`", file=sys.stderr)
+    return 1
