@@ -17,8 +17,9 @@ from pydantic import Field, NonNegativeFloat
 
 from harness.config import Strict, parse
 from harness.errors import HarnessError
+from harness.files import write_bytes, write_text
 from harness.report.columns import KNOWN, directions
-from harness.results import Record, Row, SeedResult, finished, mean_scores, write_text
+from harness.results import Record, Row, SeedResult, finished, mean_scores
 
 BASELINE_FORMAT = 1
 STATISTICS = "statistics.npz"
@@ -325,12 +326,8 @@ def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[
                 wanted[run.key] = (source / STATISTICS).read_bytes()
             except OSError as error:
                 raise HarnessError(f"{source / STATISTICS}: cannot be read: {error.strerror}") from None
-    try:
-        for key, content in wanted.items():
-            (folder / key).mkdir(parents=True, exist_ok=True)
-            (folder / key / STATISTICS).write_bytes(content)
-    except OSError as error:
-        raise HarnessError(f"{folder}: cannot be written: {error.strerror}") from None
+    for key, content in wanted.items():
+        write_bytes(folder / key / STATISTICS, content)
     return set(wanted)
 
 

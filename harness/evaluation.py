@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import EVALUATED, write_bytes
+from harness.data.cityscapes import EVALUATED
 from harness.errors import HarnessError
+from harness.files import write_bytes
 from harness.metrics import coco as coco_metric
 from harness.metrics import inputs, instance, panoptic, pixels, png, rle, semantic
 from harness.metrics import statistics as statistics_file

@@ -5,9 +5,7 @@ image quality is in its own unit (FID, dB); turning them into percent is the tab
 data too: `results/published/*.toml`, as printed, with their sources.
 """
 
-import contextlib
 import json
-import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegati
 
 from harness.config import Strict, parse, read_toml
 from harness.errors import HarnessError, near
+from harness.files import write_text
 from harness.paths import RESULTS
 
 ROWS_FORMAT = 1
@@ -234,19 +233,6 @@ def read_rows(path: Path) -> list[Row]:
         return from_json(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: cannot be read: {error}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` under a temporary name and rename it, so that nobody ever reads half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def results_folder() -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import replace, write_text, write_through
 
 MANIFEST = "manifest.json"
 
@@ -74,7 +75,7 @@ class Store:
     def commit(self, kind: str, key: str, manifest: dict[str, Any]) -> Path:
         """The step is done: write the manifest, rename the folder, forget its failures."""
         partial, final = self.partial(kind, key), self.path(kind, key)
-        write_json(partial / MANIFEST, manifest)
+        replace(partial / MANIFEST, lambda temporary: write_through(temporary, _render(manifest)))
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             shutil.rmtree(final)
@@ -84,7 +85,7 @@ class Store:
 
     def fail(self, kind: str, key: str, failure: dict[str, Any]) -> None:
         """Keep what went wrong; the partial folder stays, for a resume."""
-        write_json(self._failed(kind, key), failure)
+        write_text(self._failed(kind, key), _render(failure))
 
     def forgive(self, kind: str, key: str) -> None:
         """Forget a failure, so that the step is tried again."""
@@ -101,17 +102,5 @@ class Store:
         return self.root / "failed" / f"{kind}-{key}.json"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is either the old one or the new one, whole."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+def _render(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"

@@ -1,12 +1,9 @@
 """Artifacts: whole or not there, failures kept until success, an unwritable store is one message."""
 
-import json
-import os
-
 import pytest
 
 from harness.errors import HarnessError
-from harness.store import Store, write_json
+from harness.store import Store
 
 
 @pytest.fixture
@@ -47,16 +44,3 @@ def test_a_store_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match=r"can't be written(.|\n)*--store"):
         Store(tmp_path / "file" / "store").open()
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_json(path, {"a": 1})
-
-    def refuse(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}

@@ -6,7 +6,6 @@ temporary name first. Not here: what is drawn in a frame (streets), what is done
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cityscapesscripts.helpers.labels import labels as _official
 from PIL import Image
 
 from harness.errors import HarnessError, near
+from harness.files import write_bytes
 from harness.progress import Report, silent
 
 
@@ -166,18 +166,6 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, strategy, cv2.IMWRITE_PNG_FILTER, row_filter]
     _, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if photo else pixels, options)
     write_bytes(path, data.tobytes())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, making its folder."""
-    # The temporary name is the same every time: what an interrupted run left behind is taken over by the next one.
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def write_panoptic(root: Path, split: str, *, report: Report = silent) -> Path:

@@ -6,7 +6,6 @@ entries/ stands; `finish` joins the entries.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from harness.errors import HarnessError
+from harness.files import replace, write_bytes
 from harness.segmenters.base import Instance, Prediction, Segment
 
 ENTRIES = "entries"
@@ -31,7 +31,7 @@ def write(root: Path, split: str, name: str, prediction: Prediction) -> None:
         file_name = f"{name}_panoptic.png"
         entry["annotation"] = _annotation(name, file_name, prediction.panoptic, prediction.segments)
         _save(root / "panoptic" / f"cityscapes_panoptic_{split}" / file_name, _coloured(prediction.panoptic))
-    _write_text(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True))
+    write_bytes(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True).encode())
 
 
 def written(root: Path, name: str) -> bool:
@@ -51,9 +51,8 @@ def finish(root: Path, split: str, names: Sequence[str]) -> list[str]:
         entries.append(json.loads(path.read_text(encoding="utf-8")))
     annotations = [entry["annotation"] for entry in entries if "annotation" in entry]
     if annotations:
-        _write_text(
-            root / "panoptic" / f"cityscapes_panoptic_{split}.json", json.dumps({"annotations": annotations}, indent=1)
-        )
+        path = root / "panoptic" / f"cityscapes_panoptic_{split}.json"
+        write_bytes(path, json.dumps({"annotations": annotations}, indent=1).encode())
     return entries[0]["tasks"] if entries else []
 
 
@@ -68,7 +67,7 @@ def _write_instances(folder: Path, name: str, found: Sequence[Instance]) -> None
         path = f"masks/{name}_{number}.png"
         _save(folder / path, instance.mask.astype(np.uint8) * 255)
         lines.append(f"{path} {instance.label_id} {instance.score:.8f}\n")
-    _write_text(folder / f"{name}.txt", "".join(lines))
+    write_bytes(folder / f"{name}.txt", "".join(lines).encode())
 
 
 def _annotation(name: str, file_name: str, panorama: np.ndarray, segments: Sequence[Segment]) -> dict[str, Any]:
@@ -83,15 +82,5 @@ def _coloured(panorama: np.ndarray) -> np.ndarray:
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     # Predictions are read once and masks compress well: the fastest level writes three times quicker at the same size.
-    Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)
-    os.replace(temporary, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    replace(path, lambda new: Image.fromarray(pixels).save(new, format="PNG", compress_level=1))

@@ -13,8 +13,8 @@ from types import ModuleType
 
 import numpy as np
 
-from harness.data.cityscapes import write_bytes
 from harness.errors import HarnessError, near
+from harness.files import write_bytes
 from harness.metrics import coco, instance, panoptic, semantic
 from harness.metrics.base import Arrays
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.check import Baseline, read_baseline
+from harness.files import write_text
 from harness.report.markdown import escape
 from harness.report.table import number
-from harness.results import Row, finished, results_folder, write_text
+from harness.results import Row, finished, results_folder
 
 NAME = "LEADERBOARD.md"
 HEAD = """# Leaderboard

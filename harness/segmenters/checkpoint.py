@@ -3,8 +3,8 @@ from.
 """
 
 import json
-import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from harness import files
 from harness.config import parse
 from harness.errors import HarnessError
 from harness.registry import SEGMENTERS
@@ -71,19 +72,36 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
         if name in wanted and wanted[name].shape != value.shape
     ]
     if problems:
-        raise HarnessError(
-            f"{path}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
-            + "; ".join(problems[:3])
-        )
+        raise other_architecture(str(path), problems)
     network.load_state_dict(found)
+
+
+def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") -> HarnessError:
+    """The error for weights that don't fit, with the first of `problems`."""
+    return HarnessError(
+        f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
+        + "; ".join(problems[:3]),
+        hint=hint,
+    )
+
+
+def need_disk(folder: Path, size: int, what: str) -> None:
+    """HarnessError unless `size` bytes are free where `folder` (which exists) lies."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise HarnessError(
+            f"{folder}: too little disk: {what} needs {size / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free",
+            hint="make room, or name a folder on another disk",
+        )
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file under a temporary name and put it in place; HarnessError when the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise HarnessError(f"{path}: can't be written: {error}", hint="is the disk full?") from None
+
+    def told(temporary: Path) -> None:
+        try:
+            write(temporary)
+        except (SafetensorError, RuntimeError) as error:  # how safetensors and torch.save say that the disk is full
+            raise OSError(f"{error} (is the disk full?)") from None
+
+    files.replace(path, told)

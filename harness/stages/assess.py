@@ -23,9 +23,10 @@ from pydantic import Field, field_validator
 
 from harness import __version__
 from harness.config import Strict
-from harness.data.cityscapes import read_image, read_labels, write_bytes
+from harness.data.cityscapes import read_image, read_labels
 from harness.environment import gpus
 from harness.errors import HarnessError
+from harness.files import write_bytes
 from harness.metrics import weights
 from harness.metrics.frechet import frechet_distance, jackknife_error, kernel_distance
 from harness.metrics.image import (

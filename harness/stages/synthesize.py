@@ -28,9 +28,10 @@ import numpy as np
 from pydantic import Field
 
 from harness.config import Strict, parse
-from harness.data.cityscapes import Frame, frames, read_ids, read_image, write_bytes, write_frame, write_png
+from harness.data.cityscapes import Frame, frames, read_ids, read_image, write_frame, write_png
 from harness.environment import cores, gpus
 from harness.errors import HarnessError
+from harness.files import write_bytes
 from harness.generators.base import Generator, GeneratorPart, checked, load_generator
 from harness.progress import Report, silent
 from harness.registry import GENERATORS

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.data.cityscapes import read_image, read_labels, write_bytes
+from harness.data.cityscapes import read_image, read_labels
 from harness.errors import HarnessError
+from harness.files import write_bytes
 from harness.synthesis.manifest import Entry, read_manifest
 from harness.synthesis.sheet import choose
 

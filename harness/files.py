@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all: written under a temporary name and renamed.
+
+`replace` and `write_bytes` are for the folder of one step, which nobody else writes to: the temporary name is the
+same every time, so what kill -9 left behind is taken over by the next try and no artifact keeps it. `write_text` is
+for files that two commands may write at once (reports, baselines, records of failures).
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make the file under a temporary name, then put it in place; HarnessError when the disk refuses."""
+    _replace(path, path.with_name(f".{path.name}.part"), write)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, making its folder."""
+    replace(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8, lines end with a line feed) to `path`, making its folder; it has reached the disk then."""
+    _replace(path, path.with_name(f".{path.name}.{os.getpid()}.part"), lambda temporary: write_through(temporary, text))
+
+
+def write_through(path: Path, text: str) -> None:
+    """Write a text file and wait until it is on the disk."""
+    with open(path, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _replace(path: Path, temporary: Path, write: Callable[[Path], Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
