@@ -49,7 +49,7 @@ def test_the_same_seed_draws_the_same_bits_and_domains_never_meet():
     assert all(not np.array_equal(first.instance_ids, other.instance_ids) for other in others)
 
 
-@pytest.mark.parametrize("size", [(256, 512), (128, 256), (96, 192)])
+@pytest.mark.parametrize("size", [(256, 512), (128, 256), (96, 192), (512, 1024), (1024, 2048)])
 def test_a_scene_has_the_asked_size_and_types(size):
     scene = draw_scene(1, "train", size)
     assert scene.image.shape == (*size, 3) and scene.image.dtype == np.uint8

@@ -133,8 +133,12 @@ def choose_light(rng: random.Random, domain: str) -> Light:
     )  # fmt: skip
 
 
+NOISE_SIDE = 1024
+"""Side of the noise tile that frames smaller than it are cut from; larger frames take a multiple."""
+
+
 @lru_cache(maxsize=4)
-def noise(octaves: tuple[int, ...], side: int = 1024) -> np.ndarray:
+def noise(octaves: tuple[int, ...], side: int = NOISE_SIDE) -> np.ndarray:
     """A fixed tile of smooth noise, float32 (side, side), mean 0, deviation 1: a sum of grids of the given cells."""
     import cv2
 
@@ -177,15 +181,18 @@ def develop(image: np.ndarray, ids: np.ndarray, light: Light, rng: random.Random
 
     rows, columns = ids.shape
     labels = np.where(ids >= 1000, ids // 1000, ids)
-    y, x = rng.randrange(1024 - rows), rng.randrange(1024 - columns)
-    mottle = noise((3, 7, 17))[y : y + rows, x : x + columns]
+    side = NOISE_SIDE * (1 + max(rows, columns) // NOISE_SIDE)
+
+    def patch(octaves: tuple[int, ...]) -> np.ndarray:
+        y, x = rng.randrange(side - rows), rng.randrange(side - columns)
+        return noise(octaves, side)[y : y + rows, x : x + columns]
+
+    mottle = patch((3, 7, 17))
     gain = 1.0 + _mottle_table()[labels] * mottle
     picture = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.6)).astype(np.float32)
     picture *= (gain * rng.uniform(0.96, 1.05))[..., None]
-    y, x = rng.randrange(1024 - rows), rng.randrange(1024 - columns)
-    grain = noise((1,))[y : y + rows, x : x + columns]
-    picture += (light.grain * grain)[..., None]
-    y, x = rng.randrange(1024 - rows), rng.randrange(1024 - columns)
-    picture[..., 0] += 0.35 * light.grain * noise((1,))[y : y + rows, x : x + columns]
-    picture[..., 2] -= 0.35 * light.grain * noise((1,))[y : y + rows, x : x + columns]
+    picture += (light.grain * patch((1,)))[..., None]
+    warmth = 0.35 * light.grain * patch((1,))
+    picture[..., 0] += warmth
+    picture[..., 2] -= warmth
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
