@@ -1,8 +1,8 @@
 """Compiled loops over PNG rows: unfilter, and count at once. Importing this file imports numba; nothing else here does.
 
 Label PNGs are mostly rows that repeat the row above, which in filtered form are zeros. So the loops look for the next
-non-zero byte in blocks (vectorised) and copy what lies before it. No image is kept: a mask is counted row by row
-against the ids below it. Compiled code is cached beside this file; the first run on a machine compiles some seconds.
+non-zero byte (vectorised), and one row becomes the next in place: what repeats costs nothing. No image but the ground
+truth is kept: a mask is counted row by row against the ids below it. Compiled code is cached beside this file; the first run on a machine compiles some seconds.
 """
 
 import numpy as np
@@ -177,36 +177,145 @@ def _room(n):
 
 
 @_compiled
-def decode16(data, height, width, ids):
-    """Inflated rows of a 16-bit grey PNG into `ids` [height, width]; False when a row has no valid filter."""
+def _advance(kind, raw, row, spare, step, marks, bits, changed):
+    """Turn `row` into the row below it in place, from that one's filter and filtered bytes.
+
+    Fills `changed` with the pixels that differ, left to right, and returns their number; -1 for an unknown filter.
+    `spare` [len(row)], `marks` and `bits` are room to work in.
+    """
+    n = len(raw)
+    if kind == 4:
+        return _advance_paeth(raw, row, step, marks, bits, changed)
+    if kind == 2:
+        for i in range(n):
+            marks[i] = raw[i] != 0
+    else:
+        if not _unfilter(kind, raw, row, spare, step, marks, bits):
+            return -1
+        for i in range(n):
+            marks[i] = spare[i] != row[i]
+    _pack(marks, bits)
+    count, last = 0, -1
+    for word in range(len(bits)):
+        left = bits[word]
+        while left != 0:
+            i = word * 64 + np.int64(_low_zeros(left))
+            left &= left - np.uint64(1)
+            row[i] = np.uint8(row[i] + raw[i]) if kind == 2 else spare[i]
+            x = i // step
+            if x != last:
+                changed[count] = x
+                count += 1
+                last = x
+    return count
+
+
+@_compiled
+def _advance_paeth(raw, row, step, marks, bits, changed):
+    """`_advance` for the Paeth filter. A zero says "as above" wherever the pixel to the left is as above too."""
+    n = len(raw)
+    for i in range(n):
+        marks[i] = raw[i] != 0
+    _pack(marks, bits)
+    corner = (np.uint8(0), np.uint8(0), np.uint8(0))
+    count, i, as_above = 0, 0, True
+    while True:
+        if as_above:
+            i = _seek(bits, i, n)
+            if i >= n:
+                return count
+            i -= i % step
+            corner = _pixel(row, i - step, step)
+        left, above = _pixel(row, i - step, step), _pixel(row, i, step)
+        first = _paeth(raw[i], left[0], above[0], corner[0])
+        row[i] = first
+        as_above = first == above[0]
+        if step > 1:
+            second = _paeth(raw[i + 1], left[1], above[1], corner[1])
+            row[i + 1] = second
+            as_above &= second == above[1]
+        if step > 2:
+            third = _paeth(raw[i + 2], left[2], above[2], corner[2])
+            row[i + 2] = third
+            as_above &= third == above[2]
+        if not as_above:
+            changed[count] = i // step
+            count += 1
+        corner = above
+        i += step
+        if i >= n:
+            return count
+
+
+@_compiled
+def _pixel(row, i, step):
+    """The bytes of the pixel at `i`, zeros left of the row."""
+    if i < 0:
+        return np.uint8(0), np.uint8(0), np.uint8(0)
+    return row[i], row[i + 1] if step > 1 else np.uint8(0), row[i + 2] if step > 2 else np.uint8(0)
+
+
+@_compiled
+def _paeth(residual, left, above, corner):
+    a, b, c = np.int32(left), np.int32(above), np.int32(corner)
+    pa, pb, pc = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+    # Written without jumps: at outlines the processor cannot guess them.
+    guess = b if pb <= pc else c
+    guess = a if (pa <= pb) & (pa <= pc) else guess
+    return np.uint8((np.int32(residual) + guess) & 255)
+
+
+@_compiled
+def decode16(data, height, width, ids, moves):
+    """Inflated rows of a 16-bit grey PNG into `ids` [height, width]; False when a row has no valid filter.
+
+    `moves` [height, width / 64 rounded up] gets a bit for every pixel that differs from the one above it.
+    """
     n = 2 * width
-    rows = np.zeros((2, n), np.uint8)
+    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
     marks, bits = _room(n)
+    changed = np.zeros(width, np.int32)
+    moves[:] = 0
+    ids[0] = 0
     for y in range(height):
         start = y * (n + 1)
-        row, above = rows[y & 1], rows[1 - (y & 1)]
-        if not _unfilter(data[start], data[start + 1 : start + 1 + n], above, row, 2, marks, bits):
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, 2, marks, bits, changed)
+        if count < 0:
             return False
-        out = ids[y]
-        for x in range(width):
+        out, out_moves = ids[y], moves[y]
+        if y > 0:
+            _copy(ids[y - 1], out, 0, width)
+        for k in range(count):
+            x = changed[k]
             out[x] = np.uint16((np.uint16(row[2 * x]) << 8) | row[2 * x + 1])
+            out_moves[x >> 6] |= np.uint64(1) << np.uint64(x & 63)
     return True
+
+
+@_compiled
+def find_moves(ids, moves):
+    """`moves` of `decode16` for ids [H, W] that were read in another way."""
+    moves[:] = 0
+    for y in range(len(ids)):
+        for x in range(ids.shape[1]):
+            if ids[y, x] != (ids[y - 1, x] if y > 0 else 0):
+                moves[y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
 
 
 @_compiled
 def unfiltered(data, height, width, step):
     """Undo the filters of all rows of an inflated PNG and keep none: the least that reading its pixels costs."""
     n = width * step
-    rows = np.zeros((2, n), np.uint8)
+    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
     marks, bits = _room(n)
+    changed = np.zeros(width, np.int32)
     total = 0
     for y in range(height):
         start = y * (n + 1)
-        if not _unfilter(
-            data[start], data[start + 1 : start + 1 + n], rows[1 - (y & 1)], rows[y & 1], step, marks, bits
-        ):
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, marks, bits, changed)
+        if count < 0:
             return -1
-        total += rows[y & 1, n - 1]
+        total += count
     return total
 
 
@@ -300,61 +409,55 @@ def under(data, ids, counts):
 
 
 @_compiled
-def pairs(data, step, ids, keys, counts):
+def pairs(data, step, ids, moves, keys, counts):
     """Joint histogram of `ids` [H, W] and an inflated 8-bit PNG of `step` channels (1: grey, 3: R + 256 G + 65536 B).
 
-    Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns the number
-    of pairs; -1 when a row has no valid filter, -2 when the table is too small.
+    Each column is counted in runs from top to bottom: only what differs from the row above is looked at. `moves`: see
+    `decode16`. Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns
+    the number of pairs; -1 when a row has no valid filter, -2 when the table is too small.
     """
     height, width = ids.shape
     n = width * step
-    rows = np.zeros((2, n), np.uint8)
-    values = np.zeros(width, np.int32)
+    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
     marks, bits = _room(n)
-    changes, change_bits = _room(width)
+    changed, either = np.zeros(width, np.int32), np.zeros(moves.shape[1], np.uint64)
+    slots, since = np.zeros(width, np.int32), np.zeros(width, np.int32)
     mask = len(keys) - 1
     used, slot = 0, 0
     for y in range(height):
         start = y * (n + 1)
-        row, below = rows[y & 1], ids[y]
-        above, raw = rows[1 - (y & 1)], data[start + 1 : start + 1 + n]
-        if not _unfilter(data[start], raw, above, row, step, marks, bits):
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, marks, bits, changed)
+        if count < 0:
             return -1
-        if step == 1:
-            _mark_changes(row, below, changes)
-        else:
-            for x in range(width):
-                values[x] = np.int32(row[3 * x]) | np.int32(row[3 * x + 1]) << 8 | np.int32(row[3 * x + 2]) << 16
-            _mark_changes(values, below, changes)
-        _pack(changes, change_bits)
-        x, word, left = 0, 0, change_bits[0]
-        while x < width:
-            while left == 0 and word + 1 < len(change_bits):
-                word += 1
-                left = change_bits[word]
-            stop = width
-            if left != 0:
-                stop = word * 64 + np.int64(_low_zeros(left))
+        below = ids[y]
+        _copy(moves[y], either, 0, len(either))
+        for k in range(count):
+            either[changed[k] >> 6] |= np.uint64(1) << np.uint64(changed[k] & 63)
+        if y == 0:
+            either[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        for word in range(len(either)):
+            left = either[word]
+            while left != 0:
+                x = word * 64 + np.int64(_low_zeros(left))
                 left &= left - np.uint64(1)
-            key = np.int64(below[x]) << 24 | (np.int64(row[x]) if step == 1 else np.int64(values[x]))
-            if keys[slot] != key:
-                slot = ((key * 0x9E3779B1) >> 7) & mask
-                while keys[slot] != key and keys[slot] != -1:
-                    slot = (slot + 1) & mask
-                if keys[slot] == -1:
-                    if 2 * used >= len(keys):
-                        return -2
-                    keys[slot] = key
-                    used += 1
-            counts[slot] += stop - x
-            x = stop
+                if x >= width:
+                    break
+                key = np.int64(below[x]) << 24
+                if step == 1:
+                    key |= np.int64(row[x])
+                else:
+                    key |= np.int64(row[3 * x]) | np.int64(row[3 * x + 1]) << 8 | np.int64(row[3 * x + 2]) << 16
+                if keys[slot] != key:
+                    slot = ((key * 0x9E3779B1) >> 7) & mask
+                    while keys[slot] != key and keys[slot] != -1:
+                        slot = (slot + 1) & mask
+                    if keys[slot] == -1:
+                        if 2 * used >= len(keys):
+                            return -2
+                        keys[slot] = key
+                        used += 1
+                counts[slots[x]] += y - since[x]
+                slots[x], since[x] = slot, y
+    for x in range(width):
+        counts[slots[x]] += height - since[x]
     return used
-
-
-@_compiled
-def _mark_changes(values, below, changes):
-    """Set `changes` to 1 where either row differs from its entry to the left, else to 0; the first entry stays 0."""
-    value, value_left = values[1:], values[:-1]
-    id_, id_left, out = below[1:], below[:-1], changes[1 : len(below)]
-    for x in range(len(value)):
-        out[x] = np.uint8(value[x] != value_left[x]) | np.uint8(id_[x] != id_left[x])

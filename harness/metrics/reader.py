@@ -60,6 +60,8 @@ class CompiledReader(Reader):
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
         self._ids = np.empty((0, 0), np.uint16)
+        self._moves = np.empty((0, 0), np.uint64)
+        self._moves_of: Target | None = None
 
     def target(self, path: Path) -> Target:
         found = _inflated(path, depth=16, color=0)
@@ -69,9 +71,16 @@ class CompiledReader(Reader):
         # One map serves all frames, as fresh memory costs more than the decoding: a target is good until the next one.
         if self._ids.shape != (height, width):
             self._ids = np.empty((height, width), np.uint16)
-        if not self._kernels.decode16(data, height, width, self._ids):
+        self._moves_of = None
+        self._make_room(height, width)
+        if not self._kernels.decode16(data, height, width, self._ids, self._moves):
             return super().target(path)
-        return Target(ids=self._ids, source=str(path))
+        self._moves_of = Target(ids=self._ids, source=str(path))
+        return self._moves_of
+
+    def _make_room(self, height: int, width: int) -> None:
+        if self._moves.shape != (height, (width + 63) // 64):
+            self._moves = np.empty((height, (width + 63) // 64), np.uint64)
 
     def regions(self, target: Target) -> Regions:
         room = 1024
@@ -105,10 +114,14 @@ class CompiledReader(Reader):
         data = self._like(path, target, color=0 if channels == 1 else 2)
         if data is None:
             return None
+        if self._moves_of is not target:
+            self._make_room(*target.size)
+            self._kernels.find_moves(target.ids, self._moves)
+            self._moves_of = target
         room = ROOM
         while True:
             keys, counts = np.full(room, -1, np.int64), np.zeros(room, np.int64)
-            state = self._kernels.pairs(data, channels, target.ids, keys, counts)
+            state = self._kernels.pairs(data, channels, target.ids, self._moves, keys, counts)
             if state != -2:
                 break
             room *= 8
@@ -173,7 +186,7 @@ def _inflated(path: Path, *, depth: int, color: int) -> tuple[np.ndarray, int, i
     try:
         with open(path, "rb", buffering=0) as stream:
             file = stream.read()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null character
         return None
     if file[:8] != b"\x89PNG\r\n\x1a\n" or file[12:16] != b"IHDR" or len(file) < 33:
         return None
