@@ -1,7 +1,7 @@
 """The command line: with harness/commands, the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
-    harness synthesize | evaluate | instances      single pieces, on anybody's data
+    harness synthesize | evaluate | instances | export    single pieces, on anybody's data
     harness leaderboard                            the page of accepted rows
 
 Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130

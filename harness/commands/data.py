@@ -1,4 +1,4 @@
-"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances."""
+"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances, export."""
 
 import argparse
 from pathlib import Path
@@ -43,6 +43,15 @@ def add(commands: Any) -> None:
     one.add_argument("--split", default="train")
     one.add_argument("--format", choices=FORMATS, default="console")
     one.set_defaults(command=_instances)
+
+    one = commands.add_parser("export", help="COCO instance and panoptic JSON of a Cityscapes tree, for other trainers")
+    one.add_argument("form", choices=("coco", "detectron2"), help="detectron2: also register.py and maps of train ids")
+    one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree; left out: the synthetic frames alone")
+    one.add_argument("--synthesis", metavar="DIR", help="the tree of focused crops; its frames follow the real ones")
+    one.add_argument("--split", default="train")
+    one.add_argument("--masks", choices=("rle", "polygon"), default="rle", help="both are exact")
+    one.add_argument("--output", required=True, metavar="DIR", help="where the files go")
+    one.set_defaults(command=_export)
 
 
 def _synthesize(options: argparse.Namespace) -> int:
@@ -103,4 +112,23 @@ def _instances(options: argparse.Namespace) -> int:
         print_table(table, console())
     else:
         print(render(table, options.format))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from harness.console import Bar
+    from harness.export.coco import export
+
+    out = console(stderr=True)
+    with Bar(out, f"export {options.form}") as report:
+        found = export(
+            Path(options.output),
+            options.split,
+            data_root=Path(options.data_root) if options.data_root else None,
+            synthesis=Path(options.synthesis) if options.synthesis else None,
+            masks=options.masks,
+            detectron2=options.form == "detectron2",
+            report=report,
+        )
+    out.print(f"{found.images} images, {found.instances} instances, {found.crowds} crowd regions in {options.output}")
     return 0
