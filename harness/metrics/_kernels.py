@@ -2,7 +2,8 @@
 
 Label PNGs are mostly rows that repeat the row above, which in filtered form are zeros. So the loops look for the next
 non-zero byte (vectorised), and one row becomes the next in place: what repeats costs nothing. No image but the ground
-truth is kept: a mask is counted row by row against the ids below it. Compiled code is cached beside this file; the first run on a machine compiles some seconds.
+truth is kept: a mask is counted row by row against the ids below it. Compiled code is cached beside this file; the
+first run on a machine compiles some seconds.
 """
 
 import numpy as np
