@@ -12,6 +12,7 @@ from pydantic import Field
 
 from harness.generators import diffusion
 from harness.generators.base import Prompt
+from harness.generators.painter import Painter, remembered
 
 
 class InpaintOptions(diffusion.DiffusionOptions):
@@ -24,7 +25,7 @@ class InpaintOptions(diffusion.DiffusionOptions):
     colour."""
 
 
-class DiffInpainting:
+class DiffInpainting(Painter):
     """The generator "DiffInpainting" of the paper: Stable Diffusion inpainting, or the tiny one trained on streets."""
 
     class Options(InpaintOptions):
@@ -34,36 +35,23 @@ class DiffInpainting:
     name = "diff_inpainting"
     channels = (9,)
 
-    def __init__(self, options: InpaintOptions, *, device: str) -> None:
+    @classmethod
+    def parts_of(cls, options: InpaintOptions) -> tuple[str, ...]:
+        """SDXL has two text encoders."""
+        second = ("text_encoder_2", "tokenizer_2") if options.family == "sdxl" else ()
+        return (*diffusion.PARTS, *second)
+
+    def _load(self) -> None:
         import diffusers
 
-        self.options, self.device = options, device
-        self._halving = diffusion.Halving(self.name)
-        found = diffusion.load(options, device=device, channels=self.channels, parts=parts_of(options))
+        options, self._text = self.options, remembered(self._encoded)
+        found = diffusion.load(options, device=self.device, channels=self.channels, parts=self.parts_of(options))
         if options.family == "sdxl":
             self.pipeline = diffusers.StableDiffusionXLInpaintPipeline(**found.parts, add_watermarker=False)
         else:
             nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
             self.pipeline = diffusers.StableDiffusionInpaintPipeline(**found.parts, **nothing)
         self.pipeline.set_progress_bar_config(disable=True)
-        self._texts: dict[str, dict[str, Any]] = {}
-
-    @staticmethod
-    def fingerprint(options: InpaintOptions) -> str:
-        """What the checkpoint adds to a content key."""
-        return diffusion.fingerprint(options, parts_of(options))
-
-    def edit(
-        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
-    ) -> list[np.ndarray]:
-        """Repaint each crop inside its mask (see `Generator.edit`); results have the side `size` of the options."""
-        diffusion.check_rows(crops, masks, prompts, seeds)
-
-        def paint(rows: range) -> list[np.ndarray]:
-            part = slice(rows.start, rows.stop)
-            return self._paint(crops[part], masks[part], prompts[part], seeds[part])
-
-        return self._halving(len(crops), paint)
 
     def _paint(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
@@ -98,20 +86,13 @@ class DiffInpainting:
         found = {name: torch.cat([row[name] for row in rows]) for name in against}
         return found | {f"negative_{name}": torch.cat([value] * len(rows)) for name, value in against.items()}
 
-    def _text(self, text: str) -> dict[str, Any]:
-        """A text's encodings, [1, ...] each: encoded alone and once, so that no batch changes them."""
-        if text not in self._texts:
-            if self.options.family == "sdxl":
-                hidden, _, pooled, _ = self.pipeline.encode_prompt(
-                    text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-                )
-                self._texts[text] = {"prompt_embeds": hidden, "pooled_prompt_embeds": pooled}
-            else:
-                hidden, _ = self.pipeline.encode_prompt(text, self.device, 1, False)
-                self._texts[text] = {"prompt_embeds": hidden}
-        return self._texts[text]
-
-
-def parts_of(options: InpaintOptions) -> tuple[str, ...]:
-    """The components that a checkpoint of that family is made of."""
-    return (*diffusion.PARTS, "text_encoder_2", "tokenizer_2") if options.family == "sdxl" else diffusion.PARTS
+    def _encoded(self, text: str) -> dict[str, Any]:
+        """A text's encodings [1, ...] by argument of the pipeline: alone, so that no other text of a batch changes
+        them."""
+        if self.options.family == "sdxl":
+            hidden, _, pooled, _ = self.pipeline.encode_prompt(
+                text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )
+            return {"prompt_embeds": hidden, "pooled_prompt_embeds": pooled}
+        hidden, _ = self.pipeline.encode_prompt(text, self.device, 1, False)
+        return {"prompt_embeds": hidden}

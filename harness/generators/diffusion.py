@@ -1,8 +1,7 @@
-"""What the diffusion generators share: options, loading, cached prompts, seeded noise, batches that halve when
-memory ends.
+"""What the diffusion generators share: options, loading, samplers, pictures in and out, seeded noise.
 
-Torch and diffusers are imported inside functions, since the planner reads the options. Each adapter (diff_inpainting,
-blended, gligen) adds its own conditions and the call.
+Torch and diffusers are imported inside functions, since the planner reads the options. How a batch runs is in
+painter.py; each adapter (diff_inpainting, blended, gligen) adds its own conditions and the call.
 """
 
 import logging
@@ -17,7 +16,6 @@ from pydantic import Field
 from harness.config import Strict
 from harness.errors import HarnessError
 from harness.generators import checkpoints
-from harness.generators.base import Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -95,11 +93,6 @@ def dtype_of(precision: str) -> "torch.dtype":
 
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-
-
-def fingerprint(options: DiffusionOptions, parts: tuple[str, ...] = PARTS) -> str:
-    """The checkpoint's part in a content key; torch-free and quick."""
-    return checkpoints.fingerprint(options.checkpoint, parts, options.revision)
 
 
 def load(
@@ -252,67 +245,3 @@ def to_uint8(images: np.ndarray, name: str) -> list[np.ndarray]:
             f"generator {name!r} made numbers that are no pixels", hint='set precision = "bf16" or "fp32"'
         )
     return list((images * 255).round().clip(0, 255).astype(np.uint8))
-
-
-def check_rows(crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]) -> None:
-    """HarnessError unless all four have one length and every mask has the size of its crop."""
-    if not len(crops) == len(masks) == len(prompts) == len(seeds):
-        counts = f"{len(crops)} crops, {len(masks)} masks, {len(prompts)} prompts, {len(seeds)} seeds"
-        raise HarnessError(f"a batch needs as many of each: {counts}")
-    for row, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
-        if crop.shape[:2] != mask.shape or crop.shape[0] != crop.shape[1]:
-            found = f"crop {crop.shape[1]}x{crop.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
-            raise HarnessError(f"row {row} ({prompts[row].text!r}): {found}; expected two squares of one size")
-
-
-class Halving:
-    """Runs batches, in halves once memory has run out, and says so. `paint(rows)` makes the images of those row
-    numbers."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.most: int | None = None
-        """Rows that went through after memory ran out; none as long as it never did."""
-
-    def __call__(self, count: int, paint: Callable[[range], list[np.ndarray]]) -> list[np.ndarray]:
-        """Images of rows 0..count-1 in order."""
-        step = min(self.most or count, count)
-        return [
-            image
-            for start in range(0, count, max(step, 1))
-            for image in self._part(range(start, min(start + step, count)), paint)
-        ]
-
-    def _part(self, rows: range, paint: Callable[[range], list[np.ndarray]]) -> list[np.ndarray]:
-        try:
-            return paint(rows)
-        except (RuntimeError, MemoryError) as error:
-            if not _memory_ended(error):
-                raise
-            if len(rows) == 1:
-                raise HarnessError(
-                    f"generator {self.name!r}: memory ran out on a single crop",
-                    hint="lower `size`, or precision, or free memory",
-                ) from None
-        _free_memory()
-        self.most = len(rows) // 2
-        _log.warning(
-            "generator %s: memory ran out on %d crops, going on with %d at a time", self.name, len(rows), self.most
-        )
-        return self(len(rows), lambda part: paint(rows[part.start : part.stop]))
-
-
-def _memory_ended(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -14,12 +14,13 @@ from pydantic import Field
 from harness.errors import HarnessError
 from harness.generators import diffusion
 from harness.generators.base import Prompt
+from harness.generators.painter import Painter, remembered
 
 SLOTS = 30
 """Grounding tokens the model was trained with; empty ones hold a learned null token and take part in attention."""
 
 
-class Gligen:
+class Gligen(Painter):
     """The generator "GLIGEN" of the paper, or the tiny one trained on streets."""
 
     class Options(diffusion.DiffusionOptions):
@@ -32,33 +33,14 @@ class Gligen:
 
     name = "gligen"
 
-    def __init__(self, options: Options, *, device: str) -> None:
-        self.options, self.device = options, device
-        self._halving = diffusion.Halving(self.name)
-        self.parts = diffusion.load(options, device=device, channels=(9,))
+    def _load(self) -> None:
+        self._text = remembered(self._encoded)
+        self.parts = diffusion.load(self.options, device=self.device, channels=(9,))
         if getattr(self.parts.unet, "position_net", None) is None:
             raise HarnessError(
                 f"checkpoint {self.parts.source.name!r}: its UNet has no grounding layers",
                 hint="GLIGEN needs a UNet with attention_type gated; plain inpainting models belong to diff_inpainting",
             )
-        self._texts: dict[str, tuple[Any, Any]] = {}
-
-    @staticmethod
-    def fingerprint(options: Options) -> str:
-        """What the checkpoint adds to a content key."""
-        return diffusion.fingerprint(options)
-
-    def edit(
-        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
-    ) -> list[np.ndarray]:
-        """Repaint each crop inside its mask (see `Generator.edit`); results have the side `size` of the options."""
-        diffusion.check_rows(crops, masks, prompts, seeds)
-
-        def paint(rows: range) -> list[np.ndarray]:
-            part = slice(rows.start, rows.stop)
-            return self._paint(crops[part], masks[part], prompts[part], seeds[part])
-
-        return self._halving(len(crops), paint)
 
     def _paint(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
@@ -120,15 +102,13 @@ class Gligen:
             grounding["masks"][: len(prompts)] = 0
         return texts, grounding
 
-    def _text(self, text: str) -> tuple[Any, Any]:
-        """(hidden states [1, positions, width], pooled [1, width]) of a text, encoded alone and once."""
-        if text not in self._texts:
-            tokenizer = self.parts.tokenizer
-            longest = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}
-            ids = tokenizer([text], **longest, return_tensors="pt").input_ids.to(self.device)
-            found = self.parts.text_encoder(ids)
-            self._texts[text] = (found.last_hidden_state, found.pooler_output)
-        return self._texts[text]
+    def _encoded(self, text: str) -> tuple[Any, Any]:
+        """(hidden states [1, positions, width], pooled [1, width]) of a text, encoded alone."""
+        tokenizer = self.parts.tokenizer
+        longest = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}
+        ids = tokenizer([text], **longest, return_tensors="pt").input_ids.to(self.device)
+        found = self.parts.text_encoder(ids)
+        return found.last_hidden_state, found.pooler_output
 
     def _listen(self, enabled: bool) -> None:
         from diffusers.models.attention import GatedSelfAttentionDense

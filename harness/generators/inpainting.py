@@ -17,6 +17,7 @@ from harness.config import Strict
 from harness.errors import HarnessError, near
 from harness.generators import checkpoints, diffusion
 from harness.generators.base import Prompt
+from harness.generators.painter import Painter
 
 AUTO = "auto"
 """The name of `InpaintingOptions.pipeline` that lets the checkpoint choose."""
@@ -57,41 +58,27 @@ class InpaintingOptions(Strict):
     """Decode image by image: less memory, a little slower."""
 
 
-class Inpainting:
+class Inpainting(Painter):
     """One of diffusers' inpainting pipelines, fed with whole heterogeneous batches, one noise source a row."""
 
     Options = InpaintingOptions
 
     name = "inpainting"
 
-    def __init__(self, options: InpaintingOptions, *, device: str) -> None:
-        """HarnessError for a checkpoint that can't be had, a class that doesn't inpaint, an argument it doesn't
-        take."""
-        self.options = options
-        self._halving = diffusion.Halving(f"{self.name} {options.checkpoint}")
-        self.pipeline = _load(options)
-        self._arguments = _arguments(options, self.pipeline)
-        _place(self.pipeline, options, device)
-
-    @staticmethod
-    def fingerprint(options: InpaintingOptions) -> str:
+    @classmethod
+    def fingerprint(cls, options: InpaintingOptions) -> str:
         """What the checkpoints add to a content key."""
         named = [options.checkpoint, *([options.controlnet] if options.controlnet else [])]
         return " ".join(
             _fingerprint(name, options.revision if number == 0 else None) for number, name in enumerate(named)
         )
 
-    def edit(
-        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
-    ) -> list[np.ndarray]:
-        """Repaint each crop inside its mask (see `Generator.edit`); results have the side `size` of the options."""
-        diffusion.check_rows(crops, masks, prompts, seeds)
-
-        def paint(rows: range) -> list[np.ndarray]:
-            part = slice(rows.start, rows.stop)
-            return self._paint(crops[part], masks[part], prompts[part], seeds[part])
-
-        return self._halving(len(crops), paint)
+    def _load(self) -> None:
+        """HarnessError for a checkpoint that can't be had, a class that doesn't inpaint, an argument it doesn't
+        take."""
+        self.pipeline = _load(self.options)
+        self._arguments = _arguments(self.options, self.pipeline)
+        _place(self.pipeline, self.options, self.device)
 
     def _paint(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
