@@ -3,8 +3,10 @@
 Images: the frames are drawn again with replacement (weights, no re-evaluation), the same draws for everything that is
 compared, so that differences are paired. Seeds: three are too few to resample, so what their spread exceeds that of
 images x seeds by (crossed analysis of variance, as for several readers of the same cases: Dorfman, Berbaum & Metz 1992)
-widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Small sets flatter AP; the interval
-is for the score on unlimited frames of this kind, so half-samples (Quenouille 1949) shift it by that bias.
+widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Few frames, or few with a rare
+class, know their own spread badly: so images have Student's t as well, with the degrees of freedom of what each of them
+adds to the score (Satterthwaite 1946). Small sets flatter AP; the interval is for the score on unlimited frames of this
+kind, so half-samples (Quenouille 1949) shift it by that bias.
 Imports numpy only; reads no image.
 """
 
@@ -26,8 +28,6 @@ REPLICATES = 1000
 LEVEL = 0.95
 HALVES = 200
 """Half-samples that the bias is estimated from."""
-FEW = 30
-"""With fewer units than this the percentiles of their resamples are too coarse, and the interval is symmetric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, Interval | None]:
     """The intervals of several metrics from the same draws: class-wise ones cost nothing more."""
-    units, weights = _draws(evaluations, replicates, unit, seed)
+    drawn, weights = _draws(evaluations, replicates, unit, seed)
     samples = [_Sample.of(e, metrics, weights, seed) for e in evaluations]
     result: dict[str, Interval | None] = {}
     for metric in metrics:
@@ -108,7 +108,7 @@ def intervals(
         if arm is None:
             result[metric] = None
             continue
-        low, high, std = _ends([arm], arm.value - arm.bias, arm.replicates, units, level)
+        low, high, std = _ends([arm], arm.value - arm.bias, arm.replicates, drawn, level)
         result[metric] = Interval(
             metric=metric,
             value=arm.value,
@@ -117,7 +117,7 @@ def intervals(
             bias=arm.bias,
             std=std,
             n_images=len(evaluations[0].images),
-            n_units=units,
+            n_units=drawn.shape[1],
             n_seeds=len(evaluations),
             replicates=replicates,
             undefined=float(np.isnan(arm.replicates).mean()),
@@ -156,7 +156,7 @@ def differences(
     """The differences of several metrics from the same draws."""
     if not first or not second:
         raise HarnessError("a difference needs evaluations on both sides")
-    units, weights = _draws([*first, *second], replicates, unit, seed)
+    drawn, weights = _draws([*first, *second], replicates, unit, seed)
     sides = [[_Sample.of(e, metrics, weights, seed) for e in side] for side in (first, second)]
     result: dict[str, Difference | None] = {}
     for metric in metrics:
@@ -164,8 +164,8 @@ def differences(
         if a is None or b is None:
             result[metric] = None
             continue
-        value, drawn = a.value - b.value, a.replicates - b.replicates
-        low, high, std = _ends([a, b], value - a.bias + b.bias, drawn, units, level)
+        value, found = a.value - b.value, a.replicates - b.replicates
+        low, high, std = _ends([a, b], value - a.bias + b.bias, found, drawn, level)
         result[metric] = Difference(
             metric=metric,
             value=value,
@@ -173,10 +173,10 @@ def differences(
             high=high,
             std=std,
             n_images=len(first[0].images),
-            n_units=units,
+            n_units=drawn.shape[1],
             n_seeds=(len(first), len(second)),
             replicates=replicates,
-            undefined=float(np.isnan(drawn).mean()),
+            undefined=float(np.isnan(found).mean()),
             sources=_sources(unit, max(len(first), len(second)) > 1),
         )
     return result
@@ -242,27 +242,40 @@ class _Arm:
 
 
 def _ends(
-    arms: Sequence[_Arm], value: float, drawn: np.ndarray, units: int, level: float
+    arms: Sequence[_Arm], value: float, scores: np.ndarray, drawn: np.ndarray, level: float
 ) -> tuple[float, float, float]:
     """Ends of the interval and the standard error.
 
-    The bootstrap gives the variance over images and the shape; the seeds add what their spread exceeds the mixed part
-    by, and the width follows Student's t with the degrees of freedom of Hillis (2007).
+    The bootstrap (`scores` [B] of the units `drawn` [B, units]) gives the variance over images; the seeds add what
+    their spread exceeds the mixed part by. Each has Student's t with its own degrees of freedom.
     """
-    drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) < 2:
+    defined = ~np.isnan(scores)
+    scores, drawn, units = scores[defined], drawn[defined], drawn.shape[1]
+    if len(scores) < 2:
         return value, value, 0.0
-    spread = float(drawn.var())
-    images = spread * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
-    # What seeds add beyond images x seeds, which the bootstrap holds already, each with its own degrees of freedom.
+    images = float(scores.var()) * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
+    # What seeds add beyond images x seeds, which the bootstrap holds already.
     beyond = sum(student(level, arm.n - 1) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.n > 1)
     std = math.sqrt(images + sum(max(0.0, arm.seeds - arm.mixed) for arm in arms))
-    width = math.sqrt(student(level, units - 1) ** 2 * images + beyond)
-    if units < FEW or spread == 0:
-        return value - width, value + width, std
-    low, middle, high = np.quantile(drawn, [(1 - level) / 2, 0.5, (1 + level) / 2])
-    stretch = width / student(level, math.inf) / math.sqrt(spread)
-    return float(value - stretch * (middle - low)), float(value + stretch * (high - middle)), std
+    width = math.sqrt(student(level, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
+    return value - width, value + width, std
+
+
+def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:
+    """Degrees of freedom of the variance of `scores` [B] over units; `drawn` [B, units] says how often each was drawn.
+
+    What a unit adds to the score is the covariance of the two (Efron 2014, infinitesimal jackknife). A variance of n
+    such values of kurtosis k varies as one of 2 n / (k - 1) degrees of freedom: n for normal ones, next to none when a
+    few units decide. The moments are freed of what a finite number of replicates adds.
+    """
+    replicates, units = drawn.shape
+    added = (drawn - drawn.mean(axis=0)).T @ (scores - scores.mean()) / replicates
+    noise = float(scores.var()) / replicates
+    second = float((added**2).mean()) - noise
+    fourth = float((added**4).mean()) - 6 * second * noise - 3 * noise**2
+    if second <= 0 or fourth <= second**2 * (1 + 2 / units):
+        return units - 1.0
+    return float(np.clip(2 * units / (fourth / second**2 - 1), 2.0 if units > 2 else 1.0, units - 1.0))
 
 
 @cache
@@ -285,8 +298,8 @@ def _inside(limit: float, freedom: float) -> float:
     return 2 * area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
 
 
-def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed: int) -> tuple[int, np.ndarray]:
-    """Number of units and weights of the frames [replicates, N]."""
+def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often units were drawn [replicates, units], and weights of the frames that follow [replicates, N]."""
     if not evaluations:
         raise HarnessError("an interval needs at least one evaluation")
     if replicates < 2:
@@ -304,7 +317,8 @@ def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed:
         raise HarnessError(
             f"one {unit} has no spread", hint="an interval needs two or more" if unit == "image" else "draw images"
         )
-    return units, draws(units, replicates, seed)[:, groups]
+    drawn = draws(units, replicates, seed)
+    return drawn, drawn[:, groups]
 
 
 def _halves(n_images: int, seed: int) -> np.ndarray:
