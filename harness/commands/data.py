@@ -1,4 +1,4 @@
-"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances, export."""
+"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances, convert, export."""
 
 import argparse
 from pathlib import Path
@@ -30,6 +30,8 @@ def add(commands: Any) -> None:
     one.add_argument("--instances", metavar="DIR", help="<image>.txt with lines `relative/mask.png labelId score`")
     one.add_argument("--semantic", metavar="DIR", help="<image>*.png of label ids")
     one.add_argument("--panoptic", metavar="DIR", help="cityscapes_panoptic_<split>.json and the folder beside it")
+    one.add_argument("--coco", metavar="FILE", help="COCO results JSON, or a folder as --instances: COCO's mask AP")
+    one.add_argument("--metric", action="append", default=[], metavar="NAME", help="a plug-in's metric too; repeatable")
     one.add_argument("--workers", type=count, help="processes (default: one per core)")
     one.add_argument("--format", choices=("table", "json"), default="table")
     one.set_defaults(command=_evaluate)
@@ -43,6 +45,12 @@ def add(commands: Any) -> None:
     one.add_argument("--split", default="train")
     one.add_argument("--format", choices=FORMATS, default="console")
     one.set_defaults(command=_instances)
+
+    one = commands.add_parser("convert", help="the authors' checkpoint as a folder that a segmenter starts from")
+    one.add_argument("network", choices=("oneformer",), help="whose it is; FastInst's files are read as they are")
+    one.add_argument("file", metavar="FILE", help="the .pth of detectron2, with a ConvNeXt or Swin backbone")
+    one.add_argument("--output", required=True, metavar="DIR", help="the new folder: config.json, model.safetensors")
+    one.set_defaults(command=_convert)
 
     one = commands.add_parser("export", help="COCO instance and panoptic JSON of a Cityscapes tree, for other trainers")
     one.add_argument("form", choices=("coco", "detectron2"), help="detectron2: also register.py and maps of train ids")
@@ -83,12 +91,18 @@ def _evaluate(options: argparse.Namespace) -> int:
     from harness.console import Bar
     from harness.environment import cores
 
-    given = {name: Path(folder) for name in ("instances", "semantic", "panoptic") if (folder := getattr(options, name))}
+    kinds = ("instances", "semantic", "panoptic", "coco")
+    given = {name: Path(folder) for name in kinds if (folder := getattr(options, name))}
     if not given:
-        raise HarnessError("nothing to evaluate", hint="pass --instances, --semantic or --panoptic")
+        raise HarnessError("nothing to evaluate", hint="pass --instances, --semantic, --panoptic or --coco")
     with Bar(console(stderr=True), "evaluate") as report:
         found = evaluation.evaluate(
-            Path(options.data_root), options.split, **given, workers=options.workers or cores(), report=report
+            Path(options.data_root),
+            options.split,
+            **given,
+            metrics=options.metric,
+            workers=options.workers or cores(),
+            report=report,
         )
     print(evaluation.render_json(found) if options.format == "json" else evaluation.render_table(found))
     return 0
@@ -112,6 +126,16 @@ def _instances(options: argparse.Namespace) -> int:
         print_table(table, console())
     else:
         print(render(table, options.format))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from harness.segmenters.oneformer_convert import convert
+
+    facts = convert(options.file, options.output)
+    text = console(stderr=True)
+    text.print(", ".join(f"{name}: {value}" for name, value in facts.items()))
+    text.print(f"written to {options.output}", soft_wrap=True)
     return 0
 
 

@@ -157,19 +157,23 @@ class Prediction:
     """What a segmenter says of one image; None for a task it does not do.
 
     `instances` by falling score; `semantic` uint8 [H, W] label ids; `panoptic` int32 [H, W] segment ids, 0 = void.
+    `votes` float32 [19, H, W]: what `semantic` is the largest of, in train-id order; only from a network that is told
+    to `keep_votes`.
     """
 
     instances: list[Instance] | None = None
     semantic: np.ndarray | None = None
     panoptic: np.ndarray | None = None
     segments: tuple[Segment, ...] = ()
+    votes: np.ndarray | None = None
 
 
 class Network(Protocol):
     """A torch module that the engine can train and `predict` can ask.
 
     `collate` runs outside the device and may run in a thread; `forward` gives weighted losses by name, whose sum is
-    minimised.
+    minimised. A network that answers with label ids may have an attribute `keep_votes` (False): set, its answers hold
+    the votes too, so that windows of one image can be joined by them.
     """
 
     backbone_prefix: str

@@ -22,6 +22,7 @@ class Mask2FormerNetwork(nn.Module):
     """`model`: transformers' Mask2FormerForUniversalSegmentation; its own criterion is left aside."""
 
     backbone_prefix = "model.model.pixel_level_module.encoder."
+    keep_votes = False
 
     def __init__(self, model: nn.Module, options: Model) -> None:
         super().__init__()
@@ -104,9 +105,11 @@ class Mask2FormerNetwork(nn.Module):
             object_threshold=inference.object_threshold,
             overlap_threshold=inference.overlap_threshold,
         )
+        votes = postprocess.votes(classes, masks)
         return Prediction(
             instances=found,
-            semantic=postprocess.semantic(classes, masks, self.labels),
+            semantic=postprocess.elected(votes, self.labels),
+            votes=votes.cpu().numpy() if self.keep_votes else None,
             panoptic=panorama,
             segments=segments,
         )

@@ -29,6 +29,7 @@ class OneFormerNetwork(nn.Module):
     """`model`: transformers' OneFormerForUniversalSegmentation; its own criterion is left aside."""
 
     backbone_prefix = "model.model.pixel_level_module.encoder."
+    keep_votes = False
 
     def __init__(self, model: nn.Module, options: Model) -> None:
         super().__init__()
@@ -70,6 +71,14 @@ class OneFormerNetwork(nn.Module):
     def shape(self) -> dict[str, Any]:
         """All that is needed to build this network again without weights."""
         return self.model.config.to_dict()
+
+    def train(self, mode: bool = True) -> "OneFormerNetwork":
+        """As torch's; also for the dropout of the pixel decoder, which transformers ties to the text branch: on in
+        every prediction of a network with texts, and off in every training without.
+        """
+        for layer in self.model.model.pixel_level_module.decoder.encoder.layers:
+            layer.is_training = mode
+        return super().train(mode)
 
     def checkpoint_gradients(self) -> None:
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
@@ -126,11 +135,13 @@ class OneFormerNetwork(nn.Module):
             object_threshold=inference.object_threshold,
             overlap_threshold=inference.overlap_threshold,
         )
+        votes = postprocess.votes(*logits["semantic"])
         return Prediction(
             instances=postprocess.instances(
                 *logits["instance"], EVALUATED, topk=inference.topk, min_score=inference.min_score
             ),
-            semantic=postprocess.semantic(*logits["semantic"], EVALUATED),
+            semantic=postprocess.elected(votes, EVALUATED),
+            votes=votes.cpu().numpy() if self.keep_votes else None,
             panoptic=panorama,
             segments=segments,
         )

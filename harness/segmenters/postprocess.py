@@ -58,9 +58,13 @@ def instances(
     ]
 
 
-def semantic(classes: Tensor, masks: Tensor, labels: Sequence[Label]) -> np.ndarray:
-    """Label ids uint8 [H, W]: the class with the largest sum over queries of p(class) * p(mask)."""
-    votes = torch.einsum("qk,qhw->khw", classes.float().softmax(-1)[:, :-1], masks.sigmoid())
+def votes(classes: Tensor, masks: Tensor) -> Tensor:
+    """What the label of a pixel is elected by: for each class the sum over queries of p(class) * p(mask), [K, H, W]."""
+    return torch.einsum("qk,qhw->khw", classes.float().softmax(-1)[:, :-1], masks.sigmoid())
+
+
+def elected(votes: Tensor, labels: Sequence[Label]) -> np.ndarray:
+    """Label ids uint8 [H, W]: the class with most votes."""
     ids = np.array([label.id for label in labels], dtype=np.uint8)
     return ids[votes.argmax(0).cpu().numpy()]
 

@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.segmenters.backbones import pixels
 from harness.segmenters.base import Backbone
 from harness.segmenters.fastinst import FastInst, Inference, Model, convert
+from harness.segmenters.foreign import read_tensors
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_fastinst.json").read_text(encoding="utf-8"))
 SIZE = (96, 160)
@@ -150,7 +151,7 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_error(tmp_path, kind):
     elif kind == "list":
         torch.save({"model": {"a": 1}}, path)
     with pytest.raises(HarnessError, match=r"weights\.pth"):
-        convert.read_tensors(path)
+        read_tensors(path)
 
 
 def test_weights_of_torchvision_give_the_features_of_torchvision(tmp_path):

@@ -90,6 +90,20 @@ def test_answers_have_the_size_of_the_image_and_the_tasks_share_features():
     assert (answers[0].semantic == answers[1].semantic).all()
 
 
+@pytest.mark.parametrize("text", [True, False])
+def test_dropout_is_on_in_training_and_off_in_answers(text):
+    network = build(text_contrastive=text, dropout=0.5)
+    inputs = network.collate([sample()])["pixels"]
+
+    def maps():
+        return network.model.model.pixel_level_module(inputs).decoder_last_feature
+
+    network.train()
+    assert not torch.equal(maps(), maps())
+    network.eval()
+    assert torch.equal(maps(), maps())
+
+
 def test_the_task_changes_the_answer():
     network = build().eval()
     features = network.model.model.pixel_level_module(network.collate([sample()])["pixels"])

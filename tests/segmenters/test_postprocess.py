@@ -86,7 +86,7 @@ def test_empty_masks_and_low_scores_are_left_out():
 
 
 def test_semantic_is_the_largest_vote_in_label_ids():
-    found = postprocess.semantic(logits("road", "sky"), columns((0, 3), (3, 8)), EVALUATED)
+    found = postprocess.elected(postprocess.votes(logits("road", "sky"), columns((0, 3), (3, 8))), EVALUATED)
     assert found.dtype == np.uint8
     assert found[0].tolist() == [7] * 3 + [23] * 5
 

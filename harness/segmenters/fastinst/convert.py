@@ -7,14 +7,10 @@ One direction is written down, from our names to theirs. Reading looks each of o
 import logging
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness.segmenters.checkpoint import other_architecture
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +25,6 @@ _DECODER = {
 }
 _CLASS_HEADS = re.compile(r"decoder\.(predictors\.\d+\.classes\.4|proposal\.head\.2)\.(weight|bias)")
 _NOT_WEIGHTS = re.compile(r"(.*\.)?(criterion\..*|num_batches_tracked|pixel_mean|pixel_std)|fc\.(weight|bias)")
-
-
-def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a .pth file (its "model" where there is one); HarnessError for others."""
-    path = Path(path)
-    if not path.is_file():
-        raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise HarnessError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # UnpicklingError and whatever a strange pickle raises
-        raise HarnessError(
-            f"{path}: not a checkpoint of plain tensors: {str(error).splitlines()[0]}",
-            hint="a .pkl of detectron2's model zoo runs code when it is read; take torchvision's file instead",
-        ) from None
-    tensors = found.get("model", found) if isinstance(found, dict) else {}
-    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise HarnessError(f"{path}: expected named tensors, or a dictionary with them under 'model'")
-    return tensors
 
 
 def fill(network: nn.Module, theirs: Mapping[str, Tensor], *, source: str) -> list[str]:
@@ -108,11 +82,8 @@ def _fill(network: nn.Module, theirs: Mapping[str, Tensor], named: Callable[[str
         else:
             problems.append(f"{other}: expected shape {expected}, found {found}")
     if problems:
-        raise HarnessError(
-            f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
-            + "; ".join(problems[:3]),
-            hint="layers, queries, hidden and the backbone's config must be those of the checkpoint",
-        )
+        hint = "layers, queries, hidden and the backbone's config must be those of the checkpoint"
+        raise other_architecture(source, problems, hint=hint)
     if left:
         logger.info("%s: other classes; these %d tensors start anew: %s", source, len(left), ", ".join(left))
     network.load_state_dict(fitting, strict=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from harness.data.cityscapes import THINGS
-from harness.segmenters import checkpoint, postprocess
+from harness.segmenters import checkpoint, foreign, postprocess
 from harness.segmenters.backbones import pixels, shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
@@ -63,7 +63,7 @@ class FastInstNetwork(nn.Module):
                 trained, _ = checkpoint.load(Path(source))
                 convert.fill(network, convert.exported(trained), source=source)
             else:
-                convert.fill(network, convert.read_tensors(source), source=source)
+                convert.fill(network, foreign.read_tensors(source), source=source)
         return network
 
     @property

@@ -1,0 +1,79 @@
+"""Checkpoint files of others as named tensors, read without running anything that they contain.
+
+A .pth file is a pickle, and a pickle can run code. It is read with torch's restricted reader, which builds tensors,
+containers and, because detectron2's files sometimes hold them, plain NumPy arrays and numbers; a file that asks for
+anything else is refused.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from harness.errors import HarnessError
+
+_DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a .pth file (its "model" where there is one); HarnessError for others."""
+    path = Path(path)
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_numpy_constructors()):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise HarnessError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # UnpicklingError and whatever a strange pickle raises
+        raise HarnessError(
+            f"{path}: not a checkpoint of plain tensors and arrays: {str(error).splitlines()[0]}",
+            hint="a .pkl of detectron2's model zoo runs code when it is read; take the .pth or torchvision's file",
+        ) from None
+    return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
+
+
+def _named(found: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(found, dict) or not found:
+        raise HarnessError(f"{path}: expected named tensors, or a dictionary with them under 'model'")
+    tensors = {name: torch.as_tensor(v) if isinstance(v, np.ndarray | np.generic) else v for name, v in found.items()}
+    strange = [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise HarnessError(
+            f"{path}: expected named tensors, or a dictionary with them under 'model'; not a tensor: "
+            + ", ".join(strange[:3])
+        )
+    return tensors
+
+
+def _numpy_constructors() -> list[Any]:
+    """What a pickled array or number of NumPy calls: constructors of data alone, under the names of NumPy 1 and 2."""
+    import _codecs
+
+    from numpy._core import multiarray
+
+    both = [
+        (getattr(multiarray, name), f"numpy.{package}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for package in ("core", "_core")
+    ]
+    return [*both, np.ndarray, np.dtype, *(type(np.dtype(name)) for name in _DTYPES), _codecs.encode]
