@@ -2,6 +2,7 @@
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
     harness synthesize | evaluate | instances | export    single pieces, on anybody's data
+    harness predict IMAGES                         a trained segmenter on anybody's images
     harness leaderboard                            the page of accepted rows
 
 Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import data, suites
+from harness.commands import data, predict, suites
 from harness.errors import HarnessError
 
 
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, data):
+    for group in (suites, data, predict):
         group.add(commands)
     return parser
 

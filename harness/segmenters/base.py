@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from harness.config import Strict, parse
 from harness.errors import HarnessError, near
+from harness.generators import checkpoints
 from harness.registry import SEGMENTERS
 
 
@@ -109,6 +110,15 @@ class SegmenterPart(Strict):
         return self.model_copy(update={"backbones": {backbone: self.chosen(backbone)}})
 
 
+def fingerprint(part: SegmenterPart, backbone: str | None) -> str:
+    """What a content key says of the weights that the chosen backbone starts from: a hash of local files, so that
+    another checkpoint under the same name is another training. Empty for hub ids, which the part names, and for none.
+    """
+    chosen = part.chosen(backbone)
+    local = [Path(name).expanduser() for name in (chosen.weights, chosen.checkpoint) if name]
+    return " ".join(checkpoints.of_files(path) for path in local if path.exists())
+
+
 class Options(NamedTuple):
     """The tables of a part, parsed."""
 
@@ -195,5 +205,7 @@ class Segmenter(Protocol):
     Inference: ClassVar[type[Strict]]
 
     @staticmethod
-    def build(backbone: Backbone, model: Strict, *, pretrained: bool) -> Network:
-        """The network; `pretrained`: with the weights that the backbone names, else only its shape."""
+    def build(backbone: Backbone, model: Strict, *, shape: dict[str, Any] | None = None) -> Network:
+        """The network: without `shape` a new one, with the weights that `backbone` names; with `shape` (what `shape` of
+        a trained network gave) the same one again, its weights still to be filled in, and `backbone` says no more.
+        """
