@@ -17,6 +17,7 @@ from harness.errors import HarnessError, NotBuiltError
 from harness.generators.base import GeneratorPart
 from harness.registry import GENERATORS, SEGMENTERS, Registry
 from harness.segmenters.base import SegmenterPart, options
+from harness.segmenters.base import fingerprint as starting_weights
 from harness.stages import STAGES
 from harness.stages.dataset import DatasetSpec, fingerprint
 from harness.store import Store
@@ -176,12 +177,13 @@ class _Builder:
         from harness.stages.predict import PredictSpec
         from harness.stages.train import TrainSpec
 
-        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}" + (f", seed {seed}" if seed else "")
+        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
+        label = ", ".join(part for part in (label, cell.mix.name, f"seed {seed}" if seed else "") if part)
         adapter = SEGMENTERS.load(segmenter.adapter)
         options(segmenter, f"configs/segmenters/{cell.segmenter}.toml")  # a mistake there is told now, not by a step
-        weights = adapter.fingerprint(segmenter, cell.backbone) if hasattr(adapter, "fingerprint") else ""
+        weights = getattr(adapter, "fingerprint", starting_weights)(segmenter, cell.backbone)
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
-        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, seed=seed)
+        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, mix=cell.mix, seed=seed)
         train = make_step("train", label, spec, inputs, weights=weights)
         spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
         predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})

@@ -6,7 +6,7 @@ differ. Nothing here runs anything: plan.py turns cells into steps.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from harness.config import Strict, merge, parse, read_toml
+from harness.data.mix import Mix
 from harness.errors import HarnessError, near
 from harness.paths import CONFIGS, SUITES
 
@@ -51,6 +52,8 @@ class Rows(Strict):
     segmenter: Names | None = None
     backbone: Names | None = None
     recipe: Names | None = None
+    mix: Mix | list[Mix] | None = None
+    """How the added frames join the real ones; default: all are one set. A list is one more factor of the product."""
     version: str | None = None
     note: str = ""
 
@@ -94,16 +97,18 @@ class Cell:
     note: str
 
     @property
+    mix: Mix = field(default_factory=Mix)
     def name(self) -> str:
         """A readable name, unique in its suite."""
-        return "/".join(part for part in (self.generator, self.recipe, self.segmenter, self.backbone) if part)
+        parts = (self.generator, self.recipe, self.segmenter, self.backbone, self.mix.name)
+        return "/".join(part for part in parts if part)
 
 
 def cells(suite: Suite) -> Iterator[Cell]:
     """The rows of `suite` in the order they are written, products expanded left to right."""
     for rows in suite.rows:
-        axes = (rows.generator, rows.recipe, rows.segmenter, rows.backbone)
-        for generator, recipe, segmenter, backbone in product(*map(_listed, axes)):
+        axes = (rows.generator, rows.recipe, rows.segmenter, rows.backbone, rows.mix)
+        for generator, recipe, segmenter, backbone, mix in product(*map(_listed, axes)):
             yield Cell(
                 method=rows.method,
                 version=rows.version,
@@ -114,6 +119,7 @@ def cells(suite: Suite) -> Iterator[Cell]:
                 note=rows.note,
             )
 
+                mix=mix or Mix(),
 
 def load_suite(name: str) -> Suite:
     """The suite suites/<name>.toml, or the file that `name` is a path of."""
@@ -169,5 +175,5 @@ def _part_path(kind: str, name: str) -> Path:
     return path
 
 
-def _listed(value: Names | None) -> list[str | None]:
+def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]

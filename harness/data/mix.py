@@ -5,13 +5,13 @@ not depend on workers, on resume or on who asks. Budgets are counted in position
 many images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.config import Strict
 from harness.data.cityscapes import Frame, frames
@@ -28,6 +28,19 @@ class Mix(Strict):
 
     kind: Literal["concat", "probability"] = "concat"
     probability: float = Field(default=0.5, ge=0, le=1)
+    labels: Literal["true", "shuffled"] = "true"
+    """shuffled: every frame carries the labels of another one, a control from which no instance can be learnt."""
+
+    @property
+    def name(self) -> str:
+        """Short and readable; empty for the default."""
+        kind = f"probability {self.probability:g}" if self.kind == "probability" else ""
+        return ", ".join(part for part in (kind, "shuffled labels" if self.labels == "shuffled" else "") if part)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """True labels go without saying, in keys too."""
+        return {name: value for name, value in plain(self).items() if (name, value) != ("labels", "true")}
 
 
 class Draw(NamedTuple):
@@ -78,8 +91,20 @@ class Stream:
 
 def stream(dataset: Path, synthesis: Path | None, mix: Mix, seed: int, *, split: str = "train") -> Stream:
     """The training stream of a Cityscapes tree and, where there is one, of the synthetic tree made from it."""
-    synthetic = tuple(frames(synthesis, split)) if synthesis else ()
-    return Stream(real=tuple(frames(dataset, split)), synthetic=synthetic, mix=mix, seed=seed)
+    real, synthetic = tuple(frames(dataset, split)), tuple(frames(synthesis, split)) if synthesis else ()
+    if mix.labels == "shuffled":
+        real, synthetic = shuffled(real, derive(seed, "labels")), shuffled(synthetic, derive(seed, "labels"))
+    return Stream(real=real, synthetic=synthetic, mix=mix, seed=seed)
+
+
+def shuffled(every: tuple[Frame, ...], seed: int) -> tuple[Frame, ...]:
+    """The same frames, each with the label files of another one (a lone frame keeps its own)."""
+    order = _order(seed, len(every))
+    donor = {int(order[k - 1]): every[index] for k, index in enumerate(order)}
+    return tuple(
+        replace(frame, instance_ids=donor[k].instance_ids, label_ids=donor[k].label_ids)
+        for k, frame in enumerate(every)
+    )
 
 
 def source_name(frame: Frame) -> str:

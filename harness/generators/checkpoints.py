@@ -95,9 +95,19 @@ def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = 
     for part in parts:
         folder = source.component(part)
         for path in sorted(folder.rglob("*")) if folder else ():
-            if path.is_file() and path.suffix not in (".md", ".png"):
+            if path.is_file() and path.suffix not in (".md", ".png") and path.name != "training.json":
                 digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
                 _hash(path, digest)
+    return f"files:{digest.hexdigest()}"
+
+
+def of_files(path: Path) -> str:
+    """What a content key says of a local file, or of all files of a folder: a hash as in `fingerprint`."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() and file.suffix not in (".md", ".png"):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+            _hash(file, digest)
     return f"files:{digest.hexdigest()}"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.config import parse
 from harness.data.cityscapes import Frame
-from harness.data.mix import Mix, Stream, source_name
+from harness.data.mix import Mix, Stream, shuffled, source_name
 from harness.errors import HarnessError
 
 
@@ -55,3 +55,19 @@ def test_probability_out_of_range_is_refused():
 def test_source_name_of_a_focused_crop():
     assert source_name(MADE[0]) == REAL[0].name
     assert source_name(REAL[0]) == REAL[0].name
+
+
+def test_shuffled_labels_are_those_of_another_frame_of_the_same_tree(tmp_path):
+    toy_tree = [
+        Frame(name=f"a_{n:06d}_000019", city="a", split="train", image=tmp_path / f"{n}.png",
+              instance_ids=tmp_path / f"{n}_i.png", label_ids=tmp_path / f"{n}_l.png")
+        for n in range(7)
+    ]  # fmt: skip
+    made = shuffled(tuple(toy_tree), 3)
+    assert [f.image for f in made] == [f.image for f in toy_tree]
+    assert sorted(f.instance_ids for f in made) == sorted(f.instance_ids for f in toy_tree)
+    assert all(new.instance_ids != old.instance_ids for new, old in zip(made, toy_tree, strict=True))
+    assert all(f.instance_ids.name[0] == f.label_ids.name[0] for f in made)
+    assert shuffled(tuple(toy_tree), 3) == made != shuffled(tuple(toy_tree), 4)
+    assert shuffled(tuple(toy_tree[:1]), 0) == tuple(toy_tree[:1])
+    assert shuffled((), 0) == ()
