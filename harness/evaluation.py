@@ -7,7 +7,7 @@ What is kept of a frame are statistics (`harness.metrics.statistics`): intervals
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,11 +18,11 @@ from harness.data.cityscapes import EVALUATED
 from harness.errors import HarnessError
 from harness.files import write_bytes
 from harness.metrics import coco as coco_metric
-from harness.metrics import inputs, instance, panoptic, pixels, png, rle, semantic
+from harness.metrics import inputs, instance, panoptic, pixels, plugins, png, rle, semantic
 from harness.metrics import statistics as statistics_file
 from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target
-from harness.metrics.reader import Reader, is_compiled, reader
+from harness.metrics.reader import Reader, is_compiled, reader, sized
 from harness.metrics.statistics import Statistics
 from harness.progress import Report, silent
 
@@ -42,7 +42,7 @@ PANOPTIC_SCORES = ("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff")
 SEMANTIC_SCORES = ("IoU", "IoU_category", "iIoU", "iIoU_category")
 DEPTH_SCORES = ("AP_100m", "AP_50m", "AP50_50m")
 COCO_SCORES = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
-COLUMNS = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "COCO_AP")
+COLUMNS = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "COCO_AP", "COCO_AP50")
 CLASS_SCORES = ("AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU")
 
 
@@ -73,7 +73,8 @@ def evaluate(
     instances: Path | None = None,
     semantic: Path | None = None,
     panoptic: Path | None = None,
-    coco: bool = False,
+    coco: Path | None = None,
+    metrics: Sequence[str] = (),
     workers: int = 1,
     engine: Literal["auto", "numpy", "compiled"] = "auto",
     report: Report = silent,
@@ -81,14 +82,17 @@ def evaluate(
     """Score predictions of `split` against gtFine of `root`; what is not given is not scored.
 
     `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
-    `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco` adds COCO's
-    mask AP of `instances`. AP within 100 m and 50 m needs disparity/ and camera/ beside gtFine, for every frame.
+    `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco`: masks for
+    COCO's mask AP, in either form of `instances`. `metrics`: names of plug-in metrics, of whichever of the first three
+    they ask for. AP within 100 m and 50 m needs disparity/ and camera/ beside gtFine, for every frame.
     `workers` processes share the frames. `engine` never changes a number: compiled loops pay from some full-size frames
     on, and "auto" decides. HarnessError for whatever is missing or malformed.
     """
     truths = inputs.truths(Path(root), split)
     compiled = engine == "compiled" or (engine == "auto" and _pays(truths))
     jobs = _jobs(truths, split, instances, semantic, panoptic, coco, compiled)
+    plugins.check_given(metrics, {"instances": instances, "semantic": semantic, "panoptic": panoptic})
+    jobs = [job._replace(metrics=tuple(metrics)) for job in jobs]
     if instances is not None:
         depths = inputs.depths(Path(root), split, truths)
         jobs = [job._replace(depth=depths.get(job.name)) for job in jobs]
@@ -138,6 +142,7 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
     if "instances" not in statistics.parts or "AP_50m" not in values:
         reason = "not available: it needs depth (disparity and camera files)"
         scores["availability"] = dict.fromkeys(DEPTH_SCORES, reason)
+    scores |= {name: values.get(name) for name in plugins.names(statistics.parts)}
     scores["n_images"] = len(statistics.images)
     scores["signature"] = signature(statistics)
     return scores
@@ -151,7 +156,8 @@ def signature(statistics: Statistics) -> str:
         "semantic": semantic.signature,
         "coco": coco_metric.signature,
     }
-    return " + ".join(sign() for part, sign in kinds.items() if part in statistics.parts)
+    signs = [sign() for part, sign in kinds.items() if part in statistics.parts]
+    return " + ".join(signs + [plugins.signature(name) for name in plugins.names(statistics.parts)])
 
 
 def render_json(evaluation: Evaluation) -> str:
@@ -180,6 +186,8 @@ def render_table(evaluation: Evaluation) -> str:
     for name, *values in rows:
         cells = "".join("-".rjust(10) if value is None else f"{100 * value:10.2f}" for value in values)
         lines.append(f"{name:<{width}}{cells}")
+    for name in plugins.names(evaluation.statistics.parts):
+        lines.append(f"{name}: {'-' if scores[name] is None else format(scores[name], '.6g')}")
     for name in ("IoU_category", "iIoU_category"):
         if scores.get(name) is not None:
             lines.append(f"{name}: {100 * scores[name]:.2f}")
@@ -190,20 +198,27 @@ def render_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+class _Masks(NamedTuple):
+    """Predicted instances of one frame: a text file with its root, or entries of a COCO result JSON."""
+
+    text: Path | None
+    root: Path
+    entries: list[inputs.RleMask] | None
+
+
 class _Job(NamedTuple):
     """One frame and where its predictions are; picklable and small."""
 
     name: str
     city: str
     truth: Path
-    instances: Path | None
-    instances_root: Path | None
-    masks: list[inputs.RleMask] | None
+    instances: _Masks | None
     semantic: Path | None
     panoptic: inputs.Segments | None
-    coco: bool
+    coco: _Masks | None
     compiled: bool
     depth: tuple[Path, Path] | None = None
+    metrics: tuple[str, ...] = ()
 
 
 def _pays(truths: list[inputs.Truth]) -> bool:
@@ -220,18 +235,14 @@ def _jobs(
     instances: Path | None,
     semantic: Path | None,
     panoptic: Path | None,
-    coco: bool,
+    coco: Path | None,
     compiled: bool,
 ) -> list[_Job]:
-    if instances is None and semantic is None and panoptic is None:
-        raise HarnessError("nothing to evaluate", hint="give predictions: instances, semantic or panoptic")
-    if coco and instances is None:
-        raise HarnessError("COCO's mask AP needs instance predictions", hint="give instances")
+    if instances is None and semantic is None and panoptic is None and coco is None:
+        raise HarnessError("nothing to evaluate", hint="give predictions: instances, semantic, panoptic or coco")
     names = [truth.name for truth in truths]
-    results = Path(instances) if instances is not None else None
-    as_coco = results is not None and results.suffix == ".json"
-    texts = inputs.find(results, names, ".txt") if results is not None and not as_coco else {}
-    masks = inputs.coco(results, names) if as_coco else {}
+    masks = _masks(instances, names)
+    coco_masks = masks if coco == instances else _masks(coco, names)
     maps = inputs.find(Path(semantic), names, ".png") if semantic is not None else {}
     segments = inputs.panoptic(Path(panoptic), split, names) if panoptic is not None else {}
     return [
@@ -239,16 +250,24 @@ def _jobs(
             name=truth.name,
             city=truth.city,
             truth=truth.path,
-            instances=texts.get(truth.name),
-            instances_root=results,
-            masks=masks.get(truth.name),
+            instances=masks.get(truth.name),
             semantic=maps.get(truth.name),
             panoptic=segments.get(truth.name),
-            coco=coco,
+            coco=coco_masks.get(truth.name),
             compiled=compiled,
         )
         for truth in truths
     ]
+
+
+def _masks(source: Path | None, names: list[str]) -> dict[str, _Masks]:
+    """Where the predicted instances of every frame are; nothing without a source."""
+    if source is None:
+        return {}
+    root = Path(source)
+    if root.suffix == ".json":
+        return {name: _Masks(None, root, entries) for name, entries in inputs.coco(root, names).items()}
+    return {name: _Masks(path, root, None) for name, path in inputs.find(root, names, ".txt").items()}
 
 
 def _map(jobs: list[_Job], workers: int) -> Iterator[dict[str, Arrays]]:
@@ -274,21 +293,51 @@ def observe(job: _Job) -> dict[str, Arrays]:
     read = reader(compiled=job.compiled)
     target = read.target(job.truth)
     result: dict[str, Arrays] = {}
-    if job.instances is not None or job.masks is not None:
+    if job.instances is not None or job.coco is not None:
         regions = read.regions(target)
-        found = _from_text(job, read, target, regions) if job.instances is not None else _from_coco(job, target)
-        candidates = list(found)
-        depth = _depth(job, target) if job.depth else None
-        result["instances"] = instance.observe([c.overlap for c in candidates], target, regions, depth)
-        if job.coco:
-            result["coco"] = coco_metric.observe(candidates, regions)
+        candidates = _candidates(job.instances, read, target, regions) if job.instances is not None else []
+        if job.instances is not None:
+            depth = _depth(job, target) if job.depth else None
+            result["instances"] = instance.observe([c.overlap for c in candidates], target, regions, depth)
+        if job.coco is not None:
+            same = job.coco is job.instances or job.coco == job.instances
+            found = candidates if same else _candidates(job.coco, read, target, regions)
+            result["coco"] = coco_metric.observe(found, regions)
     if job.semantic is not None:
         counts = read.labels(job.semantic, target)
         result["semantic"] = semantic.observe(counts, target, source=str(job.semantic))
     if job.panoptic is not None:
         path, labels = job.panoptic
         result["panoptic"] = panoptic.observe(read.segments(path, target), labels, target, source=str(path))
+    if job.metrics:
+        result |= _observe_plugins(job)
     return result
+
+
+def _observe_plugins(job: _Job) -> dict[str, Arrays]:
+    """Statistics of the plug-in metrics: they get whole arrays, so what they ask for is read as a definition reads."""
+    target = reader(compiled=False).target(job.truth)
+
+    def read(kind: str) -> Any:
+        if kind == "semantic":
+            return sized(png.read_labels(job.semantic), job.semantic, target)
+        if kind == "panoptic":
+            path, labels = job.panoptic
+            return panoptic.Segmentation(sized(png.read_segments(path), path, target), labels)
+        return list(_detections(job.instances, target))
+
+    return {plugins.PREFIX + name: plugins.observe(name, read, target) for name in job.metrics}
+
+
+def _detections(masks: _Masks, target: Target) -> Iterator[instance.Detection]:
+    """Predicted instances with their masks."""
+    for line in inputs.mask_lines(masks.text, masks.root) if masks.text is not None else ():
+        yield instance.Detection(line.label_id, line.score, sized(png.read_mask(line.path), line.path, target))
+    for entry in masks.entries or ():
+        flat = np.zeros(target.ids.size, np.uint8)
+        for start, length in zip(*_runs(entry, target), strict=True):
+            flat[start : start + length] = 1
+        yield instance.Detection(entry.label_id, entry.score, flat.reshape(target.size[::-1]).T)
 
 
 def _depth(job: _Job, target: Target) -> np.ndarray:
@@ -301,8 +350,14 @@ def _depth(job: _Job, target: Target) -> np.ndarray:
     return np.divide(256 * factor, disparity - 1, out=np.zeros(target.size), where=known)
 
 
-def _from_text(job: _Job, read: Reader, target: Target, regions: Regions) -> Iterator[coco_metric.Candidate]:
-    for line in inputs.mask_lines(job.instances, job.instances_root):
+def _candidates(masks: _Masks, read: Reader, target: Target, regions: Regions) -> list[coco_metric.Candidate]:
+    if masks.entries is not None:
+        return list(_from_coco(masks.entries, target))
+    return list(_from_text(masks, read, target, regions))
+
+
+def _from_text(masks: _Masks, read: Reader, target: Target, regions: Regions) -> Iterator[coco_metric.Candidate]:
+    for line in inputs.mask_lines(masks.text, masks.root):
         if line.label_id not in instance.THING_INDEX:
             continue
         try:
@@ -312,19 +367,21 @@ def _from_text(job: _Job, read: Reader, target: Target, regions: Regions) -> Ite
         yield coco_metric.Candidate(instance.Overlap(line.label_id, line.score, ids, counts))
 
 
-def _from_coco(job: _Job, target: Target) -> Iterator[coco_metric.Candidate]:
-    height, width = target.size
+def _from_coco(entries: list[inputs.RleMask], target: Target) -> Iterator[coco_metric.Candidate]:
     columns = np.ascontiguousarray(target.ids.T).ravel()
-    for mask in job.masks:
-        if mask.size != target.size:
-            found, expected = (f"{side[1]} x {side[0]}" for side in (mask.size, target.size))
-            raise HarnessError(f"{mask.where}: {found} pixels, but its ground truth {target.source} has {expected}")
-        try:
-            runs = rle.decode(mask.counts, height, width)
-        except HarnessError as error:
-            raise HarnessError(f"{mask.where}: {error.message}") from None
-        overlap = instance.Overlap(mask.label_id, mask.score, *pixels.under_runs(*runs, columns))
+    for mask in entries:
+        overlap = instance.Overlap(mask.label_id, mask.score, *pixels.under_runs(*_runs(mask, target), columns))
         yield coco_metric.Candidate(overlap, mask.box_area)
+
+
+def _runs(mask: inputs.RleMask, target: Target) -> rle.Runs:
+    if mask.size != target.size:
+        found, expected = (f"{side[1]} x {side[0]}" for side in (mask.size, target.size))
+        raise HarnessError(f"{mask.where}: {found} pixels, but its ground truth {target.source} has {expected}")
+    try:
+        return rle.decode(mask.counts, *target.size)
+    except HarnessError as error:
+        raise HarnessError(f"{mask.where}: {error.message}") from None
 
 
 def _collect(part: str, arrays: list[Arrays]) -> Arrays:
@@ -332,6 +389,8 @@ def _collect(part: str, arrays: list[Arrays]) -> Arrays:
         return instance.collect(arrays)
     if part == "coco":
         return coco_metric.collect(arrays)
+    if part.startswith(plugins.PREFIX):
+        return plugins.collect(arrays)
     return {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
 
 

@@ -68,6 +68,8 @@ class Suite(Strict):
     counterparts: dict[str, str] = {}
     """Backbone name to the backbone that the paper prints for it: which printed row a measured one stands beside."""
     seeds: list[int] | None = None
+    metrics: list[str] = []
+    """Metrics of plug-ins that every evaluation computes too."""
     rows: list[Rows] = Field(min_length=1)
     table: dict[str, Any] = {}
 
@@ -95,9 +97,9 @@ class Cell:
     segmenter: str | None
     backbone: str | None
     note: str
+    mix: Mix = field(default_factory=Mix)
 
     @property
-    mix: Mix = field(default_factory=Mix)
     def name(self) -> str:
         """A readable name, unique in its suite."""
         parts = (self.generator, self.recipe, self.segmenter, self.backbone, self.mix.name)
@@ -117,9 +119,9 @@ def cells(suite: Suite) -> Iterator[Cell]:
                 segmenter=segmenter,
                 backbone=backbone,
                 note=rows.note,
+                mix=mix or Mix(),
             )
 
-                mix=mix or Mix(),
 
 def load_suite(name: str) -> Suite:
     """The suite suites/<name>.toml, or the file that `name` is a path of."""

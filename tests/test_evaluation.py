@@ -72,7 +72,7 @@ def test_engines_and_workers_give_the_same_bytes(tree, tmp_path):
     }
     files = {}
     for name, options in variants.items():
-        evaluate(tree / "root", "val", **given(tree), coco=True, **options).save(tmp_path / name)
+        evaluate(tree / "root", "val", **given(tree), coco=tree / "p" / "instances", **options).save(tmp_path / name)
         files[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
     assert set(files["numpy"]) == {"scores.json", "statistics.npz", "anatomy.json"}
     assert files["numpy"] == files["compiled"] == files["two"]
@@ -112,7 +112,7 @@ def test_no_predictions_are_a_result(tree, tmp_path):
         (tmp_path / f"{name}.txt").write_text("")
     (tmp_path / "results.json").write_text("[]")
     for source in (tmp_path, tmp_path / "results.json"):
-        scores = evaluate(tree / "root", "val", instances=source, coco=True).scores
+        scores = evaluate(tree / "root", "val", instances=source, coco=source).scores
         assert (scores["AP"], scores["AP50"], scores["COCO_AP"]) == (0.0, 0.0, 0.0)
 
 

@@ -183,8 +183,8 @@ def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
     images: dict[Any, str] = {}
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         for image in content.get("images") or []:
-            if isinstance(image, dict) and isinstance(image.get("file_name"), str):
-                images[image.get("id")] = image["file_name"]
+            if isinstance(image, dict) and isinstance(image.get("file_name"), str) and _is_key(image.get("id")):
+                images[image["id"]] = image["file_name"]
         content = content["annotations"]
     if not isinstance(content, list):
         raise HarnessError(f"{path}: expected a list of results")
@@ -193,19 +193,16 @@ def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
         where = f"{path}: result {place}"
         if not isinstance(entry, dict):
             raise HarnessError(f"{where}: expected an object, found {type(entry).__name__}")
-        image = (
-            images.get(entry.get("image_id"), entry.get("image_id"))
-            if not isinstance(entry.get("image_id"), list)
-            else None
-        )
+        key = entry.get("image_id")
+        image = images.get(key, key) if _is_key(key) else None
         if not isinstance(image, str):
             raise HarnessError(
-                f"{where}: image_id {image!r} is no frame name",
+                f"{where}: image_id {_shown(key)} is no frame name",
                 hint="give frame names, or an object with 'images' (id, file_name) and 'annotations'",
             )
         core = _CORE.match(os.path.basename(image))
         if core is None or core[1] not in found:
-            raise HarnessError(f"{where}: image_id {image!r} is no frame of this split", hint=near(image, found))
+            raise HarnessError(f"{where}: image_id {_shown(image)} is no frame of this split", hint=near(image, found))
         found[core[1]].append(_rle(entry, where))
     return found
 
@@ -238,14 +235,21 @@ def _rle(entry: Mapping[str, Any], where: str) -> RleMask:
         raise HarnessError(
             f"{where}: expected a 'segmentation' with 'size' and 'counts' (run lengths; polygons are no masks)"
         )
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise HarnessError(f"{where}: the score must be a finite number, found {score!r}")
+    if not _is_finite(score):
+        raise HarnessError(f"{where}: the score must be a finite number, found {_shown(score)}")
     if not _is_whole(label) or label not in BY_ID:
-        raise HarnessError(f"{where}: category_id {label!r} is no Cityscapes label id")
+        raise HarnessError(
+            f"{where}: category_id {_shown(label)} is no Cityscapes label id",
+            hint="expected label ids (26 is car), not train ids or COCO's categories",
+        )
     if len(mask["size"]) != 2 or not all(_is_whole(side) for side in mask["size"]):
-        raise HarnessError(f"{where}: the mask's size must be [height, width], found {mask['size']!r}")
+        raise HarnessError(f"{where}: the mask's size must be [height, width], found {_shown(mask['size'])}")
+    if isinstance(mask["counts"], list) and not all(_is_whole(n) and 0 <= n < 1 << 31 for n in mask["counts"]):
+        raise HarnessError(f"{where}: the mask's run lengths must be whole numbers of at least 0")
     box = entry.get("bbox")
-    area = float(box[2]) * float(box[3]) if isinstance(box, list) and len(box) == 4 else None
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
+        raise HarnessError(f"{where}: 'bbox' must be [left, top, width, height], found {_shown(box)}")
+    area = float(box[2]) * float(box[3]) if box is not None else None
     return RleMask(label, float(score), mask["counts"], tuple(mask["size"]), area, where)
 
 
@@ -263,11 +267,28 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether `value` is a number that a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) or _is_whole(value)
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value, for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _json(path: Path) -> Any:
     try:
         return json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise HarnessError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise HarnessError(f"{path}: not JSON that can be read: {error}") from None
     except RecursionError:
         raise HarnessError(f"{path}: not JSON that can be read: nested too deeply") from None
 

@@ -38,15 +38,15 @@ class Reader:
 
     def under(self, path: Path, target: Target, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
         """Ids under a mask, ascending, and pixels of each."""
-        return pixels.under(_sized(png.read_mask(path), path, target), target.ids)
+        return pixels.under(sized(png.read_mask(path), path, target), target.ids)
 
     def labels(self, path: Path, target: Target) -> Pairs:
         """Joint counts of instance ids and predicted label ids."""
-        return pixels.pairs(target.ids, _sized(png.read_labels(path), path, target))
+        return pixels.pairs(target.ids, sized(png.read_labels(path), path, target))
 
     def segments(self, path: Path, target: Target) -> Pairs:
         """Joint counts of instance ids and predicted segment ids."""
-        return pixels.pairs(target.ids, _sized(png.read_segments(path), path, target))
+        return pixels.pairs(target.ids, sized(png.read_segments(path), path, target))
 
 
 class CompiledReader(Reader):
@@ -171,7 +171,8 @@ def is_compiled() -> bool:
     return any(folder.rglob("_kernels.pairs-*.nbi"))
 
 
-def _sized(prediction: np.ndarray, path: Path, target: Target) -> np.ndarray:
+def sized(prediction: np.ndarray, path: Path, target: Target) -> np.ndarray:
+    """`prediction` as it is; HarnessError unless it has the size of `target`."""
     if prediction.shape != target.size:
         found, expected = (f"{width} x {height}" for height, width in (prediction.shape, target.size))
         raise HarnessError(f"{path}: {found} pixels, but its ground truth {target.source} has {expected}")

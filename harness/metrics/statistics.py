@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.errors import HarnessError, near
 from harness.files import write_bytes
-from harness.metrics import coco, instance, panoptic, semantic
+from harness.metrics import coco, instance, panoptic, plugins, semantic
 from harness.metrics.base import Arrays
 
 FORMAT = 1
@@ -55,6 +55,10 @@ class Statistics:
         for part in PARTS:
             if part in wanted:
                 result |= PARTS[part].scores(self.parts[part], weights, names=names)
+        for part in self.parts:
+            # Statistics outlive the package of a plug-in: what can't be scored here is no score of these.
+            if part in wanted and (name := plugins.installed(part)):
+                result |= plugins.scores(name, self.parts[part], weights)
         for name in names or ():
             if name not in result:
                 raise HarnessError(f"no score {name!r} in these statistics", hint=near(name, result))
@@ -75,6 +79,8 @@ class Statistics:
         write_bytes(folder / FILE, buffer.getvalue())
 
     def _part(self, name: str) -> str:
+        if plugins.PREFIX + name in self.parts:
+            return plugins.PREFIX + name
         part = next((part for prefix, part in _PREFIX if name.startswith(prefix)), None)
         if part not in self.parts:
             raise HarnessError(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.config import Strict
 from harness.progress import Report
@@ -18,6 +18,14 @@ class EvaluateSpec(Strict):
     split: str = "val"
     workers: int = Field(default=1, ge=1)
     coco: bool = False
+    metrics: list[str] = []
+    """Metrics of plug-ins to compute too."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_metrics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An evaluation without extra metrics keeps the key it had before there were any."""
+        content = handler(self)
+        return content if self.metrics else {name: value for name, value in content.items() if name != "metrics"}
 
 
 def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
@@ -37,7 +45,8 @@ def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Repor
         inputs["dataset"],
         spec.split,
         **given,
-        coco=spec.coco and "instances" in given,
+        coco=given.get("instances") if spec.coco else None,
+        metrics=spec.metrics,
         workers=spec.workers,
         report=report,
     )

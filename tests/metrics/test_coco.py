@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as official
 from small import CAR, mask, target
 
-from harness.evaluation import evaluate
+from harness.evaluation import COCO_SCORES, evaluate
 from harness.metrics import coco, rle
 from harness.metrics.coco import CocoAP
 from harness.metrics.instance import Detection
@@ -50,7 +50,10 @@ def test_results_json_equals_pycocotools(seed, boxes):
                 )
         path = Path(folder, "results.json")
         path.write_text(json.dumps(entries))
-        found = evaluate(Path(folder, "root"), "val", instances=path, coco=True).scores
+        found = evaluate(Path(folder, "root"), "val", instances=path, coco=path).scores
+        alone = evaluate(Path(folder, "root"), "val", coco=path).scores
+    assert alone["AP"] is None and alone["signature"] == coco.signature()
+    assert [alone[name] for name in COCO_SCORES] == [found[name] for name in COCO_SCORES]
     for name, value in oracle.coco_scores(frames, boxes=boxes).items():
         score, _, label = name.partition("/")
         mine = found["classes"][label][score] if label else found[score]

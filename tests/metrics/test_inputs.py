@@ -41,6 +41,7 @@ GOOD = f"masks/{NAME}_0.png 26 0.5\n"
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
+        ("masks/\0.png 26 0.5\n", "null"),
         ("\n", "with single spaces"),
         (f"masks/{NAME}_0.png 26\n", "with single spaces"),
         (f"masks/{NAME}_0.png 26 0.5 \n", "with single spaces"),
@@ -167,10 +168,21 @@ def test_coco_results_are_checked(truth, tmp_path):
         ({"segmentation": {"size": [40, 50], "counts": [2000]}}, "50 x 40"),
         ({"segmentation": {"size": [40, 60], "counts": [100]}}, "add up to 100"),
         ({"segmentation": {"size": [40, 60], "counts": "~~~"}}, "packed"),
+        ({"segmentation": {"size": [40, 60], "counts": ""}}, "packed"),
+        ({"segmentation": {"size": [40, 60], "counts": [2399.5]}}, "whole numbers"),
+        ({"segmentation": {"size": [40, 60], "counts": [-1, 2401]}}, "whole numbers"),
+        ({"segmentation": {"size": [40, 60], "counts": [[2400]]}}, "whole numbers"),
+        ({"segmentation": {"size": [40, 60], "counts": [10**30]}}, "whole numbers"),
+        ({"score": 10**400}, "finite number"),
+        ({"bbox": ["a", 0, 1, 1]}, "bbox"),
+        ({"image_id": {"a": 1}}, "no frame name"),
+        ({"image_id": "x" * 5000}, "no frame of this split"),
+        ({"category_id": "x" * 5000}, "no Cityscapes label id"),
     ]
     for change, words in cases:
         path.write_text(json.dumps([entry, entry | change]))
-        assert "result 1" in (found := failure(truth, instances=path)) and words in found, change
+        for kind in ("instances", "coco"):
+            assert "result 1" in (found := failure(truth, **{kind: path})) and words in found, change
     path.write_text("{}")
     assert "a list of results" in failure(truth, instances=path)
     path.write_text("[\n\n1,]")
@@ -187,5 +199,5 @@ def test_nothing_to_evaluate_and_bad_numbers_of_workers(truth, tmp_path):
     assert "nothing to evaluate" in failure(truth)
     with pytest.raises(HarnessError, match="workers"):
         evaluate(truth, "val", instances=lines(tmp_path / "p", GOOD), workers=0)
-    with pytest.raises(HarnessError, match="needs instance predictions"):
-        evaluate(truth, "val", semantic=tmp_path, coco=True)
+    assert "no such file" in failure(truth, coco=tmp_path / "results.json")
+    assert "no such folder" in failure(truth, coco=tmp_path / "results")

@@ -34,7 +34,7 @@ def check(frames: list[oracle.Frame], folder: Path, rng: np.random.Generator, *,
         instances=predictions / "instances",
         semantic=predictions / "semantic",
         panoptic=predictions / "panoptic",
-        coco=True,
+        coco=predictions / "instances",
         engine=engine,
     ).scores
     check_instances(found, root, predictions / "instances", folder)
