@@ -187,7 +187,12 @@ class _Builder:
         train = make_step("train", label, spec, inputs, weights=weights)
         spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
         predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})
-        return make_step("evaluate", label, EvaluateSpec(split="val"), {"dataset": self.dataset, "predict": predict})
+        if self.suite.metrics:
+            from harness.metrics import plugins
+
+            plugins.check(self.suite.metrics)
+        spec = EvaluateSpec(split="val", metrics=self.suite.metrics)
+        return make_step("evaluate", label, spec, {"dataset": self.dataset, "predict": predict})
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:
         from harness.stages import assess
