@@ -1,5 +1,7 @@
 """Plug-ins: a package with entry points is installed, listed and run, and no line of the harness knows of it."""
 
+import csv
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data.cityscapes import write_frame
 
@@ -176,17 +179,49 @@ def test_the_metric_of_the_package_counts_pixels():
     assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)}))
 
 
+def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tmp_path):
+    """Scores of an evaluation, and an interval from its statistics alone; a wrong name is told apart."""
+    data, semantic = tree(tmp_path / "data"), tmp_path / "p" / "semantic"
+    semantic.mkdir(parents=True)
+    street(data, "val", "lindau", 3)
+    for path in sorted(data.glob("gtFine/val/*/*_labelIds.png")):
+        labels = np.array(Image.open(path))
+        labels[:8] = 7  # an eighth of the frame is wrong: sky called road
+        Image.fromarray(labels).save(semantic / path.name.replace("gtFine", "pred"))
+    arguments = ["evaluate", "--data-root", str(data), "--semantic", str(semantic), "--format", "json", "--metric"]
+    done = checkout.harness(*arguments, "pixel_accuracy")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    assert scores["pixel_accuracy"] == pytest.approx(7 / 8) and "pixel_accuracy:toys" in scores["signature"]
+    program = (
+        "from pathlib import Path; from harness import stats; from harness.metrics import statistics\n"
+        "from harness.progress import silent; from harness.stages.evaluate import EvaluateSpec, run\n"
+        f"inputs, out = {{'dataset': Path({str(data)!r}), 'predict': Path({str(semantic.parent)!r})}}, Path('out')\n"
+        "facts = run(EvaluateSpec(metrics=['pixel_accuracy']), inputs, out, silent)\n"
+        "found = stats.interval([statistics.load(out)], 'pixel_accuracy', replicates=20)\n"
+        "print(facts['scores']['pixel_accuracy'], found.value, found.n_images)"
+    )
+    done = checkout.run([sys.executable, "-c", program])
+    assert done.stdout.split() == ["0.875", "0.875", "2"], done.stderr
+    done = checkout.harness(*arguments, "pixel_acuracy")
+    assert done.returncode == 2 and "'pixel_accuracy'" in done.stderr and done.stdout == ""
+
+
 @pytest.mark.slow
 def test_the_generator_and_the_segmenter_of_the_package_make_a_row(checkout, tmp_path):
     shutil.copytree(PLUGIN / "configs", checkout.root / "configs", dirs_exist_ok=True)
     suite = tmp_path / "toys.toml"
     suite.write_text(
-        'title = "Toys"\nquestion = "Does the path hold?"\n'
+        'title = "Toys"\nquestion = "Does the path hold?"\nmetrics = ["pixel_accuracy"]\n'
         '[[rows]]\nmethod = "Pixels"\ngenerator = ["none", "tint"]\nsegmenter = "pixels"\nbackbone = "plain"\n'
-        '[table]\ncolumns = ["method", "version", "IoU", "AP", "images_seen"]\ndifference = []\n'
+        '[table]\ncolumns = ["method", "version", "IoU", "AP", "images_seen", '
+        '{ key = "pixel_accuracy", label = "Accuracy", direction = "up", scale = 100.0 }]\ndifference = []\n'
     )
     arguments = [str(suite), "--profile", "smoke", "--store", str(tmp_path / "store")]
     done = checkout.harness("run", *arguments)
     assert done.returncode == 0, done.stderr
     table = checkout.harness("report", *arguments, "--format", "csv").stdout
     assert "Tint" in table and "80" in table  # 20 iterations of 4 images
+    heading, *rows = csv.reader(table.splitlines())
+    place = next(i for i, name in enumerate(heading) if "Accuracy" in name)
+    assert len(rows) == 2 and all(0 < float(row[place]) <= 100 for row in rows), table

@@ -14,6 +14,7 @@ class PixelAccuracy:
     name = "pixel_accuracy"
     signature = "pixel_accuracy:toys-0.1|void:ignored-in-truth|pooled:set"
     higher_is_better = True
+    reads = "semantic"
 
     def observe(self, prediction: np.ndarray, target: Target) -> dict[str, np.ndarray]:
         """Statistics of one frame: `right` and `counted`, int64 [1]. `prediction`: label ids [H, W]."""
