@@ -26,6 +26,8 @@ class Column(Strict):
     decimals: int = Field(default=2, ge=0, le=6)
     scale: float = Field(default=1.0, gt=0)
     unit: str = ""
+    published_only: bool = False
+    """Whether only printed rows can have it: measured ones then show a dash."""
 
     @property
     def numeric(self) -> bool:

@@ -272,7 +272,7 @@ def _cell(row: Row, entry: Column, *, comparable: bool) -> Cell:
     if row.status != "ok":
         return Cell(text=row.status, status=row.status)
     if metric not in row.scores and row.origin == "measured":
-        return Cell(text="missing", status="missing")
+        return score_cell(None, entry) if entry.published_only else Cell(text="missing", status="missing")
     measured = row.measurement(metric)
     return score_cell(measured.mean, entry, std=measured.std, n=measured.n)
 

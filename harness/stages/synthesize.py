@@ -52,7 +52,11 @@ log = logging.getLogger(__name__)
 class SynthesisSpec(Strict):
     """What decides the result of a synthesis, beside the frames it starts from."""
 
-    NOT_IN_KEY: ClassVar = {"generator": {"label": True}}
+    NOT_IN_KEY: ClassVar = {
+        "generator": {"label": True},
+        "recipe": {"filters": {"clip": {"weights", "tokenizer"}, "segmenter": {"weights"}}},
+    }
+    """A name in tables, and where files lie; what the files hold is in the fingerprint of the filters."""
 
     generator: GeneratorPart
     recipe: Recipe

@@ -1,7 +1,7 @@
-"""The tiny CLIP: image and text tower trained against each other on captioned crops; its text tower, then frozen,
-is the text encoder of all three generators, as OpenAI's CLIP is Stable Diffusion's.
+"""The tiny CLIP: image and text tower trained against each other on captioned crops.
 
-Without it (text encoder trained with the UNet) colours separate and classes do not, since silhouettes give classes
+Trained twice: of one the text tower, then frozen, is the text encoder of all three generators, as OpenAI's CLIP is
+Stable Diffusion's; the other, of another seed and other crops, scores their images. Without the first (text encoder trained with the UNet) colours separate and classes do not, since silhouettes give classes
 away.
 """
 

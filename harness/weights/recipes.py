@@ -45,19 +45,35 @@ def _finish(order: "Order", folder: Path, history: History, scores: dict[str, fl
     return folder
 
 
-def train_clip(order: "Order", report: Report) -> Path:
-    """The tokenizer, the tiny CLIP and its text tower."""
+def train_text_encoder(order: "Order", report: Report) -> Path:
+    """The tokenizer, and the text tower of a CLIP: what the generators hear."""
     from transformers import CLIPTextModel
 
     build_tokenizer(order.out / "tokenizer")
-    tokenizer = load_tokenizer(order.out / "tokenizer")
-    model, history = clip.train_clip(_pool(order, report), tokenizer, **_common(order, report))
-    folder = order.out / "clip"
-    save(model, folder)
+    model, history, scores = _contrast(order, report)
+    folder = order.out / "text_encoder"
     text_encoder = CLIPTextModel(model.config.text_config)
     text_encoder.load_state_dict(model.text_model.state_dict())
-    save(text_encoder, order.out / "text_encoder")
-    return _finish(order, folder, history, clip.zero_shot(model.cpu(), tokenizer, held_out(order)))
+    save(text_encoder, folder)
+    return _finish(order, folder, history, scores)
+
+
+def train_clip(order: "Order", report: Report) -> Path:
+    """The CLIP that scores images; another one than the generators hear, or they would be judged by what taught
+    them."""
+    from harness.weights.train import need
+
+    need(order.out, "tokenizer")
+    model, history, scores = _contrast(order, report)
+    save(model, order.out / "clip")
+    return _finish(order, order.out / "clip", history, scores)
+
+
+def _contrast(order: "Order", report: Report) -> tuple[torch.nn.Module, History, dict[str, float]]:
+    """A trained CLIP, its history, and what it finds on held-out crops."""
+    tokenizer = load_tokenizer(order.out / "tokenizer")
+    model, history = clip.train_clip(_pool(order, report), tokenizer, **_common(order, report))
+    return model, history, clip.zero_shot(model.cpu(), tokenizer, held_out(order))
 
 
 def train_vae(order: "Order", report: Report) -> Path:
@@ -128,6 +144,7 @@ def save(model: torch.nn.Module, folder: Path) -> None:
 
 
 TRAININGS = {
+    "text_encoder": train_text_encoder,
     "clip": train_clip,
     "vae": train_vae,
     "judge": train_judge,

@@ -2,7 +2,7 @@
 
     python -m harness.weights.train diff_inpainting --minutes 30 --device cpu --out DIR
 
-What it needs and DIR lacks (tokenizer, CLIP, autoencoder, for gligen and blended the inpainting UNet) is taken from the
+What it needs and DIR lacks (tokenizer, text encoder, autoencoder, for gligen and blended the inpainting UNet) is taken from the
 shipped checkpoints; `everything` starts from nothing. Killed at any moment, the same command goes on where it stopped.
 DIR gets the layout of harness/weights/tiny: fp16 safetensors, a card and the pictures in it; DIR/work can be deleted.
 """
@@ -19,11 +19,19 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.weights import TINY
 
-PARTS = ("clip", "vae", "judge", "diff_inpainting", "blended", "gligen")
-MINUTES = {"clip": 3.0, "vae": 3.0, "judge": 2.5, "diff_inpainting": 20.0, "blended": 8.0, "gligen": 14.0}
+PARTS = ("text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen")
+MINUTES = {
+    "text_encoder": 2.9,
+    "clip": 3.0,
+    "vae": 3.0,
+    "judge": 2.5,
+    "diff_inpainting": 20.0,
+    "blended": 20.0,
+    "gligen": 16.0,
+}
 """The budgets that the shipped checkpoints were given, in CPU minutes of one core."""
-JUDGE_SEED = 1
-"""The judge has another seed than what it judges, and so other crops."""
+JUDGES = ("clip", "judge")
+"""They score what the others make, so they have the next seed, and with it other crops."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,18 +58,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         for part in PARTS if options.part == "everything" else (options.part,):
-            minutes = MINUTES[part] if options.minutes is None else options.minutes
-            train(
-                Order(
-                    part=part,
-                    minutes=minutes,
-                    **{k: getattr(options, k) for k in ("steps", "device", "seed", "crops", "workers", "out")},
-                )
-            )
+            train(_order(part, options))
     except HarnessError as error:
         _log.error("error: %s", error)
         return 2
     return 0
+
+
+def _order(part: str, options: argparse.Namespace) -> Order:
+    """The order for a part; a seed that is given for one part is that part's, else judges get the next one."""
+    alone = options.part != "everything" and options.seed is not None
+    return Order(
+        part=part,
+        minutes=MINUTES[part] if options.minutes is None else options.minutes,
+        seed=options.seed if alone else (options.seed or 0) + (part in JUDGES),
+        **{name: getattr(options, name) for name in ("steps", "device", "crops", "workers", "out")},
+    )
 
 
 def train(order: Order) -> Path:
@@ -108,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="budget; CPU minutes on a CPU, wall-clock on a GPU")
     parser.add_argument("--steps", type=int, help="budget in steps instead: repeats to the bit on one machine")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="default 0, for the judges (clip, judge) 1")
     parser.add_argument("--crops", type=int, default=12000, help="crops of the pool to learn from")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

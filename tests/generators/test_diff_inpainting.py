@@ -213,6 +213,25 @@ def test_a_mask_of_another_size_is_named(folder):
         build(folder).edit(crops, [masks[0], masks[0]], prompts, seeds)
 
 
+@pytest.mark.parametrize("device", ["cuda:7", "gpu", "cpu:x"])
+def test_a_device_that_is_not_there_is_one_message(folder, device):
+    options = DiffInpainting.Options(checkpoint=str(folder), size=SIDE, steps=1, guidance_scale=1.0)
+    with pytest.raises(HarnessError, match=f"device '{device}' can't be used") as error:
+        DiffInpainting(options, device=device)
+    assert "sees: cpu" in error.value.hint
+
+
+def test_old_texts_are_forgotten(folder):
+    import dataclasses
+
+    generator = build(folder, steps=1, guidance_scale=1.0)
+    crops, masks, prompts, seeds = batch(1)
+    for number in range(260):
+        generator._text(f"a photo of car {number}")
+    generator.edit(crops, masks, [dataclasses.replace(prompts[0], text="a new one")], seeds)
+    assert generator._text.cache_info().currsize == generator._text.cache_info().maxsize == 256
+
+
 def test_the_settings_of_the_paper():
     part = read_toml(CONFIGS / "generators" / "diff_inpainting.toml")
     options = parse(DiffInpainting.Options, part["options"], "diff_inpainting")

@@ -9,7 +9,7 @@ from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 from harness.errors import HarnessError
 from harness.report import table_for
 from harness.report.table import Table, number
-from harness.results import Budget, SeedResult
+from harness.results import Budget, Row, SeedResult
 
 
 def column(table: Table, key: str) -> list:
@@ -124,6 +124,17 @@ def test_failed_missing_not_run_and_not_built_are_told_apart_and_footnoted():
     assert all(f"{status}:" in notes for status in ("not built", "failed", "not run", "missing", "–"))
     assert "ValueError: the loss is not finite" in notes
     assert table.lines[2].notes == ("a",)
+
+
+def test_what_only_printed_rows_can_have_is_a_dash_in_measured_ones():
+    poster = {"key": "FID_poster", "label": "FID (poster)", "direction": "down", "published_only": True}
+    printed = Row(
+        suite="published", name="p", profile="published", method="P", origin="published", scores={"FID_poster": 125.51}
+    )
+    rows = [printed, measured(method="M", status="ok", scores={"FID": 20.0})]
+    table = table_for(Suite(table={"columns": ["method", poster]}), Setting(), rows)
+    assert texts(table, "FID_poster") == ["125.51", "–"]
+    assert not any("missing" in note.text for note in table.notes)
 
 
 def test_notes_get_letters_and_equal_texts_one_letter():

@@ -42,7 +42,7 @@ class Noise:
     calls = 0
 
     def __init__(self, options, *, device):
-        self.options, Noise.calls = options, 0
+        self.options, Noise.calls, Noise.device = options, 0, device
 
     def edit(self, crops, masks, prompts, seeds):
         Noise.calls += 1
@@ -400,6 +400,13 @@ def test_filters_refuse_on_their_own_measure_and_note_it(tree, tmp_path):
     assert {e.reason for e in judged if e.status == "filtered"} == {"SSIM below the threshold"}
     assert 0 < facts["filtered"] < len(judged) and facts["skipped"] == len(entries) - len(judged)
     assert all(e.judgement == {} for e in entries if e.status == "skipped")
+
+
+@pytest.mark.parametrize(("found", "device"), [([], "cpu"), (["0"], "cuda"), (["3", "5"], "cuda")])
+def test_a_gpu_is_used_where_there_is_one(tree, tmp_path, monkeypatch, found, device):
+    monkeypatch.setattr("harness.stages.synthesize.gpus", lambda: found)
+    made(tree, tmp_path / "out", spec_of(limit=1))
+    assert Noise.device == device
 
 
 def test_limit_takes_the_first_frames(tree, tmp_path):

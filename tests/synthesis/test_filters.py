@@ -139,3 +139,29 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
     broken = Filters(mask_iou=0.5, segmenter=SegmenterSpec(weights=str(tmp_path / "model.safetensors")))
     with pytest.raises(HarnessError, match="not a CLIPSeg"):
         Judge(broken)
+
+
+def test_what_weights_hold_is_in_the_key_and_where_they_lie_is_not(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from harness.config import read_toml
+    from harness.generators.base import GeneratorPart
+    from harness.paths import CONFIGS
+    from harness.plan import make_step
+    from harness.stages.synthesize import SynthesisSpec
+    from harness.synthesis.recipe import Recipe
+
+    recipe = parse(Recipe, read_toml(CONFIGS / "recipes" / "corrected.toml"), "corrected")
+
+    def key(clip: ClipSpec, least: float = 0.8) -> str:
+        filters = Filters(clip_image=least, clip=clip)
+        part = GeneratorPart(label="x", adapter="identity")
+        spec = SynthesisSpec(generator=part, recipe=recipe.model_copy(update={"filters": filters}))
+        return make_step("synthesize", "x", spec, {}, weights=fingerprint(filters)).key
+
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    assert key(_clip(moved)) == key(_clip(folder))
+    assert key(_clip(folder), least=0.7) != key(_clip(folder))
+    path = moved / "clip" / "clip.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert key(_clip(moved)) != key(_clip(folder))

@@ -30,3 +30,20 @@ def test_a_part_is_taken_from_the_folder_before_the_shipped_one(tmp_path, monkey
     assert (need(out, "clip") / "whose").read_text() == "tiny"
     with pytest.raises(HarnessError, match="has no judge, and none is shipped"):
         need(out, "judge")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeds"),
+    [
+        (["clip"], {"clip": 1}),
+        (["text_encoder"], {"text_encoder": 0}),
+        (["clip", "--seed", "7"], {"clip": 7}),
+        (["everything"], {part: int(part in train.JUDGES) for part in train.PARTS}),
+        (["everything", "--seed", "4"], {part: 4 + (part in train.JUDGES) for part in train.PARTS}),
+    ],
+)
+def test_judges_have_another_seed_than_what_they_judge(arguments, seeds, tmp_path, monkeypatch):
+    orders = []
+    monkeypatch.setattr(train, "train", orders.append)
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    assert {order.part: order.seed for order in orders} == seeds

@@ -12,6 +12,7 @@ from PIL import Image
 from harness.weights import TINY
 from harness.weights.card import ROWS, followed
 from harness.weights.pool import draw_pool
+from harness.weights.train import JUDGES, PARTS
 
 HELD_OUT = 1_000_000
 GENERATORS = [name for name in ("diff_inpainting", "blended", "gligen") if (TINY / name).is_dir()]
@@ -45,7 +46,7 @@ def test_weights_are_half_precision_safetensors():
     assert not [p for p in TINY.rglob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
 
 
-@pytest.mark.parametrize("part", ["clip", "vae", "judge", *GENERATORS])
+@pytest.mark.parametrize("part", ["text_encoder", "clip", "vae", "judge", *GENERATORS])
 def test_each_has_a_card(part):
     card = (TINY / part / "README.md").read_text()
     assert "Apache-2.0" in card and f"harness.weights.train {part}" in card
@@ -64,6 +65,21 @@ def test_a_generator_follows_its_prompts(part, crops):
         assert scores[name] > card[name] - slack
     assert scores["colour"] > 4 * max(scores["colour, chance"], 0.05)
     assert sheet.width > 0
+
+
+def test_judges_taught_no_generator():
+    """Neither the classifier nor the CLIP of the scores shares weights, seed or crops with what it scores."""
+    from safetensors.torch import load_file
+
+    seeds = {part: json.loads((TINY / part / "training.json").read_text())["seed"] for part in PARTS}
+    assert not {seeds[part] for part in JUDGES} & {seeds[part] for part in PARTS if part not in JUDGES}
+    heard, judge = (load_file(TINY / part / "model.safetensors") for part in ("text_encoder", "clip"))
+    shared = {name: weight for name, weight in heard.items() if f"text_model.{name}" in judge or name in judge}
+    assert shared
+    for name, weight in shared.items():
+        other = judge.get(name, judge.get(f"text_model.{name}"))
+        if weight.is_floating_point() and weight.std() > 1e-3:
+            assert abs(float(np.corrcoef(weight.flatten().float(), other.flatten().float())[0, 1])) < 0.9, name
 
 
 def test_cards_are_written_from_enough_crops():
