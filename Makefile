@@ -3,6 +3,7 @@ PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= mini
 WORKERS ?=
+CHECK   ?=
 HARNESS  = $(VENV)/bin/harness
 SUITE    = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
 
@@ -28,7 +29,7 @@ smoke: $(VENV)/installed  ## the whole path of Table 1 with a budget of seconds
 	@$(HARNESS) run --profile smoke table1
 
 check: $(VENV)/installed  ## compare the measured rows with the committed baseline
-	@$(HARNESS) check --profile $(PROFILE) table1
+	@$(HARNESS) check --profile $(PROFILE) $(CHECK) table1
 
 bench: $(VENV)/installed  ## speed, as ratios against references in the same run
 	@$(VENV)/bin/pytest tests/bench --benchmark-enable -m "" -q -s

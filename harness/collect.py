@@ -127,8 +127,15 @@ def _cost(steps: Iterable[Step], store: Store) -> results.Cost:
         return results.Cost()
     return results.Cost(
         seconds=round(sum(m["facts"]["wall_s"] for m in manifests), 1),
+        gpu_seconds=_gpu_seconds(manifests),
         peak_memory_mb=round(max(m["peak_memory_bytes"] for m in manifests) / 2**20, 1),
     )
+
+
+def _gpu_seconds(manifests: Iterable[dict[str, Any]]) -> float | None:
+    """Seconds of the steps that had a GPU; None where none had."""
+    seconds = [m["facts"]["gpu_s"] for m in manifests if "gpu_s" in m["facts"]]
+    return round(sum(seconds), 1) if seconds else None
 
 
 def _images(seeds: tuple[results.SeedResult, ...], planned: PlannedRow, store: Store) -> int | None:

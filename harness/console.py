@@ -59,7 +59,9 @@ class RunView(AbstractContextManager["RunView"]):
         if event.what == "done":
             self.console.print(f"[green]done  [/] {seconds}  {name}", highlight=False)
         else:
-            self.console.print(f"[red]failed[/] {seconds}  {name}: {escape(event.note)}", highlight=False)
+            self.console.print(
+                f"[red]failed[/] {seconds}  {name}: {escape(event.note)}", highlight=False, soft_wrap=True
+            )
 
 
 class Bar(AbstractContextManager[Report]):

@@ -29,6 +29,15 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, path.with_name(f".{path.name}.{os.getpid()}.part"), lambda temporary: write_through(temporary, text))
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to the end of a file that others write to as well; HarnessError when the disk refuses."""
+    try:
+        with open(path, "a", encoding="utf-8", newline="\n") as handle:
+            handle.write(text)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
 def write_through(path: Path, text: str) -> None:
     """Write a text file and wait until it is on the disk."""
     with open(path, "w", encoding="utf-8", newline="\n") as handle:

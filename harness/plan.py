@@ -89,6 +89,8 @@ def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = No
     dataset = _dataset(profile, profile_name, data_root)
     builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset)
     rows = [builder.row(cell) for cell in cells(suite)]
+    # A title that named the data itself would be wrong under every profile but one.
+    suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
     return Plan(
         name=Path(suite_name).stem, suite=suite, profile_name=profile_name, profile=profile, dataset=dataset, rows=rows
     )
@@ -204,6 +206,8 @@ class _Builder:
 def _require(registry: Registry, adapter: str) -> None:
     if not registry.has(adapter):
         raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is not built")
+    if why := registry.missing(adapter):
+        raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is {why}")
 
 
 def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:

@@ -55,7 +55,7 @@ class Cost(Record):
     seconds: NonNegativeFloat | None = None
     """Wall time of all steps in seconds."""
     gpu_seconds: NonNegativeFloat | None = None
-    """Part of it spent on an accelerator."""
+    """Wall time in seconds of those steps that held a GPU; null where none did."""
     peak_memory_mb: NonNegativeFloat | None = None
     """Largest resident memory of a step in MiB."""
 

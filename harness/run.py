@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -51,15 +51,20 @@ class Outcome:
 
 
 def run(
-    plan: Plan, store: Store, *, workers: int | None = None, tell: Callable[[Event], None] = lambda event: None
+    plan: Plan,
+    store: Store,
+    *,
+    workers: int | None = None,
+    devices: int = 1,
+    tell: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:
     """Make what is missing of `plan`.
 
     `workers`: steps at a time; default one per GPU, without a GPU one per core, each with one thread (small models lose
-    speed with more). `tell` hears every event, from one thread at a time. Returns what was made and what failed.
+    speed with more). `devices`: GPUs (without any: processes) that share each training. `tell` hears every event, from one thread at a time. Returns what was made and what failed.
     """
     store.open()
-    gpus = environment.gpus()
+    gpus = _groups(environment.gpus(), devices)
     slots: SimpleQueue[str | None] = SimpleQueue()
     for slot in range(workers or len(gpus) or environment.cores()):
         slots.put(gpus[slot % len(gpus)] if gpus else None)
@@ -78,7 +83,7 @@ def run(
     def work(step: Step, slot: str | None) -> None:
         record: dict[str, Any] = {"failure": "the runner stopped", "hint": "", "usage": False, "traceback": ""}
         try:
-            record = _make(step, store, slot, threads, say)
+            record = _make(_on(step, devices), store, slot, threads, say)
         except (HarnessError, OSError) as error:  # the store refuses: told like the failure of a step
             record = {"failure": str(error), "hint": "", "usage": True, "traceback": ""}
         finally:
@@ -116,6 +121,20 @@ def run(
             outcome.made.append(step)
             say(Event(step, "done"))
     return outcome
+
+
+def _groups(gpus: list[str], size: int) -> list[str]:
+    """The GPUs in groups of `size`, each as CUDA_VISIBLE_DEVICES wants it; a rest that fills no group stays idle."""
+    if gpus and len(gpus) < size:
+        raise HarnessError(f"{size} devices for a training: this machine has {len(gpus)} GPUs")
+    return [",".join(gpus[first : first + size]) for first in range(0, len(gpus) - size + 1, size)]
+
+
+def _on(step: Step, devices: int) -> Step:
+    """The same step, and the same key, on so many devices; only a training can use more than one."""
+    if devices == 1 or step.kind != "train":
+        return step
+    return replace(step, spec=step.spec.model_copy(update={"devices": devices}))
 
 
 def _make(step: Step, store: Store, slot: str | None, threads: int, say: Callable[[Event], None]) -> dict[str, Any]:

@@ -46,17 +46,12 @@ class Store:
     def manifest(self, kind: str, key: str) -> dict[str, Any]:
         """The manifest of a whole artifact."""
         path = self.path(kind, key) / MANIFEST
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise HarnessError(
-                f"{path}: not a readable manifest: {error}", hint=f"remove {path.parent} and run again"
-            ) from None
+        return _read(path, "manifest", f"remove {path.parent} and run again")
 
     def failure(self, kind: str, key: str) -> dict[str, Any] | None:
         """What is known of the last failed try: message and traceback; None when there was none."""
         path = self._failed(kind, key)
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return _read(path, "record of a failure", f"remove {path}") if path.is_file() else None
 
     def open(self) -> None:
         """Make the folders; HarnessError when the store can't be written."""
@@ -100,6 +95,16 @@ class Store:
 
     def _failed(self, kind: str, key: str) -> Path:
         return self.root / "failed" / f"{kind}-{key}.json"
+
+
+def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: not a readable {what}: {error}", hint=hint) from None
+    if not isinstance(found, dict):
+        raise HarnessError(f"{path}: not a {what}: expected a table, found {type(found).__name__}", hint=hint)
+    return found
 
 
 def _render(value: Any) -> str:

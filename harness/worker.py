@@ -5,6 +5,7 @@ this process, whatever it was doing. Progress, the result or the failure go to s
 process per step gives the GPU and the memory back, survives a crash of its neighbours, and lets each use one thread.
 """
 
+import errno
 import json
 import os
 import resource
@@ -17,6 +18,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.stages import STAGES
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+ROOM = "make room, or choose another store; the same command goes on where this one stopped"
 
 
 def main() -> None:
@@ -39,14 +43,20 @@ def main() -> None:
         tell({"failure": error.message, "hint": error.hint, "usage": True, "traceback": ""})
     except Exception as error:
         # The boundary of the process: whatever a stage raises is this step's recorded failure; the others go on.
-        tell(
-            {
-                "failure": f"{type(error).__name__}: {error}",
-                "hint": "",
-                "usage": False,
-                "traceback": traceback.format_exc(),
-            }
-        )
+        tell(_refused(error, Path(request["out"])) or _failed(error))
+
+
+def _refused(error: Exception, out: Path) -> dict[str, Any] | None:
+    """The record of a disk that takes nothing more, which is no mistake of the stage; None for everything else."""
+    if not isinstance(error, OSError) or error.errno not in DISK:
+        return None
+    failure = f"{error.filename or out}: cannot be written: {error.strerror}"
+    return {"failure": failure, "hint": ROOM, "usage": True, "traceback": ""}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    failure = f"{type(error).__name__}: {error}"
+    return {"failure": failure, "hint": "", "usage": False, "traceback": traceback.format_exc()}
 
 
 def _run(request: dict[str, Any], report: Any) -> dict[str, Any]:
@@ -57,7 +67,14 @@ def _run(request: dict[str, Any], report: Any) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     facts = stage.code.run(spec, inputs, out, report)
-    return {**facts, "wall_s": round(time.monotonic() - started, 3)}
+    seconds = round(time.monotonic() - started, 3)
+    return {**facts, "wall_s": seconds, **({"gpu_s": seconds} if _used_a_gpu() else {})}
+
+
+def _used_a_gpu() -> bool:
+    """Whether the stage touched a GPU, which is then taken for as long as this process runs."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def _peak_memory() -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.arguments import FORMATS, console, count
+from harness.errors import HarnessError
 
 
 def add(commands: Any) -> None:
@@ -27,9 +28,16 @@ def add(commands: Any) -> None:
         one.set_defaults(command=command)
         if name == "run":
             one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
+            one.add_argument("--devices", type=count, default=1, help="GPUs that share each training (default: 1)")
         if name == "report":
             one.add_argument("--format", choices=FORMATS, default="console", help="html is the whole report, one file")
             one.add_argument("--output", metavar="FILE", help="write there instead of standard output")
+            one.add_argument(
+                "--table",
+                choices=("results", "classes", "cost", "reproduction"),
+                default="results",
+                help="the suite's own (default), AP per class with instance counts, cost, or beside the paper",
+            )
         if name == "check":
             one.add_argument("--baseline", metavar="FILE", help="default: results/baselines/<suite>-<profile>.json")
             one.add_argument("--accept", action="store_true", help="make the measured rows the new baseline")
@@ -104,13 +112,18 @@ def _run_suite(options: argparse.Namespace) -> int:
     if missing:
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
         with RunView(out, len(missing)) as view:
-            failed = run(plan, store, workers=options.workers, tell=view).failed
-    folder = _write_reports(plan, store)
+            failed = run(plan, store, workers=options.workers, devices=options.devices, tell=view).failed
+    try:
+        written = f"written to {_write_reports(plan, store)}"
+    except HarnessError as error:
+        if not failed:
+            raise
+        written = f"no report: {error.message}"  # the steps failed first, perhaps of the same full disk
     _print_table(plan, store)
-    out.print(f"written to {folder}")
+    out.print(written, markup=False, soft_wrap=True)
     for record in failed.values():
         if record["hint"]:
-            out.print(f"  {record['hint']}", markup=False)
+            out.print(f"  {record['hint']}", markup=False, soft_wrap=True)
     if not failed:
         return 0
     out.print(f"{len(failed)} steps did not end; the same command tries them again. Logs: {store.root / 'logs'}")
@@ -120,14 +133,16 @@ def _run_suite(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from harness.files import write_text
     from harness.report import render
-    from harness.results import write_text
 
     plan, store = _planned(options)
     if options.format == "console" and not options.output:
-        _print_table(plan, store)
+        _print_table(plan, store, options.table)
         return 0
-    text = _page(plan, store) if options.format == "html" else render(_table(plan, store), options.format)
+    # The whole report, which has every table; a single one as HTML is a fragment of it.
+    whole = options.format == "html" and options.table == "results"
+    text = _page(plan, store) if whole else render(_table(plan, store, options.table), options.format)
     if options.output:
         write_text(Path(options.output), text)
     else:
@@ -135,17 +150,17 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(plan: Any, store: Any) -> Any:
+def _table(plan: Any, store: Any, name: str = "results") -> Any:
     from harness.collect import rows
-    from harness.report import table_for
+    from harness.report import named_table
 
-    return table_for(plan.suite, plan.profile, rows(plan, store))
+    return named_table(name, plan.suite, plan.profile, rows(plan, store))
 
 
-def _print_table(plan: Any, store: Any) -> None:
+def _print_table(plan: Any, store: Any, name: str = "results") -> None:
     from harness.report import print_table
 
-    print_table(_table(plan, store), console())
+    print_table(_table(plan, store, name), console())
 
 
 def _page(plan: Any, store: Any) -> str:
@@ -161,15 +176,18 @@ def _page(plan: Any, store: Any) -> str:
 
 def _write_reports(plan: Any, store: Any) -> Path:
     from harness.collect import rows, syntheses
-    from harness.report import SUFFIXES, render, table_for
-    from harness.results import write_rows, write_text
+    from harness.files import write_text
+    from harness.report import SUFFIXES, named_table, render
+    from harness.results import write_rows
     from harness.synthesis.gallery import write_gallery
 
     folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
     collected = rows(plan, store)
-    table = table_for(plan.suite, plan.profile, collected)
-    for form in ("markdown", "csv", "json", "latex"):
-        write_text(folder / f"table.{SUFFIXES[form]}", render(table, form))
+    kinds = {"results": "table"} | ({"classes": "classes"} if plan.suite.kind == "segmentation" else {})
+    for kind, stem in kinds.items():
+        table = named_table(kind, plan.suite, plan.profile, collected)
+        for form in ("markdown", "csv", "json", "latex"):
+            write_text(folder / f"{stem}.{SUFFIXES[form]}", render(table, form))
     write_text(folder / "report.html", _page(plan, store))
     write_rows(folder / "rows.json", collected)
     if plan.suite.kind == "image_quality" and (made := syntheses(plan, store)):
@@ -200,6 +218,9 @@ def _check(options: argparse.Namespace) -> int:
         if path == default:
             write(results_folder() / NAME, read_baselines())
         return 0
+    if not options.baseline and not path.is_file():
+        print(f"nothing to compare with: {path} is not there yet; --accept makes it", file=sys.stderr)
+        return check.Exit.NOT_COMPARED
     baseline = check.read_baseline(path)
     found = check.compare(measured, baseline, noise=noise(check.statistics_in(path), where))
     print_table(verdicts.to_table(found), console())
@@ -208,14 +229,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metrics: list[str]) -> None:
+    from harness.files import append_text, write_text
     from harness.report import verdicts
-    from harness.results import write_text
 
     if options.junit:
         write_text(Path(options.junit), verdicts.to_junit(found, properties={"profile": options.profile}))
     if options.summary:
-        with open(options.summary, "a", encoding="utf-8") as handle:
-            handle.write(verdicts.to_summary(found))
+        append_text(Path(options.summary), verdicts.to_summary(found))
     if options.annotations:
         print("\n".join(verdicts.to_annotations(found)))
     if options.trend:

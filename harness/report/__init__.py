@@ -22,6 +22,13 @@ FORMATS = {
     "csv": "harness.report.data",
     "json": "harness.report.data",
 }
+TABLES = {
+    "results": "the suite's own table",
+    "classes": "AP per class, with the number of instances in val",
+    "cost": "budget, time and memory",
+    "reproduction": "measured beside published, metric by metric",
+}
+"""The tables of a suite, by the name that `harness report --table` takes."""
 SUFFIXES = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv", "json": "json", "console": "txt"}
 
 
@@ -39,6 +46,19 @@ def print_table(table: "Table", console: Any) -> None:
 
     for line in lines(table, width=console.width if console.is_terminal else None, color=console.is_terminal):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def named_table(name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
+    """One of TABLES of a suite."""
+    from harness.report import tables
+
+    if name == "classes":
+        return tables.class_table(rows, profile, metric="AP")
+    if name == "cost":
+        return tables.cost_table(rows, profile)
+    if name == "reproduction":
+        return tables.reproduction_table(rows, profile)
+    return table_for(suite, profile, rows)
 
 
 def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":

@@ -101,8 +101,9 @@ def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
 def cost_table(rows: Sequence[Row], setting: Setting) -> Table:
     """Budget and cost of every measured row."""
     columns = ("method", "backbone", "version", "real_images", "synthetic_images", "images_seen", "seeds", "seconds")
+    gpu = ("gpu_seconds",) if any(row.cost.gpu_seconds is not None for row in rows) else ()
     spec = TableSpec(
-        columns=(*columns, "peak_memory_mb"),
+        columns=(*columns, *gpu, "peak_memory_mb"),
         difference=(),
         marks="none",
         note="Time of a row includes steps that it shares with others.",

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from result_rows import PAPER, Setting, measured, quoted, run, table1
+from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
 from harness.check import Baseline, accept
-from harness.report import FORMATS, render
+from harness.report import FORMATS, TABLES, named_table, render
 from harness.report.data import from_json
 from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
-from harness.results import published_facts, published_row, results_folder
+from harness.results import Cost, published_facts, published_row, results_folder
 
 
 def verdicts(table) -> list[str]:
@@ -48,6 +48,19 @@ def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
     assert [cell.text for cell in table.lines[0].cells[3:]] == ["32.1", "–"]
     assert [cell.text for cell in table.lines[2].cells[3:]] == ["not built", "not built"]
     assert table.lines[5].cells[3].rank == 1
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_has_a_name(name):
+    table = named_table(name, Suite(), Setting(), table1())
+    assert table.lines
+    assert "car (120)" in render(table, "markdown") or name != "classes"
+
+
+def test_gpu_time_is_shown_where_a_gpu_was_used():
+    rows = [row.model_copy(update={"cost": Cost(seconds=9.0, gpu_seconds=7.0)}) for row in table1()]
+    assert "GPU time" in [entry.label for entry in cost_table(rows, Setting()).columns]
+    assert "GPU time" not in [entry.label for entry in cost_table(table1(), Setting()).columns]
 
 
 def test_costs_are_listed():

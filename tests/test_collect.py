@@ -1,0 +1,44 @@
+"""Rows from the store: what a row cost, and whose data its table is about."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.collect import rows
+from harness.plan import Plan, chain, make_plan
+from harness.store import Store
+
+SUITE = 'title = "Table"\nquestion = "q"\nkind = "image_quality"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\n'
+
+
+@pytest.fixture
+def plan(tmp_path) -> Plan:
+    (tmp_path / "s.toml").write_text(SUITE)
+    return make_plan(str(tmp_path / "s.toml"), "smoke")
+
+
+def made(plan: Plan, root: Path, **facts: dict) -> Store:
+    """A store with the plan's steps of the kinds in `facts`."""
+    store = Store(root)
+    store.open()
+    for step in chain(next(iter(plan.rows[0].finals.values()))):
+        if step.kind in facts:
+            store.partial(step.kind, step.key).mkdir(parents=True)
+            manifest = {"facts": facts[step.kind], "peak_memory_bytes": 3 * 2**20}
+            store.commit(step.kind, step.key, manifest)
+    return store
+
+
+def test_gpu_seconds_are_those_of_the_steps_that_held_one(plan, tmp_path):
+    store = made(plan, tmp_path / "store", dataset={"wall_s": 2.0}, synthesize={"wall_s": 5.0, "gpu_s": 5.0})
+    cost = rows(plan, store)[-1].cost
+    assert (cost.seconds, cost.gpu_seconds, cost.peak_memory_mb) == (7.0, 5.0, 3.0)
+
+
+def test_without_a_gpu_there_are_no_gpu_seconds(plan, tmp_path):
+    cost = rows(plan, made(plan, tmp_path / "store", dataset={"wall_s": 2.0}))[-1].cost
+    assert (cost.seconds, cost.gpu_seconds) == (2.0, None)
+
+
+def test_the_title_names_the_data_of_the_profile(plan):
+    assert plan.suite.title == "Table, on streets"
