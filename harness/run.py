@@ -61,7 +61,8 @@ def run(
     """Make what is missing of `plan`.
 
     `workers`: steps at a time; default one per GPU, without a GPU one per core, each with one thread (small models lose
-    speed with more). `devices`: GPUs (without any: processes) that share each training. `tell` hears every event, from one thread at a time. Returns what was made and what failed.
+    speed with more). `devices`: GPUs (without any: processes) that share each training. `tell` hears every event, from
+    one thread at a time. Returns what was made and what failed.
     """
     store.open()
     gpus = _groups(environment.gpus(), devices)

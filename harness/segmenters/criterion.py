@@ -120,6 +120,7 @@ class SetCriterion(nn.Module):
         self, layers: Sequence[Layer], masks: Sequence[Tensor], matching: Matching
     ) -> tuple[Tensor, Tensor]:
         count, depth = matching.images.numel(), len(layers)
+        everywhere = mean_over_ranks(float(count), layers[0].masks.device)  # all ask, those without targets too
         if count == 0:
             nothing = sum(layer.masks.float().sum() for layer in layers) * 0.0
             return nothing, nothing
@@ -136,7 +137,7 @@ class SetCriterion(nn.Module):
                 labels = sample_points(target, points.view(count, -1, 2)).view(count * depth, -1)
             values = sample_points(logits, points)[:, 0]
         matched = (matching.queries.T >= 0).flatten().float()
-        share = matched / mean_over_ranks(float(count), logits.device)
+        share = matched / everywhere
         bce = F.binary_cross_entropy_with_logits(values, labels, reduction="none").mean(1)
         chances = values.sigmoid()
         dice = 1 - (2 * (chances * labels).sum(1) + 1) / (chances.sum(1) + labels.sum(1) + 1)

@@ -9,6 +9,7 @@ the same weights as one that was not, and the number of loader threads changes n
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from harness.data.augment import random_crop
@@ -221,6 +222,7 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._keep_average()
+        losses = self._over_processes(losses)
         self.step += 1
         loss = sum(losses.values())
         self.window.append({"loss": loss, **losses})
@@ -284,7 +286,15 @@ class _Run:
             found = self.network(_to(self.checks.batch(number, 0), self.device))
             rows.append({name: value.item() for name, value in found.items()})
         means = {f"val_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        means = self._over_processes(means)
         return {"val_loss": sum(means.values()), **means}
+
+    def _over_processes(self, losses: dict[str, float]) -> dict[str, float]:
+        """Losses of the whole batch where processes share it."""
+        if self.accelerator.num_processes == 1:
+            return losses
+        values = torch.tensor(list(losses.values()), dtype=torch.float64, device=self.device)
+        return dict(zip(losses, self.accelerator.reduce(values, "mean").tolist(), strict=True))
 
     def _save(self) -> None:
         if not self.accelerator.is_main_process:
@@ -311,7 +321,22 @@ def _accelerator(training: Training, out: Path) -> Accelerator:
     if precision != "no" and not torch.cuda.is_available():
         logger.info("no accelerator here: computing in fp32 instead of %s", precision)
         precision = "no"
-    return Accelerator(mixed_precision=precision, log_with=list(training.trackers), project_dir=out)
+    # Swin's last norm belongs to its classifier: no gradient reaches it.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        log_with=list(training.trackers),
+        project_dir=out,
+        kwargs_handlers=[unused],
+        cpu="RANK" in os.environ and not torch.cuda.is_available(),  # else accelerate takes each process for a lone one
+    )
+    share = training.batch_size // training.accumulate
+    if share % accelerator.num_processes:
+        raise HarnessError(
+            f"{share} images at a time cannot be shared by {accelerator.num_processes} devices",
+            hint="training.batch_size / training.accumulate must be a multiple of the devices",
+        )
+    return accelerator
 
 
 def _undisturbed(training: Training) -> Training:

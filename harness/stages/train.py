@@ -1,6 +1,7 @@
 """Stage train: a segmenter on a Cityscapes tree and, where there is one, the synthetic tree made from it."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +18,17 @@ VERSION = 1
 class TrainSpec(Strict):
     """One training. Only the chosen backbone of the part is kept: the others don't decide the result."""
 
-    NOT_IN_KEY: ClassVar = {"segmenter": {"label": True, "inference": True, "backbones": {"__all__": {"label": True}}}}
+    NOT_IN_KEY: ClassVar = {
+        "segmenter": {"label": True, "inference": True, "backbones": {"__all__": {"label": True}}},
+        "devices": True,
+    }
 
     segmenter: SegmenterPart
     backbone: str
     mix: Mix = Mix()
     seed: int = Field(ge=0)
+    devices: int = Field(default=1, ge=1)
+    """Devices of this machine that share each batch: how it is computed, not what, so it is in no key."""
 
     @model_validator(mode="after")
     def _only_the_chosen(self) -> "TrainSpec":
@@ -37,26 +43,33 @@ def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) 
     from harness.segmenters import checkpoint
 
     finished = checkpoint.read_config(out)
-    return finished["facts"] if finished else _train(spec, inputs, out, report)
+    if finished is None and spec.devices > 1:
+        from harness.segmenters import processes
+
+        processes.run(spec.devices, _train, (spec, dict(inputs), out), report)
+        finished = checkpoint.read_config(out)
+    return finished["facts"] if finished else _train((spec, inputs, out), report)
 
 
-def _train(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> dict[str, Any]:
     import torch
 
     from harness.data.mix import stream
     from harness.registry import SEGMENTERS
     from harness.seeds import derive
-    from harness.segmenters import checkpoint
+    from harness.segmenters import checkpoint, processes
     from harness.segmenters.base import options
     from harness.segmenters.training import STATE, train
 
+    spec, inputs, out = task
     part, backbone = spec.segmenter, spec.segmenter.chosen(spec.backbone)
     wanted = options(part, f"segmenter {part.label}")
     frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, derive(spec.seed, "train"))
     validation = _validation(inputs["dataset"]) if wanted.training.validate_every else None
     torch.manual_seed(derive(spec.seed, "weights"))
     network = SEGMENTERS.load(part.adapter).build(backbone, wanted.model)
-    weights = train(network, frames, validation, wanted.training, out=out, report=report)
+    fit = network.fit if hasattr(network, "fit") else partial(train, network)
+    weights = fit(frames, validation, wanted.training, out=out, report=report)
     facts = {
         "iterations": wanted.training.iterations,
         "batch_size": wanted.training.batch_size,
@@ -71,8 +84,9 @@ def _train(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Repor
         "model": wanted.model.model_dump(mode="json"),
         "facts": facts,
     }
-    checkpoint.save(out, network, weights, config)
-    (out / STATE).unlink(missing_ok=True)
+    if processes.rank() == 0:
+        checkpoint.save(out, network, weights, config)
+        (out / STATE).unlink(missing_ok=True)
     return facts
 
 
