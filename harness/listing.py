@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from harness.errors import HarnessError
 from harness.plan import NONE
 from harness.registry import GENERATORS, SEGMENTERS, Registry
 from harness.suite import load_part, load_profile, load_suite, names
@@ -38,8 +39,18 @@ def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
         data, _ = load_part(kind, name, "mini")
         adapter = data.get("adapter", "")
         used.add(adapter)
-        built = adapter == NONE or registry.has(adapter)
-        yield Entry(singular, name, data.get("label", ""), "built" if built else f"not built: no adapter {adapter!r}")
+        yield Entry(singular, name, data.get("label", ""), _state(adapter, registry))
     for name in registry.names():
         if name not in used:
             yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
+
+
+def _state(adapter: str, registry: Registry) -> str:
+    if adapter == NONE:
+        return "built"
+    if not registry.has(adapter):
+        return f"not built: no adapter {adapter!r}"
+    try:
+        return registry.missing(adapter) or "built"
+    except HarnessError as error:
+        return f"not built: {error.message}"

@@ -41,6 +41,11 @@ class Registry:
         """Whether `name` is built."""
         return name in self.entries
 
+    def missing(self, name: str) -> str:
+        """Why `name` can't be used here ("not installed: ..."); nothing when it can."""
+        found = self.load(name)
+        return found.missing() if hasattr(found, "missing") else ""
+
     def load(self, name: str) -> Any:
         """The class called `name`; HarnessError when there is none."""
         if name not in self.entries:
@@ -69,6 +74,7 @@ GENERATORS = Registry(
 SEGMENTERS = Registry(
     "segmenter",
     {
+        "detectron2": "harness.segmenters.detectron2:Detectron2",
         "fastinst": "harness.segmenters.fastinst:FastInst",
         "mask2former": "harness.segmenters.mask2former:Mask2Former",
         "oneformer": "harness.segmenters.oneformer:OneFormer",

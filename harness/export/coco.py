@@ -7,7 +7,7 @@ are numbered from 1 in the instance JSON, as COCO demands, and are frame names i
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -43,13 +43,29 @@ def export(
     detectron2: bool = False,
     report: Report = silent,
 ) -> Exported:
-    """Write instances_<split>.json, panoptic_<split>.json and its folder of PNGs into `output`.
+    """Write the frames of one split of a tree, of the synthetic tree made from it, or of both: see `write`.
 
-    Real frames first, synthetic ones after them, both by name. `detectron2`: also semantic_<split>/ (train ids, 255
-    void) and register.py. File names are relative to `output`. The JSON files come last and each is whole or absent.
-    HarnessError for trees that can't be read, no frame at all, or a name that both trees hold.
+    Real frames first, synthetic ones after them, both by name. HarnessError for trees that can't be read, no frame at
+    all, or a name that both trees hold.
     """
     todo = _both(data_root, synthesis, split)
+    return write(output, split, todo, masks=masks, detectron2=detectron2, report=report)
+
+
+def write(
+    output: Path,
+    split: str,
+    todo: Sequence[Frame],
+    *,
+    masks: Masks = "rle",
+    detectron2: bool = False,
+    report: Report = silent,
+) -> Exported:
+    """Write instances_<split>.json, panoptic_<split>.json and its folder of PNGs into `output`.
+
+    `detectron2`: also semantic_<split>/ (train ids, 255
+    void) and register.py. File names are relative to `output`. The JSON files come last and each is whole or absent.
+    """
     instances = {"images": [], "annotations": [], "categories": instance_categories()}
     panorama = {"images": [], "annotations": [], "categories": panoptic_categories()}
     crowds = 0

@@ -123,7 +123,8 @@ class Options(NamedTuple):
     """The tables of a part, parsed."""
 
     model: Strict
-    training: Training
+    training: Any
+    """`Training`, or the adapter's own."""
     inference: Strict
 
 
@@ -132,7 +133,7 @@ def options(part: SegmenterPart, path: Path | str) -> Options:
     adapter = SEGMENTERS.load(part.adapter)
     return Options(
         model=parse(adapter.Model, part.model, f"{path}, model"),
-        training=parse(Training, part.training, f"{path}, training"),
+        training=parse(getattr(adapter, "Training", Training), part.training, f"{path}, training"),
         inference=parse(adapter.Inference, part.inference, f"{path}, inference"),
     )
 
@@ -183,7 +184,8 @@ class Network(Protocol):
 
     `collate` runs outside the device and may run in a thread; `forward` gives weighted losses by name, whose sum is
     minimised. A network that answers with label ids may have an attribute `keep_votes` (False): set, its answers hold
-    the votes too, so that windows of one image can be joined by them.
+    the votes too, so that windows of one image can be joined by them. A network with a method `fit`, called as
+    training.train is, trains itself; it then needs neither `collate` nor `backbone_prefix`.
     """
 
     backbone_prefix: str
@@ -199,7 +201,11 @@ class Network(Protocol):
 
 
 class Segmenter(Protocol):
-    """An adapter: what the registry names. `tasks` is what its predictions hold."""
+    """An adapter: what the registry names. `tasks` is what its predictions hold.
+
+    It may have a `Training` model of its own, for networks that `fit` themselves, and `missing()`: why it can't be used
+    here (a package that is not installed), or nothing.
+    """
 
     Model: ClassVar[type[Strict]]
     Inference: ClassVar[type[Strict]]
