@@ -1,5 +1,6 @@
 """Intervals hold the truth as often as they say, on simulated scores of known spread."""
 
+import functools
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import scipy.stats
+import simulated
 
 from harness import stats
 from harness.errors import HarnessError
@@ -92,18 +94,49 @@ def test_coverage_over_images_and_seeds(spread):
     assert 0.92 <= coverage(draw, 0.5, 200) <= 0.985
 
 
+METRICS = ("AP", "AP50", "PQ", "IoU", "AP/car", "AP/bus", "AP50/train")
+
+
+@functools.cache
+def truth() -> list[dict[str, float]]:
+    """Scores of the two simulated methods on so many frames that they are known to some thousandths."""
+    worlds = [simulated.methods(np.random.default_rng(10_000 + part), 4000) for part in range(3)]
+    scored = [[side.scores(names=METRICS) for side in world] for world in worlds]
+    return [{name: float(np.mean([world[side][name][0] for world in scored])) for name in METRICS} for side in (0, 1)]
+
+
+def held(n_images: int, trials: int, *, replicates: int = 200) -> dict[str, list[bool]]:
+    """For each metric, and for its paired difference ("-" before it): whether the interval of each trial held it."""
+    found: dict[str, list[bool]] = {}
+    one, other = truth()
+    for trial in range(trials):
+        sides = simulated.methods(np.random.default_rng((n_images, trial)), n_images)
+        for name, interval in stats.intervals(sides[:1], METRICS, replicates=replicates, seed=trial).items():
+            if interval is not None:
+                found.setdefault(name, []).append(interval.low <= one[name] <= interval.high)
+        paired = stats.differences(sides[1:], sides[:1], METRICS, replicates=replicates, seed=trial)
+        for name, interval in paired.items():
+            if interval is not None:
+                found.setdefault(f"-{name}", []).append(interval.low <= other[name] - one[name] <= interval.high)
+    return found
+
+
+def test_coverage_of_all_scores_on_few_frames():
+    found = held(60, 40)
+    assert 0.92 <= np.mean([hit for hits in found.values() for hit in hits]) <= 0.98
+    assert len(found) == 2 * len(METRICS) and all(np.mean(hits) >= 0.85 for hits in found.values())
+
+
 @pytest.mark.slow
-def test_coverage_of_ap():
-    """Frames drawn from a large set whose AP is known; small sets flatter AP, and the interval takes that back."""
-    many = records(np.random.default_rng(0), 2000)
-    truth = float(many.scores(names=["AP"])["AP"][0])
-    held = 0
-    for trial in range(150):
-        rng = np.random.default_rng(trial)
-        few = records(rng, 80)
-        found = stats.interval([few], "AP", replicates=200, seed=trial)
-        held += found.low <= truth <= found.high
-    assert 0.90 <= held / 150 <= 0.99
+@pytest.mark.parametrize(("n_images", "trials"), [(60, 200), (120, 120), (250, 80), (500, 50)])
+def test_coverage_of_scores_and_of_their_paired_differences(n_images, trials):
+    """Each within what so many trials can tell of 92 to 98 %, all together within it."""
+    found = held(n_images, trials)
+    shares = {name: float(np.mean(hits)) for name, hits in found.items()}
+    print(f"\n{n_images} frames:", ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
+    assert 0.92 <= np.mean(list(shares.values())) <= 0.98
+    noise = 2 * np.sqrt(0.05 * 0.95 / trials)
+    assert all(0.92 - noise <= share <= 0.98 + noise for share in shares.values()), shares
 
 
 def test_differences_are_paired():
