@@ -4,6 +4,8 @@ Four maps at strides 4, 8, 16, 32. Images are normalised with the ImageNet stati
 (ConvNeXt rounds odd sizes down, which would shift the masks).
 """
 
+import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,10 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.segmenters.base import Backbone
+from harness.segmenters.checkpoint import other_architecture
 from harness.segmenters.postprocess import View
+
+logger = logging.getLogger(__name__)
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _MEAN = (123.675, 116.28, 103.53)
@@ -50,6 +55,35 @@ def fetched(source: str, load: Any, **options: Any) -> Any:
             f"the checkpoint {source!r} can't be read: {first}",
             hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
         ) from None
+
+
+def whole_config(source: str, kind: Any) -> Any:
+    """The configuration (`kind`) of a whole model; HarnessError when it is of another network."""
+    found = fetched(source, kind.get_config_dict)[0].get("model_type")
+    if found != kind.model_type:
+        raise HarnessError(
+            f"{source}: the checkpoint is of another architecture: expected {kind.model_type}, found {found}"
+        )
+    return fetched(source, kind.from_pretrained)
+
+
+def whole_model(source: str, kind: Any, config: Any, may_differ: str) -> Any:
+    """A model of transformers (`kind`) with the weights of `source`, a hub id or a local folder.
+
+    Tensors whose name matches `may_differ` may be missing or have another shape; they start anew. HarnessError that
+    names the first other ones: the checkpoint is then of another architecture.
+    """
+    asked = {"config": config, "ignore_mismatched_sizes": True, "output_loading_info": True}
+    model, info = fetched(source, kind.from_pretrained, **asked)
+    odd = {name: f"{name}: missing" for name in info["missing_keys"]}
+    odd |= {n: f"{n}: expected shape {tuple(want)}, found {tuple(found)}" for n, found, want in info["mismatched_keys"]}
+    anew = sorted(name for name in odd if re.search(may_differ, name))
+    problems = [text for name, text in sorted(odd.items()) if name not in anew]
+    if problems:
+        raise other_architecture(source, problems, hint=f"expected a checkpoint of {kind.__name__} of transformers")
+    if anew:
+        logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
+    return model
 
 
 def pixels(images: Sequence[np.ndarray]) -> Tensor:

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.segmenters import postprocess
 from harness.segmenters.aids import Aids, label_maps
-from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone, shown
+from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone, shown, whole_config, whole_model
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.mask2former import Inference, Model
+
+MAY_DIFFER = r"class_predictor|criterion|swin\.layernorm"
+"""Of a checkpoint: other classes, and a norm that nothing reads."""
 
 
 class Mask2FormerNetwork(nn.Module):
@@ -49,10 +52,11 @@ class Mask2FormerNetwork(nn.Module):
         if shape is not None:
             return cls(Mask2FormerForUniversalSegmentation(Mask2FormerConfig.from_dict(shape)), options)
         if backbone.checkpoint:
-            config = fetched(backbone.checkpoint, Mask2FormerConfig.from_pretrained)
+            config = whole_config(backbone.checkpoint, Mask2FormerConfig)
             config.update({"num_labels": len(_labels(options))})
-            load = Mask2FormerForUniversalSegmentation.from_pretrained
-            return cls(fetched(backbone.checkpoint, load, config=config, ignore_mismatched_sizes=True), options)
+            return cls(
+                whole_model(backbone.checkpoint, Mask2FormerForUniversalSegmentation, config, MAY_DIFFER), options
+            )
         model = Mask2FormerForUniversalSegmentation(_config(backbone, options))
         as_the_authors(model)
         if backbone.weights:

@@ -16,13 +16,16 @@ from harness.data.cityscapes import EVALUATED
 from harness.seeds import derive
 from harness.segmenters import postprocess
 from harness.segmenters.aids import Aids, label_maps
-from harness.segmenters.backbones import backbone_config, fetched, pixels, pretrained_backbone, shown
+from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone, shown, whole_config, whole_model
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import mask_targets
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.oneformer import TASKS, Inference, Model
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
+
+MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
+"""Of a checkpoint: other classes, a text branch that was left out, and a norm that nothing reads."""
 
 
 class OneFormerNetwork(nn.Module):
@@ -57,10 +60,9 @@ class OneFormerNetwork(nn.Module):
         if shape is not None:
             return cls(OneFormerForUniversalSegmentation(OneFormerConfig.from_dict(shape)), options)
         if backbone.checkpoint:
-            config = fetched(backbone.checkpoint, OneFormerConfig.from_pretrained)
+            config = whole_config(backbone.checkpoint, OneFormerConfig)
             config.update({"is_training": options.text_contrastive, "num_labels": len(EVALUATED)})
-            load = OneFormerForUniversalSegmentation.from_pretrained
-            return cls(fetched(backbone.checkpoint, load, config=config, ignore_mismatched_sizes=True), options)
+            return cls(whole_model(backbone.checkpoint, OneFormerForUniversalSegmentation, config, MAY_DIFFER), options)
         model = OneFormerForUniversalSegmentation(_config(backbone, options))
         as_the_authors(model)
         if backbone.weights:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from harness.data.augment import random_crop
-from harness.data.cityscapes import Frame, read_ids, read_image
+from harness.data.cityscapes import LABELS, Frame, read_ids, read_image
 from harness.data.mix import Draw, Stream
 from harness.errors import HarnessError
 from harness.progress import Report, silent
 from harness.seeds import derive
 from harness.segmenters.base import Sample, Training
-from harness.segmenters.checkpoint import replace
+from harness.segmenters.checkpoint import need_disk, replace
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ def train(
     loss is not finite: with the step, the frames of the batch and the last good state.
     """
     out.mkdir(parents=True, exist_ok=True)
+    # Weights and two moments, the last such state beside the one that is written, and the weights that are kept.
+    copies = 2 * (3 + (training.ema is not None)) + 1
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    need_disk(out, copies * weights, "the state of this training")
     run = _Run(network, stream, validation, training, out)
     run.resume()
     report(run.step, training.iterations, "")
@@ -149,7 +154,12 @@ class Loader:
     def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
         found = self.cached.get(frame.name)
         if found is None:
-            found = read_image(frame.image), read_ids(frame.instance_ids).astype(np.uint16)
+            found = read_image(frame.image), _known(frame, read_ids(frame.instance_ids)).astype(np.uint16)
+            if found[0].shape[:2] != found[1].shape:
+                raise HarnessError(
+                    f"{frame.image}: {found[0].shape[:2]} pixels, but its labels have {found[1].shape}",
+                    hint=f"the labels are {frame.instance_ids}",
+                )
             size = sum(part.nbytes for part in found)
             if self.room >= size:
                 self.room -= size
@@ -314,6 +324,24 @@ class _Run:
         if path.is_file():
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= self.step]
             replace(path, lambda new: new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
+
+
+def _known(frame: Frame, ids: np.ndarray) -> np.ndarray:
+    """`ids`; HarnessError when one is of no Cityscapes label."""
+    strange = ~_ids_of_labels()[ids]
+    if strange.any():
+        raise HarnessError(
+            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no Cityscapes label",
+            hint="ids are a label id, or 1000 x label id + number",
+        )
+    return ids
+
+
+@cache
+def _ids_of_labels() -> np.ndarray:
+    """Which of the 16-bit ids are of a label."""
+    ids = np.arange(2**16)
+    return np.isin(np.where(ids < 1000, ids, ids // 1000), [label.id for label in LABELS])
 
 
 def _accelerator(training: Training, out: Path) -> Accelerator:

@@ -1,0 +1,124 @@
+"""The engine against the loop one would write with transformers alone: same model, sizes, images and optimizer.
+
+The plain loop calls the model of transformers with ready targets, so its own loss, and its processor is left out (it
+would only cost it time); the engine makes its crops, targets and texts within the measured time. Both in one run, on
+one thread, as CPU seconds; the printed ratios are what counts.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
+import toy
+
+from harness.data.cityscapes import frames
+from harness.data.mix import Mix, Stream
+from harness.registry import SEGMENTERS
+from harness.segmenters import training as engine
+from harness.segmenters.base import Backbone, Training, options
+
+STEPS, BATCH = 12, 4
+MODEL = {"encoder_layers": 1, "decoder_layers": 4, "queries": 28, "points": 1024, "min_pixels": 1}
+TRAINING = {"iterations": STEPS, "batch_size": BATCH, "crop": [128, 256], "short_sides": [128], "log_every": 4}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return toy.tree(tmp_path / "tree", train=8, val=1, size=(128, 256))
+
+
+def parts(adapter):
+    part = toy.part(adapter, model=MODEL, checkpoint_every=1000, **TRAINING)
+    torch.manual_seed(0)
+    chosen = Backbone.model_validate(toy.BACKBONES["convnext"])
+    return SEGMENTERS.load(adapter).build(chosen, options(part, "bench").model), part.training
+
+
+def ours(adapter, root, out):
+    """CPU seconds of the engine's steps, and the share of them that is neither network, nor optimizer, nor data."""
+    network, table = parts(adapter)
+    stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
+    run = engine._Run(network, stream, None, Training.model_validate_json(json.dumps(table)), out)
+    run.resume()
+    spent = {"inside": 0.0}
+
+    def timed(call):
+        def around(*args, **kwargs):
+            start = time.process_time()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                spent["inside"] += time.process_time() - start
+
+        return around
+
+    run.advance()  # warm
+    run.loader.batch = timed(run.loader.batch)
+    run.wrapped.forward = timed(run.wrapped.forward)
+    run.accelerator.backward = timed(run.accelerator.backward)
+    run.optimizer.step = timed(run.optimizer.step)
+    start = time.process_time()
+    while run.step < STEPS:
+        run.advance()
+    whole = time.process_time() - start
+    run.close()
+    return whole, (whole - spent["inside"]) / whole
+
+
+def plain(adapter, root):
+    """CPU seconds of transformers' model and loss on ready batches, with the same optimizer."""
+    from transformers import Mask2FormerForUniversalSegmentation, OneFormerForUniversalSegmentation
+
+    kinds = {"oneformer": OneFormerForUniversalSegmentation, "mask2former": Mask2FormerForUniversalSegmentation}
+    network, table = parts(adapter)
+    config = network.model.config
+    config.update({"train_num_points": MODEL["points"]})
+    model = kinds[adapter](config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
+    loader = engine.Loader(stream, Training.model_validate_json(json.dumps(table)), network.collate)
+    batches = [_as_transformers(adapter, network, loader.batch(step, 0)) for step in range(STEPS)]
+    start = 0.0
+    for step, batch in enumerate(batches):
+        if step == 1:
+            start = time.process_time()
+        loss = model(**batch).loss
+        loss.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        np.isfinite(loss.item())
+    return time.process_time() - start
+
+
+def _as_transformers(adapter, network, batch):
+    given = {"pixel_values": batch["pixels"], "class_labels": batch["classes"]}
+    given["mask_labels"] = [masks.float() for masks in batch["masks"]]
+    if adapter == "oneformer":
+        given |= {"task_inputs": batch["tasks"].long(), "text_inputs": batch["texts"][batch["text_index"]]}
+    return given
+
+
+@pytest.mark.parametrize("adapter", ["mask2former", "oneformer"])
+def test_the_engine_is_as_fast_as_the_plain_loop(benchmark, adapter, root, tmp_path):
+    torch.set_num_threads(1)
+    found = []
+
+    def once():
+        found.append((*ours(adapter, root, tmp_path / f"run{len(found)}"), plain(adapter, root)))
+
+    benchmark.pedantic(once, rounds=3, iterations=1)
+    engine_s, overhead, plain_s = (sorted(values)[1] for values in zip(*found, strict=True))
+    images = (STEPS - 1) * BATCH
+    benchmark.extra_info["images a CPU second, engine with its data"] = round(images / engine_s, 2)
+    benchmark.extra_info["images a CPU second, plain loop, targets ready"] = round(images / plain_s, 2)
+    benchmark.extra_info["engine / plain"] = round(plain_s / engine_s, 2)
+    benchmark.extra_info["overhead, share of a step"] = round(overhead, 4)
+    # One round beside other tests only shows that it runs; the bar is for `make bench`, the median of three.
+    assert plain_s / engine_s >= (1.0 if benchmark.enabled else 0.7)
+    assert overhead < 0.05
