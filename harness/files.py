@@ -6,12 +6,23 @@ for files that two commands may write at once (reports, baselines, records of fa
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def refused(path: Path, error: OSError) -> HarnessError:
+    """What to tell when the disk didn't take `path`."""
+    hint = "make room, or write elsewhere; the same command goes on where this one stopped"
+    return HarnessError(
+        f"{path}: cannot be written: {error.strerror or error}", hint=hint if error.errno in FULL else ""
+    )
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -35,7 +46,7 @@ def append_text(path: Path, text: str) -> None:
         with open(path, "a", encoding="utf-8", newline="\n") as handle:
             handle.write(text)
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise refused(path, error) from None
 
 
 def write_through(path: Path, text: str) -> None:
@@ -54,4 +65,4 @@ def _replace(path: Path, temporary: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise HarnessError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise refused(path, error) from None

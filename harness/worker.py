@@ -5,7 +5,6 @@ this process, whatever it was doing. Progress, the result or the failure go to s
 process per step gives the GPU and the memory back, survives a crash of its neighbours, and lets each use one thread.
 """
 
-import errno
 import json
 import os
 import resource
@@ -16,11 +15,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import HarnessError
 from harness.stages import STAGES
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-ROOM = "make room, or choose another store; the same command goes on where this one stopped"
 
 
 def main() -> None:
@@ -48,10 +45,10 @@ def main() -> None:
 
 def _refused(error: Exception, out: Path) -> dict[str, Any] | None:
     """The record of a disk that takes nothing more, which is no mistake of the stage; None for everything else."""
-    if not isinstance(error, OSError) or error.errno not in DISK:
+    if not isinstance(error, OSError) or error.errno not in files.FULL:
         return None
-    failure = f"{error.filename or out}: cannot be written: {error.strerror}"
-    return {"failure": failure, "hint": ROOM, "usage": True, "traceback": ""}
+    told = files.refused(Path(error.filename or out), error)
+    return {"failure": told.message, "hint": told.hint, "usage": True, "traceback": ""}
 
 
 def _failed(error: Exception) -> dict[str, Any]:
