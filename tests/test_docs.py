@@ -42,8 +42,8 @@ ENDS = {
 TRAINS = ("harness run ",)
 """Commands that take minutes: planned instead, and run in the slow test where the profile is smoke."""
 
-PARSED = ("harness check ",)
-"""Commands that need results in the store or write a baseline: their arguments are parsed."""
+PARSED = ("harness check ", "harness predict ")
+"""Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
 ELSEWHERE = {
     "source .venv/bin/activate": "the tests have an environment",
@@ -296,6 +296,7 @@ FIELDS = [
     ("segmenters.md", "OneFormer", "harness.segmenters.oneformer", ["Model", "Inference"]),
     ("segmenters.md", "FastInst", "harness.segmenters.fastinst", ["Model", "Inference"]),
     ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former", ["Model", "Inference"]),
+    ("segmenters.md", "detectron2", "harness.segmenters.detectron2", ["Model", "Training", "Inference"]),
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
     ("formats.md", "Rows and baselines", "harness.results", ["Row", "SeedResult", "Budget", "Cost"]),
     ("formats.md", "Rows and baselines", "harness.check", ["Baseline"]),
