@@ -77,7 +77,7 @@ def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
         name for name in names if any(metric in run.classes.get(name, {}) for row in measured for run in row.seeds)
     ]
     if metric.startswith("AP"):
-        names = [name for name in names if name in THINGS]
+        names = [name for name in names if name in THINGS] or [*THINGS]
     entry = KNOWN[metric]
     columns = [KNOWN[key] for key in ("method", "backbone", "version")]
     columns += [

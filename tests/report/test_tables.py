@@ -57,6 +57,12 @@ def test_every_table_has_a_name(name):
     assert "car (120)" in render(table, "markdown") or name != "classes"
 
 
+def test_classes_without_a_result_say_so():
+    table = class_table([measured(status="not run")], Setting(), metric="AP")
+    assert len(table.columns) == 3 + 8
+    assert {cell.text for cell in table.lines[0].cells[3:]} == {"not run"}
+
+
 def test_gpu_time_is_shown_where_a_gpu_was_used():
     rows = [row.model_copy(update={"cost": Cost(seconds=9.0, gpu_seconds=7.0)}) for row in table1()]
     assert "GPU time" in [entry.label for entry in cost_table(rows, Setting()).columns]
