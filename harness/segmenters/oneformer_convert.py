@@ -1,8 +1,8 @@
 """The authors' OneFormer checkpoints (detectron2 .pth, ConvNeXt or Swin) as a folder that transformers reads.
 
 One direction is written down, from the names of transformers to theirs; sizes are read off the tensors. Nothing of
-detectron2 is imported. Not converted: the causal mask of the text encoder, which transformers leaves out; it concerns
-the contrastive loss alone.
+detectron2 is imported. transformers leaves out the causal mask of the text encoder, which concerns the contrastive loss
+alone; oneformer_network.py puts it back.
 """
 
 import math

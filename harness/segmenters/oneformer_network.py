@@ -51,6 +51,9 @@ class OneFormerNetwork(nn.Module):
             semantic_weight=options.semantic_weight,
         )
         self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
+        if options.text_contrastive:
+            for layer in model.model.text_mapper.text_encoder.transformer.layers:
+                layer.self_attn.register_forward_pre_hook(_causal, with_kwargs=True)
 
     @classmethod
     def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "OneFormerNetwork":
@@ -176,6 +179,15 @@ class OneFormerNetwork(nn.Module):
         logits = theirs @ ours.T * self.logit_scale.exp().clamp(max=100)
         same = torch.arange(len(logits), device=logits.device)
         return F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)
+
+
+def _causal(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the padding
+    behind the last.
+    """
+    words = arguments[0]
+    mask = torch.full((len(words), len(words)), float("-inf"), device=words.device, dtype=words.dtype).triu(1)
+    return arguments, named | {"attn_mask": mask}
 
 
 def _config(backbone: Backbone, options: Model) -> Any:

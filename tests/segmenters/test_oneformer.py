@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.seeds import derive
 from harness.segmenters.base import Backbone, Sample, options
 from harness.segmenters.oneformer import Inference, Model, OneFormer
+from harness.segmenters.text import tokens
 
 
 def build(backbone="convnext", **model):
@@ -46,6 +47,28 @@ def test_unique_texts_give_the_text_queries_of_all_texts():
     unique = mapper.text_projector(mapper.text_encoder(batch["texts"]))[batch["text_index"]]
     torch.testing.assert_close(unique, whole[:, : unique.shape[1]])
     assert whole.shape[1] == network.model.config.num_queries
+
+
+def test_each_text_is_read_once_a_batch():
+    network, read = build(tasks=["panoptic"]), []
+    network.model.model.text_mapper.text_encoder.register_forward_hook(lambda _, given, __: read.append(given[0]))
+    batch = network.collate([sample(1), sample(2), sample(3)])
+    network(batch)
+    assert len(read) == 1
+    assert len(read[0]) == len(torch.unique(read[0], dim=0)) < batch["text_index"].numel()
+
+
+def test_no_word_sees_a_later_one_nor_the_padding():
+    network = build().eval()
+    encoder = network.model.model.text_mapper.text_encoder
+    text = torch.from_numpy(tokens("a photo with a car", "compact"))[None]
+    other = text.clone()
+    other[text == 0] = 3
+    assert (text == 0).any()
+    torch.testing.assert_close(encoder(text), encoder(other), atol=0, rtol=0)
+    changed = text.clone()
+    changed[0, 1] += 1
+    assert not torch.allclose(encoder(text), encoder(changed))
 
 
 @pytest.mark.parametrize("backbone", ["swin", "convnext"])
