@@ -1,4 +1,4 @@
-"""Targets of a batch as tensors, grown to the padded size of its pixels."""
+"""A batch of crops as tensors: pixels, and targets grown to their padded size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,25 @@ import torch
 import torch.nn.functional as F
 
 from harness.data.cityscapes import Label
+from harness.segmenters.aids import label_maps
+from harness.segmenters.backbones import pixels
 from harness.segmenters.base import Sample
 from harness.segmenters.targets import Targets, Task, targets
+
+
+def crop_batch(
+    samples: Sequence[Sample],
+    tasks: Task | Sequence[Task],
+    labels: Sequence[Label],
+    *,
+    min_pixels: int,
+    with_labels: bool = False,
+) -> dict[str, Any]:
+    """`pixels`, the targets of `mask_targets` and, `with_labels`, the class of every pixel (aids.label_maps)."""
+    inputs = pixels([sample.image for sample in samples])
+    padded = (inputs.shape[-2], inputs.shape[-1])
+    batch = {"pixels": inputs, **mask_targets(samples, tasks, labels, padded=padded, min_pixels=min_pixels)}
+    return batch | ({"labels": label_maps(samples, labels, padded)} if with_labels else {})
 
 
 def mask_targets(

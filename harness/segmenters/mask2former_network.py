@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.segmenters import postprocess
-from harness.segmenters.aids import Aids, label_maps
-from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone, shown, whole_config, whole_model
+from harness.segmenters.aids import Aids
+from harness.segmenters.backbones import backbone_config, pretrained_backbone, shown, whole_config, whole_model
 from harness.segmenters.base import Backbone, Prediction, Sample
-from harness.segmenters.batches import mask_targets
+from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.mask2former import Inference, Model
@@ -74,13 +74,9 @@ class Mask2FormerNetwork(nn.Module):
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and targets."""
-        inputs = pixels([sample.image for sample in samples])
-        padded, smallest = tuple(inputs.shape[-2:]), self.options.min_pixels
-        batch = {"pixels": inputs}
-        batch |= mask_targets(samples, self.options.task, self.labels, padded=padded, min_pixels=smallest)
-        if self.options.semantic_weight:
-            batch["labels"] = label_maps(samples, self.labels, padded)
-        return batch
+        options = self.options
+        with_labels = options.semantic_weight > 0
+        return crop_batch(samples, options.task, self.labels, min_pixels=options.min_pixels, with_labels=with_labels)
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice."""

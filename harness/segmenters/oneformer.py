@@ -7,27 +7,20 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from harness.config import Strict
 from harness.segmenters.base import Backbone
+from harness.segmenters.options import MaskInference, MaskModel
 from harness.segmenters.text import Vocabulary
 
 TASKS = ("instance", "semantic", "panoptic")
 
 
-class Model(Strict):
+class Model(MaskModel):
     """Sizes and loss weights; the defaults are those of the published Cityscapes models (Swin-L, ConvNeXt-L)."""
 
     hidden: int = Field(default=256, ge=64, multiple_of=64)
     """Width of decoders and of mask features; the text encoder shares it, with 64 per head."""
     queries: int = Field(default=250, ge=2)
-    encoder_layers: int = Field(default=6, ge=1)
-    """Deformable attention layers of the pixel decoder."""
-    decoder_layers: int = Field(default=10, ge=2)
-    """Predictions that are supervised: one before the first decoder layer and one after each."""
     query_layers: int = Field(default=2, ge=1)
-    heads: int = Field(default=8, ge=1)
-    encoder_feedforward: int = Field(default=1024, ge=1)
-    decoder_feedforward: int = Field(default=2048, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     text_contrastive: bool = True
     """The text branch and its query-text loss in training (never used to predict). False is one reading of "w/o CLIP".
@@ -37,18 +30,6 @@ class Model(Strict):
     """Learned context vectors beside the texts."""
     vocabulary: Vocabulary = "clip"
     contrastive_weight: float = Field(default=0.5, ge=0)
-    class_weight: float = Field(default=2.0, ge=0)
-    mask_weight: float = Field(default=5.0, ge=0)
-    dice_weight: float = Field(default=5.0, ge=0)
-    no_object_weight: float = Field(default=0.1, ge=0)
-    points: int = Field(default=12544, ge=0)
-    """Points per mask at which masks are compared; 0: every cell of the mask map."""
-    min_pixels: int = Field(default=1, ge=1)
-    """Objects of which a crop shows fewer pixels are no targets."""
-    located: bool = False
-    """Published: no. Add the position to the mask features, so that objects that look alike come apart sooner."""
-    semantic_weight: float = Field(default=0.0, ge=0)
-    """Published: 0. More: every cell of the mask features also learns its class, for networks without weights."""
     tasks: list[Literal["instance", "semantic", "panoptic"]] = list(TASKS)
     """What a training crop is asked, drawn uniformly. A question that was never asked is answered from panoptic."""
 
@@ -60,16 +41,10 @@ class Model(Strict):
         return tasks
 
 
-class Inference(Strict):
+class Inference(MaskInference):
     """How answers are read; the defaults are the published ones."""
 
     topk: int = Field(default=250, ge=1)
-    min_score: float = Field(default=0.0, ge=0, le=1)
-    object_threshold: float = Field(default=0.8, ge=0, le=1)
-    overlap_threshold: float = Field(default=0.8, ge=0, le=1)
-    short_side: int | None = Field(default=None, ge=32)
-    """Images are resized to this shorter side before the network sees them; null: as they are."""
-    batch_size: int = Field(default=1, ge=1)
 
 
 class OneFormer:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from harness.data.cityscapes import EVALUATED
 from harness.seeds import derive
 from harness.segmenters import postprocess
-from harness.segmenters.aids import Aids, label_maps
-from harness.segmenters.backbones import backbone_config, pixels, pretrained_backbone, shown, whole_config, whole_model
+from harness.segmenters.aids import Aids
+from harness.segmenters.backbones import backbone_config, pretrained_backbone, shown, whole_config, whole_model
 from harness.segmenters.base import Backbone, Prediction, Sample
-from harness.segmenters.batches import mask_targets
+from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.oneformer import TASKS, Inference, Model
@@ -92,12 +92,9 @@ class OneFormerNetwork(nn.Module):
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
         asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
-        inputs = pixels([sample.image for sample in samples])
-        batch = {"pixels": inputs, "tasks": self._task_tokens(asked)}
-        padded = tuple(inputs.shape[-2:])
-        batch |= mask_targets(samples, asked, EVALUATED, padded=padded, min_pixels=self.options.min_pixels)
-        if self.options.semantic_weight:
-            batch["labels"] = label_maps(samples, EVALUATED, padded)
+        smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0
+        batch = crop_batch(samples, asked, EVALUATED, min_pixels=smallest, with_labels=with_labels)
+        batch["tasks"] = self._task_tokens(asked)
         if self.options.text_contrastive:
             count = self.model.config.num_queries - self.options.text_context
             named = [[EVALUATED[k].name for k in kinds] for kinds in batch["classes"]]

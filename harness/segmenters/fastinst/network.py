@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from harness.data.cityscapes import THINGS
 from harness.segmenters import checkpoint, foreign, postprocess
-from harness.segmenters.backbones import pixels, shown
+from harness.segmenters.backbones import shown
 from harness.segmenters.base import Backbone, Prediction, Sample
-from harness.segmenters.batches import mask_targets
+from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, Weights, sample_points
 from harness.segmenters.fastinst import Inference, Model, convert
 from harness.segmenters.fastinst.backbone import build as build_backbone
@@ -82,12 +82,7 @@ class FastInstNetwork(nn.Module):
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and thing targets."""
-        inputs = pixels([sample.image for sample in samples])
-        padded, smallest = tuple(inputs.shape[-2:]), self.options.min_pixels
-        return {
-            "pixels": inputs,
-            **mask_targets(samples, "instance", THINGS, padded=padded, min_pixels=smallest),
-        }
+        return crop_batch(samples, "instance", THINGS, min_pixels=self.options.min_pixels)
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice over all predictions, and proposal."""
