@@ -295,7 +295,8 @@ def _budgeted(cfg: CfgNode, training: Training) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     share = training.iterations / cfg.SOLVER.MAX_ITER
-    cfg.SOLVER.STEPS = tuple(round(step * share) for step in cfg.SOLVER.STEPS)
+    steps = {round(step * share) for step in cfg.SOLVER.STEPS}
+    cfg.SOLVER.STEPS = tuple(sorted(step for step in steps if 0 < step < training.iterations))
     cfg.SOLVER.WARMUP_ITERS = min(cfg.SOLVER.WARMUP_ITERS, training.iterations - 1)
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH = training.iterations, training.batch_size
     return cfg
