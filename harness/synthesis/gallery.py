@@ -42,7 +42,8 @@ def write_gallery(syntheses: Mapping[str, Path], path: Path, *, title: str, coun
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, 8), title, _INK, ImageFont.load_default(16))
     for number, name in enumerate(columns):
-        draw.text((_GAP + _TEXT + number * (_SIDE + _GAP), _HEAD - 20), name, _PALE, ImageFont.load_default(12))
+        place = (_GAP + _TEXT + number * (_SIDE + _GAP), _HEAD - 20)
+        draw.text(place, _fitting(name), _PALE, ImageFont.load_default(12))
     for number, entry in enumerate(rows):
         top = _HEAD + number * (_SIDE + _GAP)
         for line, text in enumerate((entry.prompt, f"{entry.class_name} {entry.instance}", entry.source)):
@@ -56,6 +57,15 @@ def write_gallery(syntheses: Mapping[str, Path], path: Path, *, title: str, coun
     sheet.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
     return path
+
+
+def _fitting(name: str) -> str:
+    """`name`, or as much of it as stands over one column."""
+    font = ImageFont.load_default(12)
+    if font.getlength(name) <= _SIDE:
+        return name
+    kept = next(end for end in range(len(name), 0, -1) if font.getlength(f"{name[:end].rstrip()}…") <= _SIDE)
+    return f"{name[:kept].rstrip()}…"
 
 
 def _first_variants(folder: Path) -> dict[_Key, Entry]:

@@ -73,3 +73,13 @@ def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no synthesis"):
         write_gallery({}, tmp_path / "gallery.png", title="t")
     assert not (tmp_path / "gallery.png").exists()
+
+
+def test_headings_stay_over_their_columns():
+    from PIL import ImageFont
+
+    from harness.synthesis.gallery import _SIDE, _fitting
+
+    for name in ("GLIGEN", "Recoloured instances", "W" * 60):
+        assert ImageFont.load_default(12).getlength(_fitting(name)) <= _SIDE
+    assert _fitting("GLIGEN") == "GLIGEN" and _fitting("Recoloured instances").startswith("Recoloured inst")
