@@ -186,6 +186,37 @@ def test_damaged_weights_are_told_in_one_line(folder, tmp_path):
         build(copy)
 
 
+def _as_bin(folder, copy, part):
+    """A copy of the checkpoint in which a part has its weights in torch's own format alone."""
+    from safetensors.torch import load_file
+
+    shutil.copytree(folder, copy)
+    path = copy / part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    path.unlink()
+    torch.save(weights, path.with_suffix(".bin"))
+    return path.with_suffix(".bin")
+
+
+def test_weights_in_torchs_own_format_are_read(folder, tmp_path):
+    _as_bin(folder, tmp_path / "c" / "copy", "unet")
+    found = build(tmp_path / "c" / "copy").edit(*batch(1))
+    assert largest_difference(found, build(folder).edit(*batch(1))) <= 1
+
+
+def test_code_in_weights_is_never_run(folder, tmp_path):
+    path = _as_bin(folder, tmp_path / "d" / "copy", "unet")
+
+    class Code:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").mkdir, ())
+
+    torch.save({"conv_in.weight": Code()}, path)
+    with pytest.raises(HarnessError, match="can't be loaded"):
+        build(tmp_path / "d" / "copy")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_hub_id_without_network_says_how_to_fetch_it(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HarnessError, match="neither in the local cache") as error:

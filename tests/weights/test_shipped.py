@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.generators.base import GeneratorPart, Prompt, load_generator
+from harness.seeds import derive
+from harness.suite import load_part
 from harness.weights import TINY, card
 from harness.weights.card import ROWS, followed
+from harness.weights.clip import class_name
 from harness.weights.pool import draw_pool
 from harness.weights.train import JUDGES, PARTS
 
@@ -81,6 +85,22 @@ def test_gligen_repaints_most_and_blended_keeps_most(crops):
         nearness[part] = np.mean(10 * np.log10(255**2 / errors))
     assert change["gligen"] > change["diff_inpainting"] > change["blended"]
     assert nearness["gligen"] < nearness["diff_inpainting"] < nearness["blended"]
+
+
+@pytest.mark.parametrize("part", GENERATORS)
+def test_a_crop_painted_alone_is_the_crop_painted_in_a_batch(part, crops):
+    """To 2 of 255: another batch size rounds otherwise, and six steps carry that on."""
+    index, prompts = card.asked(crops)
+    pool, rows = crops.take(index[:4]), range(4)
+    together = card._paint(part, TINY, pool, pool.masks, prompts[:4])
+    data, _ = load_part("generators", part, "mini")
+    generator = load_generator(GeneratorPart(**data))
+    for row in rows:
+        label = int(pool.label_ids[row])
+        prompt = Prompt(text=prompts[row], phrase=class_name(label), label_id=label)
+        seed = derive(0, "card", row)
+        (alone,) = generator.edit([pool.images[row]], [pool.masks[row]], [prompt], [seed])
+        assert np.abs(alone.astype(int) - together[row]).max() <= 2
 
 
 def test_judges_taught_no_generator():
