@@ -51,7 +51,7 @@ ELSEWHERE = {
     "csDownload --destination_path /data/cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip": "account",
     "unzip -q -d /data/cityscapes /data/cityscapes/leftImg8bit_trainvaltest.zip": "the archive of an account",
     "unzip -q -d /data/cityscapes /data/cityscapes/gtFine_trainvaltest.zip": "the archive of an account",
-    "curl -O https://shi-labs.com/projects/oneformer/mapillary/250_16_convnext_l_oneformer_mapillary_300k.pth": "network",
+    "curl -O https://shi-labs.com/projects/oneformer/mapillary/250_16_convnext_l_oneformer_mapillary_300k.pth": "a hub",
     "harness convert oneformer 250_16_convnext_l_oneformer_mapillary_300k.pth"
     " --output weights/oneformer_mapillary_convnext_large": "a file of the network; a test of its own converts one",
     "mkdocs build --strict": "a test of its own builds the site",

@@ -31,9 +31,10 @@ _PROMPTS = {
     33: ("a photo of a white bicycle", "a photo of a black bicycle"),
 }
 _ABOUT = {
-    "text_encoder": "CLIPTextModel of transformers, 2 x 64: the text tower of a CLIP, frozen, that all generators hear.",
-    "clip": "CLIPModel of transformers: image tower 3 x 128, 8 x 8 patches; text tower 2 x 64. Scores images; its seed\n"
-    "and crops are others than those of ../text_encoder, so no generator was taught by it.",
+    "text_encoder": "CLIPTextModel of transformers, 2 x 64: the text tower of a CLIP, frozen, that all generators "
+    "hear.",
+    "clip": "CLIPModel of transformers: image tower 3 x 128, 8 x 8 patches; text tower 2 x 64. Scores images; its "
+    "seed\nand crops are others than those of ../text_encoder, so no generator was taught by it.",
     "vae": "AutoencoderKL of diffusers, factor 2, 4 channels: encoder from principal components, trained decoder.",
     "judge": "A small classifier of class and detail that judges the generators and had no part in training them.",
     "diff_inpainting": "UNet2DConditionModel, 9 channels, for StableDiffusionInpaintPipeline.",

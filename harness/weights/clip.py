@@ -1,8 +1,8 @@
 """The tiny CLIP: image and text tower trained against each other on captioned crops.
 
 Trained twice: of one the text tower, then frozen, is the text encoder of all three generators, as OpenAI's CLIP is
-Stable Diffusion's; the other, of another seed and other crops, scores their images. Without the first (text encoder trained with the UNet) colours separate and classes do not, since silhouettes give classes
-away.
+Stable Diffusion's; the other, of another seed and other crops, scores their images. Without the first (text encoder
+trained with the UNet) colours separate and classes do not, since silhouettes give classes away.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,10 @@
 
     python -m harness.weights.train diff_inpainting --minutes 30 --device cpu --out DIR
 
-What it needs and DIR lacks (tokenizer, text encoder, autoencoder, for gligen and blended the inpainting UNet) is taken from the
-shipped checkpoints; `everything` starts from nothing. Killed at any moment, the same command goes on where it stopped.
-DIR gets the layout of harness/weights/tiny: fp16 safetensors, a card and the pictures in it; DIR/work can be deleted.
+What it needs and DIR lacks (tokenizer, text encoder, autoencoder, for gligen and blended the inpainting UNet) is taken
+from the shipped checkpoints; `everything` starts from nothing. Killed at any moment, the same command goes on where it
+stopped. DIR gets the layout of harness/weights/tiny: fp16 safetensors, a card and the pictures in it; DIR/work can be
+deleted.
 """
 
 import argparse
