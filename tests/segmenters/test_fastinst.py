@@ -72,18 +72,25 @@ def test_importing_the_adapter_imports_no_torch():
 def test_queries_are_the_peaks_then_the_best_of_the_rest(seed):
     rng = np.random.default_rng(seed)
     chances = rng.dirichlet(np.ones(4), size=(7, 9)).transpose(2, 0, 1)[:3]
-    found = pick(torch.from_numpy(chances)[None], 20)[0].tolist()
+    found = pick(torch.from_numpy(chances)[None], 20, 1e-6)[0].tolist()
     assert found == naive_pick(chances, 20).tolist()
 
 
 def test_a_neighbour_of_another_class_does_not_hide_a_peak():
     chances = torch.zeros(1, 2, 3, 3)
     chances[0, 0, 1, 1], chances[0, 1, 1, 2] = 0.4, 0.9
-    assert pick(chances, 2)[0].tolist() == [5, 4]
+    assert pick(chances, 2, 1e-6)[0].tolist() == [5, 4]
+
+
+def test_a_faint_peak_takes_no_query_from_a_likely_cell():
+    chances = torch.zeros(1, 1, 3, 5)
+    chances[0, 0, 1, :2], chances[0, 0, 1, 4] = torch.tensor([0.9, 0.8]), 0.01
+    assert pick(chances, 2, 1e-6)[0].tolist() == [5, 9]
+    assert pick(chances, 2, 0.05)[0].tolist() == [5, 6]
 
 
 def test_there_are_never_more_queries_than_cells():
-    assert sorted(pick(torch.rand(2, 3, 2, 4), 100)[0].tolist()) == list(range(8))
+    assert sorted(pick(torch.rand(2, 3, 2, 4), 100, 1e-6)[0].tolist()) == list(range(8))
     network = build(queries=100)
     batch = network.collate([sample()])
     decoded = network.decoder(network._maps(batch["pixels"]))

@@ -21,6 +21,10 @@ class Model(Strict):
     """Queries picked from the 1/16 map; fewer where that map has fewer cells."""
     auxiliary_queries: int = Field(default=8, ge=0)
     """Learned queries that take part in attention and are never read."""
+    peak_floor: float = Field(default=1e-6, ge=0, lt=1)
+    """A cell less likely than this to be an object is no peak. Peaks are picked before all other cells; where objects
+    are few cells wide and share a peak, faint peaks of the background would otherwise take their queries.
+    """
     stride: Literal[4, 8] = 8
     """Stride of the map in which masks are drawn; queries come from the map half as fine. 4 is for small frames."""
     located: bool = False

@@ -42,6 +42,7 @@ class Decoder(nn.Module):
         *,
         hidden: int,
         queries: int,
+        peak_floor: float,
         auxiliary: int,
         depth: int,
         heads: int,
@@ -56,7 +57,7 @@ class Decoder(nn.Module):
         self.positions = nn.Parameter(waves(hidden, side))
         self.auxiliary_content = nn.Embedding(auxiliary, hidden)
         self.auxiliary_position = nn.Embedding(auxiliary, hidden)
-        self.proposal = QueryProposal(hidden, queries, num_classes)
+        self.proposal = QueryProposal(hidden, queries, num_classes, peak_floor)
         self.layers = nn.ModuleList(DualPathLayer(hidden, heads, feedforward) for _ in range(depth))
         self.predictors = nn.ModuleList(Predictor(hidden, num_classes) for _ in range(depth + 1))
 

@@ -39,6 +39,7 @@ class FastInstNetwork(nn.Module):
         self.decoder = Decoder(
             hidden=options.hidden,
             queries=options.queries,
+            peak_floor=options.peak_floor,
             auxiliary=options.auxiliary_queries,
             depth=options.layers,
             heads=options.heads,

@@ -6,9 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FLOOR = 1e-6
-"""A probability below this is no peak."""
-
 
 class Proposals(NamedTuple):
     """Queries picked from the map: content and position [B, Q, C], location [B, Q, 2] (x, y in 0..1), and the logits
@@ -22,11 +19,11 @@ class Proposals(NamedTuple):
 
 
 class QueryProposal(nn.Module):
-    """Classifies every pixel and picks `count` of them, local maxima of a class first."""
+    """Classifies every pixel and picks `count` of them, local maxima of a class (at least `floor`) first."""
 
-    def __init__(self, hidden: int, count: int, num_classes: int) -> None:
+    def __init__(self, hidden: int, count: int, num_classes: int, floor: float) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.floor = count, floor
         self.head = nn.Sequential(
             nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, num_classes + 1, 1)
         )
@@ -34,7 +31,7 @@ class QueryProposal(nn.Module):
     def forward(self, features: Tensor, positions: Tensor) -> Proposals:
         """`features` [B, C, h, w], `positions` [1, C, h, w]."""
         logits = self.head(features)
-        indices = pick(logits.detach().float().softmax(1)[:, :-1], self.count)
+        indices = pick(logits.detach().float().softmax(1)[:, :-1], self.count, self.floor)
 
         def gather(maps: Tensor) -> Tensor:
             rows = maps.flatten(2).transpose(1, 2).expand(len(features), -1, -1)
@@ -43,14 +40,15 @@ class QueryProposal(nn.Module):
         return Proposals(gather(features), gather(positions), gather(_grid(features)), logits)
 
 
-def pick(chances: Tensor, count: int) -> Tensor:
+def pick(chances: Tensor, count: int, floor: float) -> Tensor:
     """Flat indices [B, Q] of the best pixels of [B, K, h, w], Q = min(count, h * w); peaks come before all others.
 
-    A pixel stands for its best class alone; it is a peak where none of its eight neighbours has more of that class.
+    A pixel stands for its best class alone; it is a peak where none of its eight neighbours has more of that class and it
+    has `floor` of it.
     """
     best, kind = chances.max(1, keepdim=True)
     own = torch.zeros_like(chances).scatter(1, kind, best)
-    peak = (own >= F.max_pool2d(own, 3, stride=1, padding=1)) & (own >= _FLOOR)
+    peak = (own >= F.max_pool2d(own, 3, stride=1, padding=1)) & (own >= floor)
     worth = (own + peak.to(own)).flatten(2).max(1).values
     return worth.topk(min(count, worth.shape[1]), dim=1).indices
 
