@@ -43,8 +43,8 @@ class QueryProposal(nn.Module):
 def pick(chances: Tensor, count: int, floor: float) -> Tensor:
     """Flat indices [B, Q] of the best pixels of [B, K, h, w], Q = min(count, h * w); peaks come before all others.
 
-    A pixel stands for its best class alone; it is a peak where none of its eight neighbours has more of that class and it
-    has `floor` of it.
+    A pixel stands for its best class alone; it is a peak where it has at least `floor` of that class and
+    none of its eight neighbours has more.
     """
     best, kind = chances.max(1, keepdim=True)
     own = torch.zeros_like(chances).scatter(1, kind, best)
