@@ -7,7 +7,7 @@ CHECK   ?=
 HARNESS  = $(VENV)/bin/harness
 SUITE    = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help table1 table2 ablation controls smoke check bench test lint clean
+.PHONY: help table1 table2 ablation controls smoke check bench gpu test lint clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +33,9 @@ check: $(VENV)/installed  ## compare the measured rows with the committed baseli
 
 bench: $(VENV)/installed  ## speed, as ratios against references in the same run
 	@$(VENV)/bin/pytest tests/bench --benchmark-enable -m "" -q -s
+
+gpu: $(VENV)/installed  ## speed and memory of the models at paper size on this GPU, into results/gpu
+	@$(VENV)/bin/pytest tests/bench/test_gpu.py -m slow -q -rs
 
 test: $(VENV)/installed  ## the fast tests
 	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest
