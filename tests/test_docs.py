@@ -51,7 +51,7 @@ ELSEWHERE = {
     "csDownload --destination_path /data/cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip": "account",
     "unzip -q -d /data/cityscapes /data/cityscapes/leftImg8bit_trainvaltest.zip": "the archive of an account",
     "unzip -q -d /data/cityscapes /data/cityscapes/gtFine_trainvaltest.zip": "the archive of an account",
-    "curl -O https://shi-labs.com/projects/oneformer/mapillary/250_16_convnext_l_oneformer_mapillary_300k.pth": "a hub",
+    "curl -O https://shi-labs.com/projects/oneformer/mapillary/250_16_convnext_l_oneformer_mapillary_300k.pth": "a URL",
     "harness convert oneformer 250_16_convnext_l_oneformer_mapillary_300k.pth"
     " --output weights/oneformer_mapillary_convnext_large": "a file of the network; a test of its own converts one",
     "mkdocs build --strict": "a test of its own builds the site",
@@ -349,6 +349,18 @@ def test_the_printed_numbers_are_those_of_the_paper():
         scores = printed[method, backbone].scores
         expected = [f"{100 * scores[name]:.2f}" for name in ("PQ", "IoU", "AP", "AP50")]
         assert [cell.strip() for cell in cells.split("|")] == expected, (method, backbone)
+
+
+def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
+    from harness.results import published
+
+    text = section("paper-profile.md", "5. What to expect")
+    lines = re.findall(r"^\| ([^|,]+?) \| (\d+\.\d\d) \| (\d+\.\d\d) \|$", text, re.MULTILINE)
+    expected = [
+        (f"{row.method} {row.version}".strip(), *(f"{100 * row.scores[name]:.2f}" for name in ("AP", "AP50")))
+        for row in published(2)
+    ]
+    assert lines == expected
 
 
 def test_the_printed_seconds_are_those_of_the_authors():
