@@ -62,7 +62,8 @@ def run(
 
     `workers`: steps at a time; default one per GPU, without a GPU one per core, each with one thread (small models lose
     speed with more). `devices`: GPUs (without any: processes) that share each training. `tell` hears every event, from
-    one thread at a time. Returns what was made and what failed.
+    one thread at a time. Returns what was made and what failed; HarnessError, before anything is made, for devices that
+    are not there or cannot share a batch.
     """
     store.open()
     gpus = _groups(environment.gpus(), devices)
@@ -73,7 +74,8 @@ def run(
     # Without a GPU the models are small: a second thread waits more than it works as soon as anything else runs.
     threads = max(1, environment.cores() // count) if gpus else 1
 
-    outcome, waiting, running = Outcome(), dict(plan.missing(store)), 0
+    outcome, running = Outcome(), 0
+    waiting = {key: _on(step, devices) for key, step in plan.missing(store).items()}
     finished: SimpleQueue[tuple[Step, str | None, dict[str, Any]]] = SimpleQueue()
     speaking = threading.Lock()
 
@@ -84,7 +86,7 @@ def run(
     def work(step: Step, slot: str | None) -> None:
         record: dict[str, Any] = {"failure": "the runner stopped", "hint": "", "usage": False, "traceback": ""}
         try:
-            record = _make(_on(step, devices), store, slot, threads, say)
+            record = _make(step, store, slot, threads, say)
         except (HarnessError, OSError) as error:  # the store refuses: told like the failure of a step
             record = {"failure": str(error), "hint": "", "usage": True, "traceback": ""}
         finally:
@@ -135,7 +137,7 @@ def _on(step: Step, devices: int) -> Step:
     """The same step, and the same key, on so many devices; only a training can use more than one."""
     if devices == 1 or step.kind != "train":
         return step
-    return replace(step, spec=step.spec.model_copy(update={"devices": devices}))
+    return replace(step, spec=step.spec.on(devices))
 
 
 def _make(step: Step, store: Store, slot: str | None, threads: int, say: Callable[[Event], None]) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.plan import Step, make_step
-from harness.run import Event, run
+from harness.run import Event, _groups, run
+from harness.segmenters.base import SegmenterPart
 from harness.stages.dataset import DatasetSpec
+from harness.stages.train import TrainSpec
 from harness.store import Store
 
 COUNT = 12
@@ -106,6 +109,36 @@ def test_kill_9_of_the_runner_stops_its_steps_and_the_next_run_goes_on(tmp_path)
     assert run(Steps(step), killed).made == [step]
     run(Steps(step), whole)
     assert fingerprint(killed.path("dataset", step.key)) == fingerprint(whole.path("dataset", step.key))
+
+
+def training(**changes) -> Step:
+    table = {"iterations": 1, "batch_size": 4, "crop": (32, 32), "short_sides": [32], "learning_rate": 1e-3}
+    part = SegmenterPart(
+        label="Toy",
+        adapter="fastinst",
+        backbones={"r": {"label": "R", "family": "resnet"}},
+        training=table | changes,
+    )
+    data = drawing(1)
+    return make_step("train", "toy", TrainSpec(segmenter=part, backbone="r", seed=0), {"dataset": data})
+
+
+@pytest.mark.parametrize(("changes", "left"), [({}, 4), ({"accumulate": 2}, 2)])
+def test_devices_that_cannot_share_a_batch_are_told_before_anything_is_made(changes, left, tmp_path):
+    store, train = Store(tmp_path), training(**changes)
+    with pytest.raises(HarnessError) as told:
+        run(Steps(drawing(1), train), store, devices=3)
+    assert told.value.message == f"segmenter Toy: {left} images at a time cannot be shared by 3 devices"
+    assert "batch_size" in told.value.hint
+    assert not list(tmp_path.rglob("*.png"))
+    assert train.spec.on(2).devices == 2
+
+
+def test_more_devices_than_there_are_is_one_message():
+    with pytest.raises(HarnessError, match="3 devices for a training: this machine has 2 GPUs"):
+        _groups(["0", "1"], 3)
+    assert _groups(["0", "1", "5"], 2) == ["0,1"]
+    assert _groups([], 3) == []
 
 
 def wait_for(condition, seconds: float = 60) -> None:

@@ -138,6 +138,17 @@ def options(part: SegmenterPart, path: Path | str) -> Options:
     )
 
 
+def share(training: Any, devices: int, name: str) -> int:
+    """Images that each of `devices` sees at a time; HarnessError, with `name`, when they don't come out even."""
+    together = training.batch_size // getattr(training, "accumulate", 1)
+    if together % devices:
+        raise HarnessError(
+            f"{name}: {together} images at a time cannot be shared by {devices} devices",
+            hint="training.batch_size / training.accumulate must be a multiple of the devices",
+        )
+    return together // devices
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """A training crop: image uint8 [H, W, 3], ids int32 [H, W] (0 = void); `seed` for draws that belong to it."""

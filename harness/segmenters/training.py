@@ -27,7 +27,7 @@ from harness.data.mix import Draw, Stream
 from harness.errors import HarnessError
 from harness.progress import Report, silent
 from harness.seeds import derive
-from harness.segmenters.base import Sample, Training
+from harness.segmenters.base import Sample, Training, share
 from harness.segmenters.checkpoint import need_disk, replace
 
 logger = logging.getLogger(__name__)
@@ -358,12 +358,7 @@ def _accelerator(training: Training, out: Path) -> Accelerator:
         kwargs_handlers=[unused],
         cpu="RANK" in os.environ and not torch.cuda.is_available(),  # else accelerate takes each process for a lone one
     )
-    share = training.batch_size // training.accumulate
-    if share % accelerator.num_processes:
-        raise HarnessError(
-            f"{share} images at a time cannot be shared by {accelerator.num_processes} devices",
-            hint="training.batch_size / training.accumulate must be a multiple of the devices",
-        )
+    share(training, accelerator.num_processes, "this training")
     return accelerator
 
 

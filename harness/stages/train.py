@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness.config import Strict
 from harness.data.mix import Mix
 from harness.progress import Report
-from harness.segmenters.base import SegmenterPart
+from harness.segmenters.base import SegmenterPart, options, share
 
 VERSION = 1
 
@@ -35,6 +35,12 @@ class TrainSpec(Strict):
         object.__setattr__(self, "segmenter", self.segmenter.only(self.backbone))
         return self
 
+    def on(self, devices: int) -> "TrainSpec":
+        """The same training on so many devices; HarnessError when they cannot share its batches."""
+        name = f"segmenter {self.segmenter.label}"
+        share(options(self.segmenter, name).training, devices, name)
+        return self.model_copy(update={"devices": devices})
+
 
 def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
     """Train in `out` (config.json, model.safetensors, log.jsonl, tracker files); facts: the budget and what it trained
@@ -58,7 +64,6 @@ def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> 
     from harness.registry import SEGMENTERS
     from harness.seeds import derive
     from harness.segmenters import checkpoint, processes
-    from harness.segmenters.base import options
     from harness.segmenters.training import STATE, train
 
     spec, inputs, out = task
