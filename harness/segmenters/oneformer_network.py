@@ -11,71 +11,59 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
 
-from harness.data.cityscapes import EVALUATED
+from harness.data.cityscapes import EVALUATED, Label
 from harness.seeds import derive
-from harness.segmenters import postprocess
-from harness.segmenters.aids import Aids
-from harness.segmenters.backbones import backbone_config, pretrained_backbone, shown, whole_config, whole_model
-from harness.segmenters.base import Backbone, Prediction, Sample
-from harness.segmenters.batches import crop_batch
-from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights
-from harness.segmenters.initial import as_the_authors
+from harness.segmenters.backbones import shown
+from harness.segmenters.base import Prediction, Sample
+from harness.segmenters.criterion import Layer
+from harness.segmenters.mask_network import MaskNetwork
 from harness.segmenters.oneformer import TASKS, Inference, Model
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
 
-MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
-"""Of a checkpoint: other classes, a text branch that was left out, and a norm that nothing reads."""
 
+class OneFormerNetwork(MaskNetwork):
+    """Three questions, told by a text; in training also the texts of what a crop shows."""
 
-class OneFormerNetwork(nn.Module):
-    """`model`: transformers' OneFormerForUniversalSegmentation; its own criterion is left aside."""
-
-    backbone_prefix = "model.model.pixel_level_module.encoder."
-    keep_votes = False
+    Kind, Config = OneFormerForUniversalSegmentation, OneFormerConfig
+    MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
+    """Other classes, a text branch that was left out, and a norm that nothing reads."""
 
     def __init__(self, model: nn.Module, options: Model) -> None:
-        super().__init__()
-        self.model, self.options = model, options
         scale = model.criterion.logit_scale.detach().clone()
-        del model.criterion, model.matcher
-        self.criterion = SetCriterion(
-            num_classes=len(EVALUATED),
-            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
-            points=Points(options.points),
-        )
-        self.aids = Aids(
-            hidden=model.config.mask_dim,
-            num_classes=len(EVALUATED),
-            located=options.located,
-            semantic_weight=options.semantic_weight,
-        )
+        del model.matcher
+        super().__init__(model, options, features=model.config.mask_dim)
         self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
         if options.text_contrastive:
             for layer in model.model.text_mapper.text_encoder.transformer.layers:
                 layer.self_attn.register_forward_pre_hook(_causal, with_kwargs=True)
 
     @classmethod
-    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "OneFormerNetwork":
-        """See `OneFormer.build`."""
-        from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
+    def labels_of(cls, options: Model) -> tuple[Label, ...]:
+        """All of them."""
+        return EVALUATED
 
-        if shape is not None:
-            return cls(OneFormerForUniversalSegmentation(OneFormerConfig.from_dict(shape)), options)
-        if backbone.checkpoint:
-            config = whole_config(backbone.checkpoint, OneFormerConfig)
-            config.update({"is_training": options.text_contrastive, "num_labels": len(EVALUATED)})
-            return cls(whole_model(backbone.checkpoint, OneFormerForUniversalSegmentation, config, MAY_DIFFER), options)
-        model = OneFormerForUniversalSegmentation(_config(backbone, options))
-        as_the_authors(model)
-        if backbone.weights:
-            model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
-        return cls(model, options)
+    @classmethod
+    def ours(cls, options: Model) -> dict[str, Any]:
+        """See `MaskNetwork.ours`."""
+        return super().ours(options) | {"is_training": options.text_contrastive}
 
-    @property
-    def shape(self) -> dict[str, Any]:
-        """All that is needed to build this network again without weights."""
-        return self.model.config.to_dict()
+    @classmethod
+    def sizes(cls, options: Model) -> dict[str, Any]:
+        """See `MaskNetwork.sizes`."""
+        length = LENGTHS[options.vocabulary]
+        return super().sizes(options) | {
+            "conv_dim": options.hidden,
+            "mask_dim": options.hidden,
+            "query_dec_layers": options.query_layers,
+            "task_seq_len": length,
+            "text_encoder_width": options.hidden,
+            "text_encoder_context_length": length,
+            "text_encoder_num_layers": options.text_layers,
+            "text_encoder_vocab_size": SIZES[options.vocabulary],
+            "text_encoder_n_ctx": options.text_context,
+        }
 
     def train(self, mode: bool = True) -> "OneFormerNetwork":
         """As torch's; also for the dropout of the pixel decoder, which transformers ties to the text branch: on in
@@ -85,15 +73,10 @@ class OneFormerNetwork(nn.Module):
             layer.is_training = mode
         return super().train(mode)
 
-    def checkpoint_gradients(self) -> None:
-        """Recompute the backbone's activations in the backward pass instead of keeping them."""
-        self.model.model.pixel_level_module.encoder.gradient_checkpointing_enable()
-
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
         asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
-        smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0
-        batch = crop_batch(samples, asked, EVALUATED, min_pixels=smallest, with_labels=with_labels)
+        batch = self._crops(samples, asked)
         batch["tasks"] = self._task_tokens(asked)
         if self.options.text_contrastive:
             count = self.model.config.num_queries - self.options.text_context
@@ -127,26 +110,10 @@ class OneFormerNetwork(nn.Module):
             decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
             answers[task] = decoded.prediction_class, decoded.prediction_masks
         answers = {task: answers.get(task, answers["panoptic"]) for task in TASKS}
-        return [self._answer(answers, index, inference, view) for index in range(len(images))]
-
-    def _answer(self, answers: dict, index: int, inference: Inference, view: postprocess.View) -> Prediction:
-        logits = {task: (classes[index], view.full_size(masks[index])) for task, (classes, masks) in answers.items()}
-        panorama, segments = postprocess.panoptic(
-            *logits["panoptic"],
-            EVALUATED,
-            object_threshold=inference.object_threshold,
-            overlap_threshold=inference.overlap_threshold,
-        )
-        votes = postprocess.votes(*logits["semantic"])
-        return Prediction(
-            instances=postprocess.instances(
-                *logits["instance"], EVALUATED, topk=inference.topk, min_score=inference.min_score
-            ),
-            semantic=postprocess.elected(votes, EVALUATED),
-            votes=votes.cpu().numpy() if self.keep_votes else None,
-            panoptic=panorama,
-            segments=segments,
-        )
+        return [
+            self._answer({task: (c[index], view.full_size(m[index])) for task, (c, m) in answers.items()}, inference)
+            for index in range(len(images))
+        ]
 
     def _features(self, inputs: Tensor) -> Any:
         features = self.model.model.pixel_level_module(inputs)
@@ -185,31 +152,3 @@ def _causal(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> tu
     words = arguments[0]
     mask = torch.full((len(words), len(words)), float("-inf"), device=words.device, dtype=words.dtype).triu(1)
     return arguments, named | {"attn_mask": mask}
-
-
-def _config(backbone: Backbone, options: Model) -> Any:
-    from transformers import OneFormerConfig
-
-    length = LENGTHS[options.vocabulary]
-    return OneFormerConfig(
-        backbone_config=backbone_config(backbone),
-        num_labels=len(EVALUATED),
-        num_queries=options.queries,
-        hidden_dim=options.hidden,
-        conv_dim=options.hidden,
-        mask_dim=options.hidden,
-        encoder_layers=options.encoder_layers,
-        decoder_layers=options.decoder_layers,
-        query_dec_layers=options.query_layers,
-        num_attention_heads=options.heads,
-        encoder_feedforward_dim=options.encoder_feedforward,
-        dim_feedforward=options.decoder_feedforward,
-        dropout=options.dropout,
-        is_training=options.text_contrastive,
-        task_seq_len=length,
-        text_encoder_width=options.hidden,
-        text_encoder_context_length=length,
-        text_encoder_num_layers=options.text_layers,
-        text_encoder_vocab_size=SIZES[options.vocabulary],
-        text_encoder_n_ctx=options.text_context,
-    )

@@ -1,0 +1,128 @@
+"""What OneFormer and Mask2Former have alike: a model of transformers with our targets, loss and answers.
+
+What the model is asked, and what is read off it, is in oneformer_network.py and mask2former_network.py.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from harness.data.cityscapes import Label
+from harness.segmenters import postprocess
+from harness.segmenters.aids import Aids
+from harness.segmenters.backbones import backbone_config, pretrained_backbone, whole_config, whole_model
+from harness.segmenters.base import Backbone, Prediction, Sample
+from harness.segmenters.batches import crop_batch
+from harness.segmenters.criterion import Points, SetCriterion, Weights
+from harness.segmenters.initial import as_the_authors
+from harness.segmenters.options import MaskInference, MaskModel
+from harness.segmenters.targets import Task
+
+
+class MaskNetwork(nn.Module, ABC):
+    """`model`: what `Kind` of transformers makes; its own criterion is left aside."""
+
+    Kind: ClassVar[type[nn.Module]]
+    Config: ClassVar[type]
+    """Of `Kind`."""
+    MAY_DIFFER: ClassVar[str]
+    """Tensors of a checkpoint that start anew where they don't fit, as a regular expression."""
+
+    backbone_prefix = "model.model.pixel_level_module.encoder."
+    keep_votes = False
+
+    def __init__(self, model: nn.Module, options: MaskModel, *, features: int) -> None:
+        """`features`: channels of the mask features."""
+        super().__init__()
+        self.model, self.options, self.labels = model, options, self.labels_of(options)
+        del model.criterion
+        self.criterion = SetCriterion(
+            num_classes=len(self.labels),
+            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
+            points=Points(options.points),
+        )
+        self.aids = Aids(
+            hidden=features,
+            num_classes=len(self.labels),
+            located=options.located,
+            semantic_weight=options.semantic_weight,
+        )
+
+    @classmethod
+    def build(cls, backbone: Backbone, options: MaskModel, *, shape: dict[str, Any] | None) -> Self:
+        """See `Segmenter.build`."""
+        if shape is not None:
+            return cls(cls.Kind(cls.Config.from_dict(shape)), options)
+        if backbone.checkpoint:
+            config = whole_config(backbone.checkpoint, cls.Config)
+            config.update(cls.ours(options))
+            return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options)
+        model = cls.Kind(cls.Config(**cls.sizes(options), backbone_config=backbone_config(backbone)))
+        as_the_authors(model)
+        if backbone.weights:
+            model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
+        return cls(model, options)
+
+    @classmethod
+    @abstractmethod
+    def labels_of(cls, options: MaskModel) -> Sequence[Label]:
+        """The classes that the network tells apart."""
+
+    @classmethod
+    def ours(cls, options: MaskModel) -> dict[str, Any]:
+        """What holds whatever the configuration of a checkpoint says."""
+        return {"num_labels": len(cls.labels_of(options))}
+
+    @classmethod
+    def sizes(cls, options: Any) -> dict[str, Any]:
+        """The configuration of a new model, its backbone left out."""
+        return cls.ours(options) | {
+            "num_queries": options.queries,
+            "hidden_dim": options.hidden,
+            "encoder_layers": options.encoder_layers,
+            "decoder_layers": options.decoder_layers,
+            "num_attention_heads": options.heads,
+            "encoder_feedforward_dim": options.encoder_feedforward,
+            "dim_feedforward": options.decoder_feedforward,
+            "dropout": options.dropout,
+        }
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """All that is needed to build this network again without weights."""
+        return self.model.config.to_dict()
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute the backbone's activations in the backward pass instead of keeping them."""
+        self.model.model.pixel_level_module.encoder.gradient_checkpointing_enable()
+
+    def _crops(self, samples: Sequence[Sample], tasks: Task | Sequence[Task]) -> dict[str, Any]:
+        """Pixels and targets of crops; one task for all, or one per crop."""
+        smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0
+        return crop_batch(samples, tasks, self.labels, min_pixels=smallest, with_labels=with_labels)
+
+    def _answer(self, asked: Mapping[str, tuple[Tensor, Tensor]], inference: MaskInference) -> Prediction:
+        """The answer for one image from the logits of each question: classes [Q, K + 1], masks [Q, H, W] at the size of
+        the image. Without "panoptic" and "semantic" among them it holds instances alone.
+        """
+        found = postprocess.instances(
+            *asked["instance"], self.labels, topk=inference.topk, min_score=inference.min_score
+        )
+        if "panoptic" not in asked:
+            return Prediction(instances=found)
+        panorama, segments = postprocess.panoptic(
+            *asked["panoptic"],
+            self.labels,
+            object_threshold=inference.object_threshold,
+            overlap_threshold=inference.overlap_threshold,
+        )
+        votes = postprocess.votes(*asked["semantic"])
+        return Prediction(
+            instances=found,
+            semantic=postprocess.elected(votes, self.labels),
+            votes=votes.cpu().numpy() if self.keep_votes else None,
+            panoptic=panorama,
+            segments=segments,
+        )
