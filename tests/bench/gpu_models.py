@@ -54,7 +54,7 @@ SD15 = Painter(
     unet={"in_channels": 9, "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
     texts=(CLIP_L,),
     batch=16,
-    alone=8,
+    alone=4,
 )
 SDXL = Painter(
     name="SDXL",
@@ -75,7 +75,7 @@ SDXL = Painter(
     },
     texts=(CLIP_L, CLIP_BIG_G),
     batch=8,
-    alone=4,
+    alone=2,
 )
 PAINTERS = (SD15, SDXL)
 

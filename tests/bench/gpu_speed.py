@@ -1,7 +1,7 @@
 """Times generators and segmenters on a device and writes what it found: rows as JSON, a table as Markdown.
 
 Every model is timed against its own reference in the same run, after a warm-up that is not counted; a GPU is waited
-for before and after. Peak memory is torch's, weights included. Files are written after each model, so that one that
+for before and after. Peak memory is torch's, weights included. Files are written row by row, so that a model that
 doesn't fit loses no other's numbers.
 """
 
@@ -9,7 +9,6 @@ import gc
 import json
 import platform
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,12 +24,12 @@ from harness.files import write_text
 from harness.generators.base import Generator, Prompt
 from harness.segmenters.base import Sample
 
-ROUNDS = 3
+ROUNDS = 2
 ALONE = "one crop a call"
 
 
 class Spent(NamedTuple):
-    """Median seconds of a piece of work, and the most memory it had, in MB (none on a processor)."""
+    """Least seconds of a piece of work, and the most memory it had, in MB (none on a processor)."""
 
     seconds: float
     peak_mb: float | None
@@ -50,14 +49,14 @@ def spent(work: Callable[[], Any], device: str, *, rounds: int = ROUNDS) -> Spen
         _wait(device)
         seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else None
-    return Spent(statistics.median(seconds), peak)
+    return Spent(min(seconds), peak)
 
 
 def paint_speeds(
     painter: Painter, folder: Path, device: str, *, precisions: Sequence[str], compiled: bool
 ) -> Iterator[dict[str, Any]]:
     """One crop a call of diffusers' own pipeline in fp32 (its default) and in each precision, and the adapter's batches
-    in each, at the same weights, steps and seeds; with `compiled` once more with the UNet compiled.
+    in each, at the same weights, steps and seeds; with `compiled` once more in the first, with the UNet compiled.
     """
     seconds: dict[str, float] = {}
     for precision in ("fp32", *(p for p in precisions if p != "fp32")):
@@ -67,7 +66,7 @@ def paint_speeds(
         yield _row(painter, ALONE, precision, seconds, seconds[precision], found.peak_mb)
         if precision in precisions:
             yield _batched(generator, painter, device, precision, seconds, pictures)
-            if compiled:
+            if compiled and precision == precisions[0]:
                 del generator
                 _free(device)
                 generator = painter.generator(folder, device, precision=precision, compiled=True)
@@ -202,7 +201,9 @@ def _to(value: Any, device: str) -> Any:
 
 
 def write(root: Path, name: str, note: str, rows: Sequence[dict[str, Any]], device: str) -> Path:
-    """Write `<root>/<device>/<name>.json` and `.md`; the folder."""
+    """Write `<root>/<device>/<name>.json` and `.md`; the folder. Rows of other models stay where they are of the same
+    commit and software.
+    """
     called = device_name(device)
     folder = root / (re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-") or "unknown")
     settings = {
@@ -210,8 +211,9 @@ def write(root: Path, name: str, note: str, rows: Sequence[dict[str, Any]], devi
         "convolution_tf32": torch.backends.cudnn.allow_tf32,
         "cuda": torch.version.cuda,
     }
-    facts = {"format": 1, "device": called, "note": note, "settings": settings}
-    facts |= {"environment": environment.describe(), "rows": list(rows)}
+    facts = {"format": 1, "device": called, "note": note, "settings": settings, "environment": environment.describe()}
+    rows = [*_others(folder / f"{name}.json", facts, {row["model"] for row in rows}), *rows]
+    facts["rows"] = rows
     write_text(folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     heads = [column.replace("_", " ") for column in columns]
@@ -222,6 +224,15 @@ def write(root: Path, name: str, note: str, rows: Sequence[dict[str, Any]], devi
         folder / f"{name}.md", f"# {called}: {name}\n\n{note}\n\n{table}\n\n{versions}, CUDA {torch.version.cuda}\n"
     )
     return folder
+
+
+def _others(path: Path, facts: dict[str, Any], models: set[str]) -> list[dict[str, Any]]:
+    """The rows in `path` of other models, if all else there is as in `facts`."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = found.pop("rows")
+    return [row for row in rows if row["model"] not in models] if found == facts else []
 
 
 def device_name(device: str) -> str:
