@@ -1,6 +1,5 @@
 """FastInst: what its queries are, what they may look at, what they are matched with, and that it learns."""
 
-import json
 import subprocess
 import sys
 
@@ -16,24 +15,10 @@ from harness.segmenters.base import Backbone, Sample
 from harness.segmenters.criterion import Layer, Matching
 from harness.segmenters.fastinst import FastInst, Inference, Model
 from harness.segmenters.fastinst.decoder import DualPathLayer, State, attention_mask
-from harness.segmenters.fastinst.network import allowed, semantic_loss
+from harness.segmenters.fastinst.network import allowed
 from harness.segmenters.fastinst.proposals import pick
 
-BACKBONE = {
-    "label": "toy ResNet",
-    "family": "resnet",
-    "config": {"embedding_size": 16, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"},
-}
-MODEL = {
-    "hidden": 32,
-    "queries": 12,
-    "auxiliary_queries": 3,
-    "layers": 2,
-    "heads": 2,
-    "feedforward": 64,
-    "frozen_norms": False,
-    "points": 256,
-}
+BACKBONE, MODEL = toy.BACKBONES["resnet"], toy.FASTINST
 
 
 def build(**model):
@@ -152,16 +137,6 @@ def test_guidance_shows_each_matched_query_its_object_and_the_others_everything(
     assert free[1].all()
     blocked = attention_mask(~free, free=1, heads=1)
     assert not blocked[0, 3].any()
-
-
-def test_the_dense_class_loss_is_least_where_every_cell_has_its_class():
-    masks = [torch.zeros(1, 16, 32, dtype=torch.bool), torch.zeros(0, 16, 32, dtype=torch.bool)]
-    masks[0][0, :8] = True
-    classes = [torch.tensor([1]), torch.zeros(0, dtype=torch.int64)]
-    right = torch.zeros(2, 3, 4, 8)
-    right[0, 1, :2] = right[0, 2, 2:] = right[1, 2] = 20.0
-    assert semantic_loss(right, classes, masks) < 1e-6
-    assert semantic_loss(-right, classes, masks) > 1.0
 
 
 @pytest.mark.parametrize(("guided", "predictions"), [(True, 5), (False, 3)])
@@ -285,14 +260,6 @@ def test_the_loss_falls():
     assert np.mean(values[-3:]) < 0.7 * np.mean(values[:3])
 
 
-def part(**training):
-    from harness.segmenters.base import SegmenterPart
-
-    table = {"label": "toy FastInst", "adapter": "fastinst", "backbones": {"resnet": BACKBONE}, "model": MODEL}
-    table |= {"training": toy.TRAINING | training, "inference": {"topk": 10}}
-    return SegmenterPart.model_validate_json(json.dumps(table))
-
-
 def trained(tmp_path, part, *, split="val", **counts):
     from harness.stages import predict, train
 
@@ -305,14 +272,14 @@ def trained(tmp_path, part, *, split="val", **counts):
 
 
 def test_it_trains_is_read_back_and_predicts_through_the_stages(tmp_path):
-    _, facts = trained(tmp_path, part())
+    _, facts = trained(tmp_path, toy.part("fastinst"))
     assert facts["frames"] == 3
     assert facts["tasks"] == ["instance"]
     assert len(list((tmp_path / "predict" / "instances").glob("*.txt"))) == 3
 
 
 def test_a_trained_folder_is_a_place_to_start_from(tmp_path):
-    trained(tmp_path, part())
+    trained(tmp_path, toy.part("fastinst"))
     from harness.segmenters import checkpoint
 
     first, _ = checkpoint.load(tmp_path / "train")
@@ -326,6 +293,6 @@ def test_four_images_are_learned_by_heart(tmp_path):
 
     still = {"iterations": 400, "batch_size": 4, "flip": 0.0, "colour_jitter": False, "short_sides": [64]}
     still |= {"learning_rate": 2e-3, "checkpoint_every": 400, "warmup": 20, "grad_clip": 5.0}
-    root, _ = trained(tmp_path, part(**still), split="train", train=4, val=1)
+    root, _ = trained(tmp_path, toy.part("fastinst", **still), split="train", train=4, val=1)
     scores = evaluate(root, "train", instances=tmp_path / "predict" / "instances").scores
     assert scores["AP50"] > 0.8

@@ -65,6 +65,16 @@ BACKBONES = {
         "family": "convnext",
         "config": {"hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1]},
     },
+    "resnet": {
+        "label": "toy ResNet",
+        "family": "resnet",
+        "config": {
+            "embedding_size": 16,
+            "hidden_sizes": [16, 16, 32, 32],
+            "depths": [1, 1, 1, 1],
+            "layer_type": "basic",
+        },
+    },
 }
 
 ONEFORMER = {
@@ -94,7 +104,18 @@ MASK2FORMER = {
     "points": 256,
 }
 
-MODELS = {"oneformer": ONEFORMER, "mask2former": MASK2FORMER}
+FASTINST = {
+    "hidden": 32,
+    "queries": 12,
+    "auxiliary_queries": 3,
+    "layers": 2,
+    "heads": 2,
+    "feedforward": 64,
+    "frozen_norms": False,
+    "points": 256,
+}
+
+MODELS = {"oneformer": ONEFORMER, "mask2former": MASK2FORMER, "fastinst": FASTINST}
 
 
 def part(
