@@ -26,7 +26,11 @@ class Model(Strict):
     are few cells wide and share a peak, faint peaks of the background would otherwise take their queries.
     """
     stride: Literal[4, 8] = 8
-    """Stride of the map in which masks are drawn; queries come from the map half as fine. 4 is for small frames."""
+    """Stride of the map in which masks are drawn. 4 is for small frames."""
+    coarser: int = Field(default=1, ge=1, le=2)
+    """By how many levels the map that queries come from is coarser than that of the masks. 2 is for objects that fill
+    much of the frame: fewer cells of one object compete for queries.
+    """
     located: bool = False
     """Add the position table to the maps that queries and masks come from; published, only attention sees it. Objects
     that look alike then come apart in hundreds of steps.

@@ -49,9 +49,10 @@ class Decoder(nn.Module):
         feedforward: int,
         num_classes: int,
         located: bool,
+        coarser: int,
     ) -> None:
         super().__init__()
-        self.heads, self.auxiliary, self.located = heads, auxiliary, located
+        self.heads, self.auxiliary, self.located, self.coarser = heads, auxiliary, located, coarser
         side = round(queries**0.5)
         # The released code leaves this table uninitialised (torch.empty); waves say from the first step what is where.
         self.positions = nn.Parameter(waves(hidden, side))
@@ -63,11 +64,12 @@ class Decoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], guide: Guide | None = None) -> Decoded:
         """`maps`: [..., 1/16, 1/8]. `guide(layers, locations)`: masks [B, Q, h, w] where the queries ought to look."""
+        maps = [maps[-1 - self.coarser], maps[-1]]
         if self.located:
-            maps = [features + _resized(self.positions, features.shape[-2:]) for features in maps[-2:]]
+            maps = [features + _resized(self.positions, features.shape[-2:]) for features in maps]
         size = maps[-1].shape[-2:]
         places = _resized(self.positions, size).flatten(2).transpose(1, 2)
-        proposals = self.proposal(maps[-2], _resized(self.positions, maps[-2].shape[-2:]))
+        proposals = self.proposal(maps[0], _resized(self.positions, maps[0].shape[-2:]))
         batch, count = proposals.content.shape[:2]
         queries = torch.cat([proposals.content, self.auxiliary_content.weight.expand(batch, -1, -1)], dim=1)
         whereabouts = torch.cat([proposals.position, self.auxiliary_position.weight.expand(batch, -1, -1)], dim=1)

@@ -12,8 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from harness.data.cityscapes import THINGS
+from harness.data.cityscapes import EVALUATED, THINGS
 from harness.segmenters import checkpoint, foreign, postprocess
+from harness.segmenters.aids import Aids, label_maps
 from harness.segmenters.backbones import shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
@@ -46,8 +47,15 @@ class FastInstNetwork(nn.Module):
             feedforward=options.feedforward,
             num_classes=len(THINGS),
             located=options.located,
+            coarser=options.coarser,
         )
-        self.semantic = nn.Conv2d(options.hidden, len(THINGS) + 1, 1) if options.semantic_weight else None
+        # Stuff teaches the features too, though no query is ever asked for it. Places are the decoder's matter.
+        self.aids = Aids(
+            hidden=options.hidden,
+            num_classes=len(EVALUATED),
+            located=False,
+            semantic_weight=options.semantic_weight,
+        )
         self.criterion = SetCriterion(
             num_classes=len(THINGS),
             weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
@@ -83,7 +91,10 @@ class FastInstNetwork(nn.Module):
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Crops as pixels and thing targets."""
-        return crop_batch(samples, "instance", THINGS, min_pixels=self.options.min_pixels)
+        batch = crop_batch(samples, "instance", THINGS, min_pixels=self.options.min_pixels)
+        if self.options.semantic_weight:
+            batch["labels"] = label_maps(samples, EVALUATED, tuple(batch["pixels"].shape[-2:]))
+        return batch
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice over all predictions, and proposal."""
@@ -102,9 +113,7 @@ class FastInstNetwork(nn.Module):
         matching = Matching(torch.cat([again, matching.queries]), matching.images)
         losses = self.criterion.losses([*decoded.guided, *decoded.layers], classes, masks, matching)
         losses["proposal"] = self.options.proposal_weight * self._proposal_loss(decoded.proposal_logits, classes, masks)
-        if self.semantic is not None:
-            losses["semantic"] = self.options.semantic_weight * semantic_loss(self.semantic(maps[-1]), classes, masks)
-        return losses
+        return losses | self.aids.losses(maps[-1], batch.get("labels"))
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
@@ -149,17 +158,6 @@ class FastInstNetwork(nn.Module):
             targets, cells = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
             wanted[b, torch.from_numpy(cells).to(wanted.device)] = kinds[torch.from_numpy(targets).to(kinds.device)]
         return F.cross_entropy(logits.flatten(2).float(), wanted)
-
-
-def semantic_loss(logits: Tensor, classes: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-    """Cross entropy of a map [B, K + 1, h, w] with the class at each cell's middle; what is no target is class K."""
-    wanted = torch.full_like(logits[:, 0], logits.shape[1] - 1, dtype=torch.int64)
-    for image, (kinds, mask) in enumerate(zip(classes, masks, strict=True)):
-        if len(kinds):
-            small = F.interpolate(mask[None].float(), size=logits.shape[-2:], mode="nearest")[0]
-            found, which = small.max(0)
-            wanted[image] = torch.where(found > 0, kinds[which], wanted[image])
-    return F.cross_entropy(logits.float(), wanted)
 
 
 def allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
