@@ -60,6 +60,7 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Ro
         segmenter=cell.segmenter or "",
         generator=cell.generator,
         recipe=cell.recipe or plan.profile.synthesis.recipe,
+        mix=cell.mix.name,
         crop=_crop(steps.values()),
         status=status,
         scores=results.mean_scores(seeds) if status == "ok" else {},

@@ -110,6 +110,8 @@ class Row(Record):
     """Name of the generator part that made the added images; "none" for real frames only."""
     recipe: str = ""
     """Name of the synthesis recipe."""
+    mix: str = ""
+    """How real and synthetic frames were mixed, as printed; empty: all of them take turns."""
     crop: tuple[int, int] | None = None
     """Training crop, height and width in pixels."""
     origin: Origin = "measured"

@@ -19,15 +19,34 @@ Paired = Callable[[Row, Row, str], Interval | None]
 """(row before, row after, metric) to the 95 % interval of after minus before; None where there are no statistics."""
 
 
+SHARES = {
+    "zoom": "zoom (focus − none)",
+    "count": "count (duplicate − none)",
+    "appearance": "generated appearance (generator − focus)",
+    "whole": "the whole gain (generator − none)",
+}
+"""What a gain is made of, in the order of the answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """One difference between two rows, in the metric's unit (fractions for segmentation)."""
+    """One difference between two rows of `group`, in the metric's unit (fractions for segmentation)."""
 
     name: str
-    label: str
+    """One of SHARES."""
+    group: str
+    """Segmenter, backbone and what else the two rows have in common, as printed."""
+    version: str
+    """The generator as printed, for `appearance` and `whole`."""
     metric: str
     value: float
     interval: Interval | None
+
+    @property
+    def label(self) -> str:
+        """What is subtracted from what, and where."""
+        what = SHARES[self.name].replace("generator −", f"{self.version} −") if self.version else SHARES[self.name]
+        return f"{what}, {self.group}"
 
     @property
     def certain(self) -> bool:
@@ -36,48 +55,64 @@ class Gain:
 
 
 def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> list[Gain]:
-    """The gains of every segmenter and backbone for which the rows they need have scores, in the order above."""
+    """The gains of every segmenter, backbone, recipe and mix for which the rows they need have scores."""
     gains: list[Gain] = []
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
-    for group in dict.fromkeys((row.segmenter, row.backbone, row.recipe) for row in measured):
-        mine = {row.generator: row for row in measured if (row.segmenter, row.backbone, row.recipe) == group}
-        gains += [
-            _gain(name, f"{label}, {group[1]}", mine[before], mine[after], metric, paired)
-            for name, label, before, after in _differences(mine)
-            if before in mine and after in mine
-        ]
+    for key in dict.fromkeys(_group(row) for row in measured):
+        mine = {row.generator: row for row in measured if _group(row) == key}
+        several = {name: len({one[at] for one in map(_group, measured)}) > 1 for at, name in enumerate(_GROUPED)}
+        group = ", ".join(part for part, name in zip(key, _GROUPED, strict=True) if name == "backbone" or several[name])
+        for name, before, after in _differences(mine):
+            if before in mine and after in mine:
+                old, new = mine[before], mine[after]
+                version = new.version if name in ("appearance", "whole") else ""
+                value = new.scores[metric] - old.scores[metric]
+                interval = paired(old, new, metric)
+                gains.append(
+                    Gain(name=name, group=group, version=version, metric=metric, value=value, interval=interval)
+                )
     return gains
 
 
 def sentences(gains: Sequence[Gain]) -> list[str]:
-    """The answer in words, one sentence per gain."""
-    return [_sentence(gain) for gain in gains]
+    """The answer in words: one sentence per group."""
+    return [_sentence(group, [g for g in gains if g.group == group]) for group in dict.fromkeys(g.group for g in gains)]
 
 
-def _differences(mine: dict[str, Row]) -> list[tuple[str, str, str, str]]:
+_GROUPED = ("segmenter", "backbone", "recipe", "mix")
+
+
+def _group(row: Row) -> tuple[str, ...]:
+    return tuple(getattr(row, name) for name in _GROUPED)
+
+
+def _differences(mine: dict[str, Row]) -> list[tuple[str, str, str]]:
     generators = [name for name in mine if name not in CONTROLS]
-    found = [
-        ("zoom", "zoom (focus − none)", "none", "focus"),
-        ("count", "count (duplicate − none)", "none", "duplicate"),
+    return [
+        ("zoom", "none", "focus"),
+        ("count", "none", "duplicate"),
+        *(("appearance", "focus", name) for name in generators),
+        *(("whole", "none", name) for name in generators),
     ]
-    for name in generators:
-        version = mine[name].version
-        found.append(("appearance", f"appearance ({version} − focus)", "focus", name))
-        found.append(("whole", f"whole gain ({version} − none)", "none", name))
-    return found
 
 
-def _gain(name: str, label: str, before: Row, after: Row, metric: str, paired: Paired) -> Gain:
-    value = after.scores[metric] - before.scores[metric]
-    return Gain(name=name, label=label, metric=metric, value=value, interval=paired(before, after, metric))
+def _sentence(group: str, gains: Sequence[Gain]) -> str:
+    shares = []
+    for name, what in SHARES.items():
+        if mine := [gain for gain in gains if gain.name == name]:
+            shares.append(f"{what} is {', '.join(map(_amount, mine))}")
+    unit = KNOWN[gains[0].metric].label
+    return f"{group}, differences in {unit} with 95 % intervals: {'; '.join(shares)}."
 
 
-def _sentence(gain: Gain) -> str:
+def _amount(gain: Gain) -> str:
     entry = KNOWN[gain.metric]
-    value = number(gain.value * entry.scale, entry.decimals, signed=True)
-    text = f"{gain.label[0].upper()}{gain.label[1:]}: {value} {entry.label}"
+
+    def printed(value: float) -> str:
+        return number(value * entry.scale, entry.decimals, signed=True)
+
+    text = f"{printed(gain.value)} {f'for {gain.version} ' if gain.version else ''}"
     if gain.interval is None:
-        return f"{text}; no interval, so nothing can be concluded."
-    low, high = (number(end * entry.scale, entry.decimals, signed=True) for end in gain.interval)
-    verdict = "" if gain.certain else ", not distinguishable from zero"
-    return f"{text} (95 % interval {low} to {high}){verdict}."
+        return f"{text}(no interval, so nothing can be concluded)"
+    low, high = map(printed, gain.interval)
+    return f"{text}({low} to {high}{'' if gain.certain else ', not distinguishable from zero'})"

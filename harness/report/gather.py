@@ -164,14 +164,14 @@ def _classes(rows: Sequence[Row], plan: Plan) -> Section:
 
 def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
     """Image quality against the gain in AP, one figure per metric that at least two generators have."""
-    whole = {gain.label: gain.value for gain in gains if gain.name == "whole"}
+    whole = [gain for gain in gains if gain.name == "whole"]
     drawn = []
     for metric in ("CLIPScore", "FID", "SSIM", "PSNR"):
         points = [
-            (row.version, row.scores[metric], value * 100)
+            (row.version, row.scores[metric], gain.value * 100)
             for row in quality
-            for label, value in whole.items()
-            if row.origin == "measured" and row.scores.get(metric) is not None and f"({row.version} −" in label
+            for gain in whole
+            if row.origin == "measured" and row.scores.get(metric) is not None and row.version == gain.version
         ]
         if len(points) > 1:
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))

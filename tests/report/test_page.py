@@ -223,11 +223,23 @@ def test_gains_are_taken_within_one_segmenter_and_need_an_interval():
         ("appearance", 0.0063),
         ("whole", 0.0424),
     ]
-    assert all("nothing can be concluded" in text for text in sentences(plain))
+    assert [text.count("nothing can be concluded") for text in sentences(plain)] == [3]
     certain = decompose(rows, lambda before, after, metric: (0.01, 0.05))
-    assert sentences(certain)[0] == "Zoom (focus − none), Swin (mini): +3.61 AP (95 % interval +1.00 to +5.00)."
+    assert sentences(certain) == [
+        "Swin (mini), differences in AP with 95 % intervals: zoom (focus − none) is +3.61 (+1.00 to +5.00); "
+        "generated appearance (generator − focus) is +0.63 for DiffInpainting (+1.00 to +5.00); "
+        "the whole gain (generator − none) is +4.24 for DiffInpainting (+1.00 to +5.00)."
+    ]
     unsure = decompose(rows, lambda before, after, metric: (-0.01, 0.05))
-    assert "not distinguishable from zero" in sentences(unsure)[1]
+    assert sentences(unsure)[0].count("not distinguishable from zero") == 3
+
+
+def test_gains_of_different_mixes_are_kept_apart():
+    rows = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
+    shuffled = [row.model_copy(update={"mix": "shuffled labels", "scores": {"AP": 0.0}}) for row in rows]
+    gains = decompose([*rows, *shuffled], lambda *_: None)
+    assert {gain.value for gain in gains if "shuffled labels" in gain.group} == {0.0}
+    assert len(sentences(gains)) == 2
 
 
 def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
