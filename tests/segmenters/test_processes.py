@@ -15,8 +15,8 @@ from harness.errors import HarnessError
 from harness.progress import silent
 from harness.segmenters import processes
 from harness.segmenters.base import Training
-from harness.segmenters.checkpoint import load
-from harness.segmenters.training import LOG, train
+from harness.segmenters.checkpoint import CONFIG, WEIGHTS, load
+from harness.segmenters.training import LOG, STATE, train
 from harness.stages import train as stage
 
 
@@ -75,6 +75,22 @@ def test_a_batch_that_cannot_be_shared_is_told_by_the_process_that_asked(tmp_pat
     root = toy.tree(tmp_path / "tree")
     with pytest.raises(HarnessError, match="3 images at a time cannot be shared by 2 devices"):
         processes.run(2, go, (root, tmp_path / "out", CHANGES | {"batch_size": 3}), silent)
+
+
+def apart(task, report):
+    """The stage's training, each process in a folder of its own."""
+    spec, inputs, out = task
+    stage._train((spec, inputs, out / os.environ["RANK"]), report)
+
+
+def test_the_first_process_alone_writes(tmp_path):
+    part = toy.part("mask2former", iterations=2, checkpoint_every=1, log_every=1)
+    spec = stage.TrainSpec(segmenter=part, backbone="convnext", seed=0)
+    processes.run(2, apart, (spec, {"dataset": toy.tree(tmp_path / "tree")}, tmp_path / "out"), silent)
+    first, second = ([p.name for p in (tmp_path / "out" / rank).rglob("*") if p.is_file()] for rank in "01")
+    assert {LOG, CONFIG, WEIGHTS} <= set(first)
+    assert STATE not in first
+    assert second == []
 
 
 def test_the_stage_trains_on_two_devices_under_the_same_key(tmp_path):
