@@ -7,12 +7,14 @@ first run on a machine compiles some seconds.
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 128
 """Bytes looked at together; the loop over a block is vectorised, leaving it is what costs."""
+_VECTOR = ir.VectorType(ir.IntType(8), 64)
 _compiled = njit(cache=True, nogil=True, boundscheck=False)
 
 
@@ -44,13 +46,56 @@ def _next(row, start):
     return i
 
 
+def _load(context, builder, kind, array, start):
+    """64 bytes of an array from `start` on, as one vector."""
+    place = builder.gep(context.make_array(kind)(context, builder, array).data, [start])
+    return builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=1)
+
+
+@intrinsic
+def _unlike(context, a, b, start):
+    """One bit for each of 64 bytes from `start` on: whether `a` and `b` differ there. Lowest first."""
+
+    def generate(context, builder, signature, arguments):
+        pair = [_load(context, builder, signature.args[k], arguments[k], arguments[2]) for k in (0, 1)]
+        return builder.bitcast(builder.icmp_unsigned("!=", *pair), ir.IntType(64))
+
+    return types.uint64(a, b, types.intp), generate
+
+
+@intrinsic
+def _not_zero(context, a, start):
+    """As `_unlike`, with `b` all zeros."""
+
+    def generate(context, builder, signature, arguments):
+        loaded = _load(context, builder, signature.args[0], arguments[0], arguments[1])
+        return builder.bitcast(builder.icmp_unsigned("!=", loaded, ir.Constant(_VECTOR, None)), ir.IntType(64))
+
+    return types.uint64(a, types.intp), generate
+
+
 @_compiled
-def _pack(marks, bits):
-    """One bit for each byte of `marks` (0 or 1; a multiple of 64 of them), lowest first."""
-    words, packed = marks.view(np.uint64), bits.view(np.uint8)
-    for i in range(len(words)):
-        # The product moves the eight lowest bits of eight bytes into one byte, the highest.
-        packed[i] = np.uint8((words[i] * np.uint64(0x0102040810204080)) >> np.uint64(56))
+def _mark(raw, bits):
+    """One bit for each byte of `raw`, whether it is not 0, lowest first."""
+    n = len(raw)
+    for word in range(n // 64):
+        bits[word] = _not_zero(raw, 64 * word)
+    if n % 64:
+        bits[n // 64] = 0
+        for i in range(n - n % 64, n):
+            bits[i >> 6] |= np.uint64(raw[i] != 0) << np.uint64(i & 63)
+
+
+@_compiled
+def _mark_unlike(row, other, bits):
+    """One bit for each byte, whether `row` and `other` differ there, lowest first."""
+    n = len(row)
+    for word in range(n // 64):
+        bits[word] = _unlike(row, other, 64 * word)
+    if n % 64:
+        bits[n // 64] = 0
+        for i in range(n - n % 64, n):
+            bits[i >> 6] |= np.uint64(row[i] != other[i]) << np.uint64(i & 63)
 
 
 @_compiled
@@ -76,12 +121,10 @@ def _copy(source, target, start, stop):
 
 
 @_compiled
-def _paeth_row(raw, above, row, step, marks, bits):
+def _paeth_row(raw, above, row, step, bits):
     """Undo the Paeth filter. Where left equals upper left a zero residual means "as above", and so on for all zeros."""
     n = len(raw)
-    for i in range(n):
-        marks[i] = raw[i] != 0
-    _pack(marks, bits)
+    _mark(raw, bits)
     i = 0
     while i < n:
         same = True
@@ -146,10 +189,10 @@ def _repeat(row, start, stop, step):
 
 
 @_compiled
-def _unfilter(kind, raw, above, row, step, marks, bits):
+def _unfilter(kind, raw, above, row, step, bits):
     """Undo one of PNG's five row filters (PNG specification, section 9); False for an unknown one.
 
-    `marks` (zeros, len(raw) rounded up to 64 bytes) and `bits` (a bit for each) are room to work in.
+    `bits` (one for each byte) is room to work in.
     """
     n = len(raw)
     if kind == 0:
@@ -164,7 +207,7 @@ def _unfilter(kind, raw, above, row, step, marks, bits):
             left = np.int32(row[i - step]) if i >= step else np.int32(0)
             row[i] = np.uint8((np.int32(raw[i]) + ((left + np.int32(above[i])) >> 1)) & 255)
     elif kind == 4:
-        _paeth_row(raw, above, row, step, marks, bits)
+        _paeth_row(raw, above, row, step, bits)
     else:
         return False
     return True
@@ -172,30 +215,25 @@ def _unfilter(kind, raw, above, row, step, marks, bits):
 
 @_compiled
 def _room(n):
-    """Marks for `n` bytes, of a multiple of 64, and bits for these."""
-    words = (n + 63) // 64
-    return np.zeros(64 * words, np.uint8), np.zeros(words, np.uint64)
+    """A bit for each of `n` bytes."""
+    return np.zeros((n + 63) // 64, np.uint64)
 
 
 @_compiled
-def _advance(kind, raw, row, spare, step, marks, bits, changed):
+def _advance(kind, raw, row, spare, step, bits, changed):
     """Turn `row` into the row below it in place, from that one's filter and filtered bytes.
 
     Fills `changed` with the pixels that differ, left to right, and returns their number; -1 for an unknown filter.
-    `spare` [len(row)], `marks` and `bits` are room to work in.
+    `changed` has room for one more than these; `spare` [len(row)] and `bits` are room to work in.
     """
-    n = len(raw)
     if kind == 4:
-        return _advance_paeth(raw, row, step, marks, bits, changed)
+        return _advance_paeth(raw, row, step, bits, changed)
     if kind == 2:
-        for i in range(n):
-            marks[i] = raw[i] != 0
+        _mark(raw, bits)
     else:
-        if not _unfilter(kind, raw, row, spare, step, marks, bits):
+        if not _unfilter(kind, raw, row, spare, step, bits):
             return -1
-        for i in range(n):
-            marks[i] = spare[i] != row[i]
-    _pack(marks, bits)
+        _mark_unlike(spare, row, bits)
     count, last = 0, -1
     for word in range(len(bits)):
         left = bits[word]
@@ -204,20 +242,17 @@ def _advance(kind, raw, row, spare, step, marks, bits, changed):
             left &= left - np.uint64(1)
             row[i] = np.uint8(row[i] + raw[i]) if kind == 2 else spare[i]
             x = i // step
-            if x != last:
-                changed[count] = x
-                count += 1
-                last = x
+            changed[count] = x  # without a jump, as in what follows: the next one overwrites it if it is the same
+            count += x != last
+            last = x
     return count
 
 
 @_compiled
-def _advance_paeth(raw, row, step, marks, bits, changed):
+def _advance_paeth(raw, row, step, bits, changed):
     """`_advance` for the Paeth filter. A zero says "as above" wherever the pixel to the left is as above too."""
     n = len(raw)
-    for i in range(n):
-        marks[i] = raw[i] != 0
-    _pack(marks, bits)
+    _mark(raw, bits)
     corner = (np.uint8(0), np.uint8(0), np.uint8(0))
     count, i, as_above = 0, 0, True
     while True:
@@ -239,9 +274,8 @@ def _advance_paeth(raw, row, step, marks, bits, changed):
             third = _paeth(raw[i + 2], left[2], above[2], corner[2])
             row[i + 2] = third
             as_above &= third == above[2]
-        if not as_above:
-            changed[count] = i // step
-            count += 1
+        changed[count] = i // step
+        count += not as_above
         corner = above
         i += step
         if i >= n:
@@ -267,53 +301,63 @@ def _paeth(residual, left, above, corner):
 
 
 @_compiled
-def decode16(data, height, width, ids, moves):
-    """Inflated rows of a 16-bit grey PNG into `ids` [height, width]; False when a row has no valid filter.
+def decode16(data, height, width, moves, values, ends):
+    """Inflated rows of a 16-bit grey PNG as what differs from row to row; False when a row has no valid filter.
 
-    `moves` [height, width / 64 rounded up] gets a bit for every pixel that differs from the one above it.
+    `moves` and `values` [height * width + 1] get the columns that differ from the row above (of row 0: from zeros) and
+    their values, row after row; those of row y end at `ends[y]`. That is far less to read again than the pixels.
     """
     n = 2 * width
-    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
-    marks, bits = _room(n)
-    changed = np.zeros(width, np.int32)
-    moves[:] = 0
-    ids[0] = 0
+    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
+    total = 0
     for y in range(height):
-        start = y * (n + 1)
-        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, 2, marks, bits, changed)
+        start, changed, new = y * (n + 1), moves[total:], values[total:]
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, 2, bits, changed)
         if count < 0:
             return False
-        out, out_moves = ids[y], moves[y]
-        if y > 0:
-            _copy(ids[y - 1], out, 0, width)
         for k in range(count):
             x = changed[k]
-            out[x] = np.uint16((np.uint16(row[2 * x]) << 8) | row[2 * x + 1])
-            out_moves[x >> 6] |= np.uint64(1) << np.uint64(x & 63)
+            new[k] = np.uint16((np.uint16(row[2 * x]) << 8) | row[2 * x + 1])
+        total += count
+        ends[y] = total
     return True
 
 
 @_compiled
-def find_moves(ids, moves):
-    """`moves` of `decode16` for ids [H, W] that were read in another way."""
-    moves[:] = 0
+def paint(moves, values, ends, ids):
+    """The pixels `ids` [H, W] of what `decode16` found."""
+    start = 0
+    ids[0] = 0
+    for y in range(len(ids)):
+        out = ids[y]
+        if y > 0:
+            _copy(ids[y - 1], out, 0, len(out))
+        for k in range(start, ends[y]):
+            out[moves[k]] = values[k]
+        start = ends[y]
+
+
+@_compiled
+def find_moves(ids, moves, values, ends):
+    """What `decode16` finds, for ids [H, W] that were read in another way."""
+    total = 0
     for y in range(len(ids)):
         for x in range(ids.shape[1]):
-            if ids[y, x] != (ids[y - 1, x] if y > 0 else 0):
-                moves[y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
+            moves[total], values[total] = x, ids[y, x]
+            total += ids[y, x] != (ids[y - 1, x] if y > 0 else 0)
+        ends[y] = total
 
 
 @_compiled
 def unfiltered(data, height, width, step):
     """Undo the filters of all rows of an inflated PNG and keep none: the least that reading its pixels costs."""
     n = width * step
-    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
-    marks, bits = _room(n)
-    changed = np.zeros(width, np.int32)
+    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
+    changed = np.zeros(width + 1, np.int32)
     total = 0
     for y in range(height):
         start = y * (n + 1)
-        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, marks, bits, changed)
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, bits, changed)
         if count < 0:
             return -1
         total += count
@@ -383,7 +427,7 @@ def under(data, ids, counts):
     """
     height, width = ids.shape
     rows = np.zeros((2, width), np.uint8)
-    marks, bits = _room(width)
+    bits = _room(width)
     empty = True
     for y in range(height):
         start = y * (width + 1)
@@ -393,7 +437,7 @@ def under(data, ids, counts):
         row, above = rows[y & 1], rows[1 - (y & 1)]
         if empty:
             above[:] = 0
-        if not _unfilter(data[start], raw, above, row, 1, marks, bits):
+        if not _unfilter(data[start], raw, above, row, 1, bits):
             return False
         x = _next(row, 0)
         empty = x == width
@@ -410,55 +454,56 @@ def under(data, ids, counts):
 
 
 @_compiled
-def pairs(data, step, ids, moves, keys, counts):
-    """Joint histogram of `ids` [H, W] and an inflated 8-bit PNG of `step` channels (1: grey, 3: R + 256 G + 65536 B).
+def _slot(keys, key):
+    """Where `key` is in the hash table `keys` (a power of two; -1 is free), or the free place where it belongs."""
+    mask = np.uint64(len(keys) - 1)
+    slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while keys[slot] != key and keys[slot] != -1:
+        slot = (slot + np.uint64(1)) & mask
+    return np.int64(slot)
 
-    Each column is counted in runs from top to bottom: only what differs from the row above is looked at. `moves`: see
-    `decode16`. Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns
-    the number of pairs; -1 when a row has no valid filter, -2 when the table is too small.
+
+@_compiled
+def pairs(data, step, width, moves, values, ends, keys, counts):
+    """Joint histogram of ids and an inflated 8-bit PNG of `step` channels (1: grey, 3: R + 256 G + 65536 B).
+
+    Each column is counted in runs from top to bottom: only what differs from the row above is looked at; twice where
+    both do, since a run that ends where it began counts nothing. `moves`, `values`, `ends`: the ids by `decode16`.
+    Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns the number
+    of pairs; -1 when a row has no valid filter, -2 when the table is too small.
     """
-    height, width = ids.shape
-    n = width * step
-    row, spare = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
-    marks, bits = _room(n)
-    changed, either = np.zeros(width, np.int32), np.zeros(moves.shape[1], np.uint64)
-    slots, since = np.zeros(width, np.int32), np.zeros(width, np.int32)
-    mask = len(keys) - 1
-    used, slot = 0, 0
+    height, n = len(ends), width * step
+    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
+    changed = np.zeros(width + 1, np.int32)
+    slots, since, ids = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.uint16)
+    used, first = 0, 0
     for y in range(height):
         start = y * (n + 1)
-        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, marks, bits, changed)
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, bits, changed)
         if count < 0:
             return -1
-        below = ids[y]
-        _copy(moves[y], either, 0, len(either))
-        for k in range(count):
-            either[changed[k] >> 6] |= np.uint64(1) << np.uint64(changed[k] & 63)
         if y == 0:
-            either[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
-        for word in range(len(either)):
-            left = either[word]
-            while left != 0:
-                x = word * 64 + np.int64(_low_zeros(left))
-                left &= left - np.uint64(1)
-                if x >= width:
-                    break
-                key = np.int64(below[x]) << 24
+            count = width
+            for x in range(width):
+                changed[x] = x
+        for k in range(first, ends[y]):
+            ids[moves[k]] = values[k]
+        for places in (changed[:count], moves[first : ends[y]]):
+            for x in places:
+                key = np.int64(ids[x]) << 24
                 if step == 1:
                     key |= np.int64(row[x])
                 else:
                     key |= np.int64(row[3 * x]) | np.int64(row[3 * x + 1]) << 8 | np.int64(row[3 * x + 2]) << 16
-                if keys[slot] != key:
-                    slot = ((key * 0x9E3779B1) >> 7) & mask
-                    while keys[slot] != key and keys[slot] != -1:
-                        slot = (slot + 1) & mask
-                    if keys[slot] == -1:
-                        if 2 * used >= len(keys):
-                            return -2
-                        keys[slot] = key
-                        used += 1
+                slot = _slot(keys, key)
+                if keys[slot] == -1:
+                    if 2 * used >= len(keys):
+                        return -2
+                    keys[slot] = key
+                    used += 1
                 counts[slots[x]] += y - since[x]
                 slots[x], since[x] = slot, y
+        first = ends[y]
     for x in range(width):
         counts[slots[x]] += height - since[x]
     return used

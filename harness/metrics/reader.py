@@ -9,7 +9,8 @@ import logging
 import os
 import struct
 import zlib
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class CompiledReader(Reader):
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
         self._ids = np.empty((0, 0), np.uint16)
-        self._moves = np.empty((0, 0), np.uint64)
+        self._moves = np.empty(0, np.int32), np.empty(0, np.uint16), np.empty(0, np.int64)
         self._moves_of: Target | None = None
 
     def target(self, path: Path) -> Target:
@@ -68,19 +69,26 @@ class CompiledReader(Reader):
         if found is None:
             return super().target(path)
         data, height, width = found
-        # One map serves all frames, as fresh memory costs more than the decoding: a target is good until the next one.
-        if self._ids.shape != (height, width):
-            self._ids = np.empty((height, width), np.uint16)
         self._moves_of = None
         self._make_room(height, width)
-        if not self._kernels.decode16(data, height, width, self._ids, self._moves):
+        if not self._kernels.decode16(data, height, width, *self._moves):
             return super().target(path)
-        self._moves_of = Target(ids=self._ids, source=str(path))
+        self._moves_of = _Painted((height, width), self._paint, str(path))
         return self._moves_of
 
     def _make_room(self, height: int, width: int) -> None:
-        if self._moves.shape != (height, (width + 63) // 64):
-            self._moves = np.empty((height, (width + 63) // 64), np.uint64)
+        if len(self._moves[0]) != height * width + 1 or len(self._moves[2]) != height:
+            room = height * width + 1
+            self._moves = np.empty(room, np.int32), np.empty(room, np.uint16), np.empty(height, np.int64)
+
+    def _paint(self, target: Target) -> np.ndarray:
+        # One map serves all frames, as fresh memory costs more than the decoding: a target is good until the next one.
+        if self._moves_of is not target:
+            raise RuntimeError(f"{target.source}: its pixels are gone, another frame has been read since")
+        if self._ids.shape != target.size:
+            self._ids = np.empty(target.size, np.uint16)
+        self._kernels.paint(*self._moves, self._ids)
+        return self._ids
 
     def regions(self, target: Target) -> Regions:
         room = 1024
@@ -116,12 +124,12 @@ class CompiledReader(Reader):
             return None
         if self._moves_of is not target:
             self._make_room(*target.size)
-            self._kernels.find_moves(target.ids, self._moves)
+            self._kernels.find_moves(target.ids, *self._moves)
             self._moves_of = target
         room = ROOM
         while True:
             keys, counts = np.full(room, -1, np.int64), np.zeros(room, np.int64)
-            state = self._kernels.pairs(data, channels, target.ids, self._moves, keys, counts)
+            state = self._kernels.pairs(data, channels, target.size[1], *self._moves, keys, counts)
             if state != -2:
                 break
             room *= 8
@@ -135,6 +143,21 @@ class CompiledReader(Reader):
         """Inflated rows of an 8-bit PNG that has the size of `target`; None where Pillow shall read (or refuse) it."""
         found = _inflated(path, depth=8, color=color)
         return None if found is None or found[1:] != target.size else found[0]
+
+
+class _Painted(Target):
+    """Ground truth whose pixels are made when they are first asked for: joint counts need none."""
+
+    def __init__(self, size: tuple[int, int], paint: Callable[[Target], np.ndarray], source: str) -> None:
+        vars(self).update(_size=size, _paint=paint, source=source)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        return self._paint(self)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._size
 
 
 @cache
