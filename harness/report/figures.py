@@ -95,7 +95,7 @@ def curves(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
 def intervals(title: str, items: Sequence[Interval], *, unit: str) -> str:
     """Values with their intervals on one axis, zero marked: one line per item."""
     height = TOP + 26 * len(items) + BOTTOM
-    left = 300
+    left = 24 + 6.5 * max((len(item.label) for item in items), default=0)
     ends = [end for item in items for end in (item.value, item.low, item.high) if end is not None]
     axis = _axis([0.0, *ends], left, WIDTH - RIGHT)
     marks = [_vertical(axis, unit, height), f'<path class="zero" d="M{axis.at(0):.1f} {TOP}V{height - BOTTOM}"/>']

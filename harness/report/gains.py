@@ -44,9 +44,9 @@ class Gain:
 
     @property
     def label(self) -> str:
-        """What is subtracted from what, and where."""
-        what = SHARES[self.name].replace("generator −", f"{self.version} −") if self.version else SHARES[self.name]
-        return f"{what}, {self.group}"
+        """What is subtracted from what, for a figure."""
+        what = {"zoom": "focus", "count": "duplicate"}.get(self.name, self.version)
+        return f"{self.name}: {what} − {'focus' if self.name == 'appearance' else 'none'}"
 
     @property
     def certain(self) -> bool:

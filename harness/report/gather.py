@@ -92,9 +92,12 @@ def _first_seeds(runs: Iterable[Run]) -> list[Run]:
 
 
 def _answer(gains: Sequence[Gain]) -> Section:
+    several = len({gain.group for gain in gains}) > 1
     items = [
         figures.Interval(
-            gain.label, gain.value * scale, *([end * scale for end in gain.interval] if gain.interval else (None, None))
+            f"{gain.label}, {gain.group}" if several else gain.label,
+            gain.value * scale,
+            *([end * scale for end in gain.interval] if gain.interval else (None, None)),
         )
         for gain in gains
         for scale in (KNOWN[gain.metric].scale,)
