@@ -18,11 +18,13 @@ SCORES = "scores.json"
 
 
 def rows(plan: Plan, store: Store) -> list[results.Row]:
-    """The rows of `plan` in its order: first printed systems that we don't run, then ours beside their printed ones."""
+    """The rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
     printed = results.published(plan.suite.published) if plan.suite.published is not None else []
-    # A system that nobody runs here stands in the table as printed; image quality has few enough rows to show them all.
-    quoted = [row for row in printed if row.section == "quoted" or plan.suite.kind == "image_quality"]
-    return [*quoted, *(_row(plan, store, planned, printed) for planned in plan.rows)]
+    ours = [_row(plan, store, planned, printed) for planned in plan.rows]
+    beside = {row.paper_name for row in ours}
+    # Image quality has few enough rows to show them all.
+    quoted = [row for row in printed if row.name not in beside or plan.suite.kind == "image_quality"]
+    return [*quoted, *ours]
 
 
 def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
@@ -104,7 +106,8 @@ def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> resul
 
 
 def _counterpart(plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]) -> results.Row | None:
-    backbone = plan.suite.counterparts.get(planned.cell.backbone or "", "")
+    names = plan.suite.counterparts
+    backbone, version = names.get(planned.cell.backbone or "", ""), names.get(version, version)
     for row in printed:
         same = (row.method, row.backbone, row.version.casefold()) == (planned.cell.method, backbone, version.casefold())
         if same and row.section != "quoted":
