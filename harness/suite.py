@@ -66,7 +66,7 @@ class Suite(Strict):
     kind: Literal["segmentation", "image_quality"] = "segmentation"
     published: int | str | None = None
     counterparts: dict[str, str] = {}
-    """Backbone name to the backbone that the paper prints for it: which printed row a measured one stands beside."""
+    """Backbone name, or version as printed here, to what the paper prints for it: which printed row stands beside ours."""
     seeds: list[int] | None = None
     metrics: list[str] = []
     """Metrics of plug-ins that every evaluation computes too."""
