@@ -66,7 +66,7 @@ class Suite(Strict):
     kind: Literal["segmentation", "image_quality"] = "segmentation"
     published: int | str | None = None
     counterparts: dict[str, str] = {}
-    """Backbone name, or version as printed here, to what the paper prints for it: which printed row stands beside ours."""
+    """Backbone name, or version as printed here, to what the paper prints for it: the row that stands beside ours."""
     seeds: list[int] | None = None
     metrics: list[str] = []
     """Metrics of plug-ins that every evaluation computes too."""
