@@ -48,7 +48,7 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Ro
     steps = {step.key: step for final in planned.finals.values() for step in chain(final)}
     done = {step.kind: store.manifest(step.kind, step.key) for step in steps.values() if _made(step, store)}
     version = cell.version if cell.version is not None else labels["generator"]
-    version = ", ".join(part for part in (version, cell.mix.name) if part)
+    version = ", ".join(part for part in (version, cell.recipe, cell.mix.name) if part)
     counterpart = _counterpart(plan, planned, version, printed)
     status = _status(planned, seeds)
     return results.Row(
