@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from harness.segmenters.options import SetLoss
+
 
 class Layer(NamedTuple):
     """One layer's predictions: class logits [B, Q, K + 1] (last = no object) and mask logits [B, Q, h, w]."""
@@ -62,6 +64,12 @@ class SetCriterion(nn.Module):
         class_weight = torch.ones(num_classes + 1)
         class_weight[-1] = weights.no_object
         self.register_buffer("class_weight", class_weight, persistent=False)
+
+    @classmethod
+    def of(cls, options: SetLoss, *, num_classes: int) -> "SetCriterion":
+        """The loss that a segmenter's options ask for."""
+        weights = Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight)
+        return cls(num_classes=num_classes, weights=weights, points=Points(options.points))
 
     def forward(self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor]) -> dict[str, Tensor]:
         """Losses of `layers` against per-image targets: `classes` int64 [n] and `masks` bool [n, H, W]."""

@@ -15,7 +15,7 @@ from harness.segmenters.aids import Aids
 from harness.segmenters.backbones import backbone_config, pretrained_backbone, whole_config, whole_model
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
-from harness.segmenters.criterion import Points, SetCriterion, Weights
+from harness.segmenters.criterion import SetCriterion
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.options import MaskInference, MaskModel
 from harness.segmenters.targets import Task
@@ -38,11 +38,7 @@ class MaskNetwork(nn.Module, ABC):
         super().__init__()
         self.model, self.options, self.labels = model, options, self.labels_of(options)
         del model.criterion
-        self.criterion = SetCriterion(
-            num_classes=len(self.labels),
-            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
-            points=Points(options.points),
-        )
+        self.criterion = SetCriterion.of(options, num_classes=len(self.labels))
         self.aids = Aids(
             hidden=features,
             num_classes=len(self.labels),

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.config import Strict
 from harness.segmenters.base import Backbone
+from harness.segmenters.options import InstanceInference as Inference
+from harness.segmenters.options import SetLoss
 
 
-class Model(Strict):
+class Model(SetLoss):
     """Sizes and weights; the defaults are those of the published FastInst-D3 (R50)."""
 
     hidden: int = Field(default=256, ge=32, multiple_of=32)
@@ -31,10 +32,6 @@ class Model(Strict):
     """By how many levels the map that queries come from is coarser than that of the masks. 2 is for objects that fill
     much of the frame: fewer cells of one object compete for queries.
     """
-    located: bool = False
-    """Add the position table to the maps that queries and masks come from; published, only attention sees it. Objects
-    that look alike then come apart in hundreds of steps.
-    """
     layers: int = Field(default=3, ge=1)
     """Decoder layers: D1 .. D6 of the paper."""
     heads: int = Field(default=8, ge=1)
@@ -43,31 +40,9 @@ class Model(Strict):
     """Batch norms of the backbone as constants: right for pretrained weights, wrong from scratch."""
     guided: bool = True
     """Ground-truth mask-guided learning: in training each layer runs once more with the matched masks as attention."""
-    class_weight: float = Field(default=2.0, ge=0)
-    mask_weight: float = Field(default=5.0, ge=0)
-    dice_weight: float = Field(default=5.0, ge=0)
-    no_object_weight: float = Field(default=0.1, ge=0)
     proposal_weight: float = Field(default=20.0, ge=0)
-    semantic_weight: float = Field(default=0.0, ge=0)
-    """Published: 0. More: every cell of the finest map also learns its class (cross entropy), which gives the features
-    of a network without pretrained weights something to hold on to long before the queries agree.
-    """
     location_cost: float = Field(default=1000.0, ge=0)
     """Matching: what it costs that a query's pixel lies outside the target."""
-    points: int = Field(default=12544, ge=0)
-    """Points per mask at which masks are compared; 0: every cell of the mask map."""
-    min_pixels: int = Field(default=1, ge=1)
-    """Objects of which a crop shows fewer pixels are no targets."""
-
-
-class Inference(Strict):
-    """How answers are read; the default is the published one."""
-
-    topk: int = Field(default=100, ge=1)
-    min_score: float = Field(default=0.0, ge=0, le=1)
-    short_side: int | None = Field(default=None, ge=32)
-    """Images are resized to this shorter side before the network sees them; null: as they are."""
-    batch_size: int = Field(default=1, ge=1)
 
 
 class FastInst:

@@ -18,7 +18,7 @@ from harness.segmenters.aids import Aids, label_maps
 from harness.segmenters.backbones import shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
-from harness.segmenters.criterion import Layer, Matching, Points, SetCriterion, Weights, sample_points
+from harness.segmenters.criterion import Layer, Matching, SetCriterion, sample_points
 from harness.segmenters.fastinst import Inference, Model, convert
 from harness.segmenters.fastinst.backbone import build as build_backbone
 from harness.segmenters.fastinst.backbone import frozen_norms
@@ -56,11 +56,7 @@ class FastInstNetwork(nn.Module):
             located=False,
             semantic_weight=options.semantic_weight,
         )
-        self.criterion = SetCriterion(
-            num_classes=len(THINGS),
-            weights=Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight),
-            points=Points(options.points),
-        )
+        self.criterion = SetCriterion.of(options, num_classes=len(THINGS))
 
     @classmethod
     def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "FastInstNetwork":
