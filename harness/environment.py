@@ -1,4 +1,4 @@
-"""What machine and software a step ran on: goes into every manifest, never into a key."""
+"""What machine and software a step runs on: goes into every manifest, never into a key."""
 
 import functools
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from importlib import metadata
 
+from harness.errors import HarnessError
 from harness.paths import REPOSITORY
 
 PACKAGES = (
@@ -49,6 +50,24 @@ def gpus() -> list[str]:
         return []
     listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     return [str(index) for index, line in enumerate(listing.stdout.splitlines()) if line.startswith("GPU ")]
+
+
+def checked_device(device: str) -> str:
+    """`device` if torch can work on it; HarnessError that says which there are."""
+    import torch
+
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        count = torch.cuda.device_count()
+        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
+        reason = str(error).strip().splitlines()[0][:200]
+        raise HarnessError(
+            f"device {device!r} can't be used: {reason}",
+            hint=f"torch {torch.__version__} sees: {there}; CUDA_VISIBLE_DEVICES= hides the GPUs",
+        ) from None
+    return device
 
 
 def _git(*arguments: str) -> str:

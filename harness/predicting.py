@@ -17,6 +17,7 @@ from PIL import Image
 from harness.config import Strict, parse
 from harness.data import predictions
 from harness.data.cityscapes import read_image, write_png
+from harness.environment import checked_device
 from harness.errors import HarnessError, near
 from harness.files import write_bytes
 from harness.overlays import overlays
@@ -142,10 +143,7 @@ def _ready(network: Any, asked: Asked) -> tuple[Any, Any]:
     import torch
 
     device = "cuda" if asked.device == "auto" and torch.cuda.is_available() else asked.device.replace("auto", "cpu")
-    try:
-        network = network.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise HarnessError(f"device {asked.device!r}: {str(error).splitlines()[0]}", hint="try --device cpu") from None
+    network = network.to(checked_device(device)).eval()
     if hasattr(network, "keep_votes"):
         network.keep_votes = asked.inference == "sliding"
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(asked.precision)

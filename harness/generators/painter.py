@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from harness.config import Strict
+from harness.environment import checked_device
 from harness.errors import HarnessError
 from harness.generators import checkpoints, diffusion
 from harness.generators.base import Prompt
@@ -67,24 +68,6 @@ class Painter(ABC):
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:
         """`edit` for as many rows as fit into memory."""
-
-
-def checked_device(device: str) -> str:
-    """`device` if torch can work on it; HarnessError that says which there are."""
-    import torch
-
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        count = torch.cuda.device_count()
-        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
-        reason = str(error).strip().splitlines()[0][:200]
-        raise HarnessError(
-            f"device {device!r} can't be used: {reason}",
-            hint=f"torch {torch.__version__} sees: {there}; CUDA_VISIBLE_DEVICES= hides the GPUs",
-        ) from None
-    return device
 
 
 def check_rows(crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]) -> None:
