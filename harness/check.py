@@ -53,7 +53,7 @@ class Baseline(Record):
     tolerance: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Stated tolerance by metric, in the metric's unit; metrics without one are not compared."""
     rows: tuple[Row, ...]
-    """Accepted rows; their per-image statistics lie in the folder named like this file, by evaluation key."""
+    """Accepted rows; their per-image statistics lie in the folder `statistics` beside this file, by evaluation key."""
 
 
 class Verdict(Strict):
@@ -146,9 +146,9 @@ def accept(
         tolerance=stated,
         rows=tuple(_stripped(row) for row in kept),
     )
-    keys = _keep_statistics(kept, statistics_root(path), statistics_of)
+    _keep_statistics(kept, statistics_root(path), statistics_of)
     write_text(path, baseline.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-    _drop_statistics(statistics_root(path), keys)
+    _drop_statistics(statistics_root(path))
     return baseline
 
 
@@ -170,8 +170,8 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def statistics_root(path: Path) -> Path:
-    """The folder in which the statistics of the baseline at `path` lie, one folder per evaluation key."""
-    return path.with_suffix("")
+    """Where the statistics of the baseline at `path` and of all beside it lie, one folder per evaluation key."""
+    return path.parent / "statistics"
 
 
 def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
@@ -316,8 +316,8 @@ def _stripped(row: Row) -> Row:
     return row.model_copy(update={"seeds": seeds, "scores": mean_scores(seeds), "paper": {}, "paper_name": ""})
 
 
-def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[[SeedResult], Path | None]) -> set[str]:
-    """Copy the statistics of every run to `folder`/<key>/; the keys."""
+def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[[SeedResult], Path | None]) -> None:
+    """Copy the statistics of every run to `folder`/<key>/."""
     wanted: dict[str, bytes] = {}
     for run in (run for row in rows for run in row.seeds):
         source = statistics_of(run)
@@ -328,11 +328,12 @@ def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[
                 raise HarnessError(f"{source / STATISTICS}: cannot be read: {error.strerror}") from None
     for key, content in wanted.items():
         write_bytes(folder / key / STATISTICS, content)
-    return set(wanted)
 
 
-def _drop_statistics(folder: Path, keep: set[str]) -> None:
+def _drop_statistics(folder: Path) -> None:
+    """Remove the statistics whose key stands in no baseline beside `folder`, be it one that can't be parsed."""
+    baselines = [path.read_bytes() for path in sorted(folder.parent.glob("*.json"))]
     for stale in sorted(folder.glob(f"*/{STATISTICS}")):
-        if stale.parent.name not in keep:
+        if not any(stale.parent.name.encode() in baseline for baseline in baselines):
             stale.unlink()
             stale.parent.rmdir()

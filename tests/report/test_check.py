@@ -23,8 +23,9 @@ from harness.check import (
 )
 from harness.errors import HarnessError
 from harness.report import render
+from harness.report.leaderboard import read_baselines
 from harness.report.verdicts import describe, sentence, to_annotations, to_junit, to_summary, to_table, to_trend
-from harness.results import Row, SeedResult
+from harness.results import Row, SeedResult, results_folder
 
 TOLERANCE = {"AP": 0.02}
 
@@ -196,6 +197,35 @@ def test_accepting_again_keeps_tolerances_shows_changes_and_drops_stale_statisti
     assert kinds(changes(old, new)) == ["worse"]
     assert kinds(changes(None, new)) == ["missing"]
     assert [found.name for found in statistics_root(path).iterdir()] == [new.rows[0].seeds[0].key]
+
+
+def test_baselines_of_a_folder_share_statistics_that_stay_until_none_refers_to_them(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "statistics.npz").write_bytes(b"s")
+
+    def accepted(name: str, *rows: Row) -> set[str]:
+        accept(rows, tmp_path / f"{name}.json", reason="why", statistics_of=lambda run: source)
+        return {found.name for found in (tmp_path / "statistics").iterdir()}
+
+    shared, own, newer = row(0.30), row(0.31, backbone="B"), row(0.32, backbone="B")
+    keys = [found.seeds[0].key for found in (shared, own, newer)]
+    assert accepted("table1-mini", shared, own) == {keys[0], keys[1]}
+    assert accepted("controls-mini", shared) == {keys[0], keys[1]}
+    assert accepted("table1-mini", newer) == {keys[0], keys[2]}
+    (tmp_path / "controls-mini.json").write_text(f'{{"format": 7, "of": "{keys[0]}"}}')
+    assert accepted("table1-mini", newer) == {keys[0], keys[2]}
+    (tmp_path / "controls-mini.json").unlink()
+    assert accepted("table1-mini", newer) == {keys[2]}
+
+
+def test_the_committed_statistics_are_those_of_the_committed_rows():
+    folder = results_folder() / "baselines"
+    baselines = read_baselines(folder)
+    runs = {run.key: run for found in baselines for row in found.rows for run in row.seeds}
+    where = statistics_in(folder / "table1-mini.json")
+    assert {found.name for found in (folder / "statistics").iterdir()} == set(runs)
+    assert all((where(run) / "statistics.npz").stat().st_size for run in runs.values())
 
 
 @pytest.mark.parametrize(
