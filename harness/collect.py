@@ -153,7 +153,7 @@ def _signature(planned: PlannedRow, store: Store) -> str:
     for final in planned.finals.values():
         if store.has(final.kind, final.key):
             signature = _read(store.path(final.kind, final.key) / SCORES).get("signature", "")
-            return signature if isinstance(signature, str) else "; ".join(signature.values())
+            return signature if isinstance(signature, str) else results.SIGNATURE_JOINT.join(signature.values())
     return ""
 
 

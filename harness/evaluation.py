@@ -25,6 +25,7 @@ from harness.metrics.base import Arrays, Regions, Target
 from harness.metrics.reader import Reader, is_compiled, reader, sized
 from harness.metrics.statistics import Statistics
 from harness.progress import Report, silent
+from harness.results import SIGNATURE_JOINT
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
 
 
 def signature(statistics: Statistics) -> str:
-    """How the scores were made, one part for each kind of result, joined by " + "."""
+    """How the scores were made, one part for each kind of result."""
     kinds = {
         "instances": instance.signature,
         "panoptic": panoptic.signature,
@@ -157,7 +158,7 @@ def signature(statistics: Statistics) -> str:
         "coco": coco_metric.signature,
     }
     signs = [sign() for part, sign in kinds.items() if part in statistics.parts]
-    return " + ".join(signs + [plugins.signature(name) for name in plugins.names(statistics.parts)])
+    return SIGNATURE_JOINT.join(signs + [plugins.signature(name) for name in plugins.names(statistics.parts)])
 
 
 def render_json(evaluation: Evaluation) -> str:
@@ -194,7 +195,7 @@ def render_table(evaluation: Evaluation) -> str:
     for reason in sorted(set(scores.get("availability", {}).values())) if scores.get("AP") is not None else ():
         names = [name for name, why in scores["availability"].items() if why == reason]
         lines.append(f"{', '.join(names)}: {reason}")
-    lines += [f"{scores['n_images']} frames", *scores["signature"].split(" + ")]
+    lines += [f"{scores['n_images']} frames", *scores["signature"].split(SIGNATURE_JOINT)]
     return "\n".join(lines)
 
 

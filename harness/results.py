@@ -23,6 +23,9 @@ from harness.paths import RESULTS
 ROWS_FORMAT = 1
 """Version of the row file; a reader refuses what it doesn't know."""
 
+SIGNATURE_JOINT = " + "
+"""Stands between the parts of a signature, one for each way in which scores are made."""
+
 Scores = dict[str, FiniteFloat | None]
 Status = Literal["ok", "not built", "not run", "missing", "failed"]
 Origin = Literal["published", "reproduced", "measured"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.check import Baseline, read_baseline
 from harness.files import write_text
 from harness.report.markdown import escape
-from harness.report.table import number
+from harness.report.table import number, signatures
 from harness.results import Row, finished, results_folder
 
 NAME = "LEADERBOARD.md"
@@ -58,7 +58,7 @@ def _section(baseline: Baseline) -> str:
         f"Accepted: {escape(baseline.reason)}. Run: `harness run {baseline.suite} --profile {baseline.profile}`.",
         "",
     ]
-    lines += [f"Signature: {escape(signature)}.\n" for signature in sorted({row.signature for row in rows} - {""})]
+    lines += [f"{escape(sentence)}\n" for sentence in signatures(rows)]
     return "\n".join(lines)
 
 

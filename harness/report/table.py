@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.config import Strict
 from harness.errors import HarnessError
 from harness.report.columns import Column, column, difference_to_paper
-from harness.results import Row, finished
+from harness.results import SIGNATURE_JOINT, Row, finished
 
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]
@@ -333,8 +333,18 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], se
         yield f"Marked among measured rows only ({how})."
     if spec.note:
         yield spec.note
-    for signature in dict.fromkeys(row.signature for row in measured if row.signature):
-        yield f"Signature: {signature}."
+    yield from signatures(measured)
+
+
+def signatures(rows: Iterable[Row]) -> Iterable[str]:
+    """How the scores of `rows` were made, in sentences that say each part once: what all rows share, what differs."""
+    signed = [row.signature.split(SIGNATURE_JOINT) for row in rows if row.signature]
+    parts = dict.fromkeys(part for row in signed for part in row)
+    shared = [part for part in parts if all(part in row for row in signed)]
+    if shared:
+        yield f"Signature: {SIGNATURE_JOINT.join(shared)}."
+    if len(shared) < len(parts):
+        yield f"Signatures of some rows only: {SIGNATURE_JOINT.join(part for part in parts if part not in shared)}."
 
 
 def _budget(measured: Sequence[Row]) -> Iterable[str]:

@@ -8,7 +8,7 @@ from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
 from harness.errors import HarnessError
 from harness.report import table_for
-from harness.report.table import Table, number
+from harness.report.table import Table, number, signatures
 from harness.results import Budget, Row, SeedResult
 
 
@@ -155,6 +155,15 @@ def test_caption_has_budget_seeds_n_and_signature():
     assert "Seed 0." in text
     assert "n = 40 images." in text
     assert "Signature: AP,AP50,IoU,PQ: Cityscapes definition." in text
+
+
+def test_each_part_of_the_signatures_is_printed_once_and_what_differs_stands_apart():
+    signed = ["SSIM|n:12 + PSNR|n:12", "SSIM|n:12 + PSNR|n:0", "SSIM|n:12 + PSNR|n:12", ""]
+    rows = [measured(run(), backbone=str(place), signature=text) for place, text in enumerate(signed)]
+    said = [text for text in table_for(Suite(), Setting(), rows).caption if text.startswith("Signature")]
+    assert said == ["Signature: SSIM|n:12.", "Signatures of some rows only: PSNR|n:12 + PSNR|n:0."]
+    assert list(signatures(rows[::2])) == ["Signature: SSIM|n:12 + PSNR|n:12."]
+    assert list(signatures(rows[3:])) == []
 
 
 def test_a_new_metric_and_a_new_table_are_one_toml():
