@@ -23,6 +23,9 @@ from harness.metrics.pixels import Pairs
 ROOM = 2048
 """Slots for pairs to begin with; a small table stays in the nearest cache."""
 
+Moves = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What differs from row to row of an id map: `moves`, `values` and `ends` of `_kernels.decode16`."""
+
 log = logging.getLogger(__name__)
 
 
@@ -60,35 +63,16 @@ class CompiledReader(Reader):
         self._kernels = _kernels
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
-        self._ids = np.empty((0, 0), np.uint16)
-        self._moves = np.empty(0, np.int32), np.empty(0, np.uint16), np.empty(0, np.int64)
-        self._moves_of: Target | None = None
 
     def target(self, path: Path) -> Target:
         found = _inflated(path, depth=16, color=0)
         if found is None:
             return super().target(path)
         data, height, width = found
-        self._moves_of = None
-        self._make_room(height, width)
-        if not self._kernels.decode16(data, height, width, *self._moves):
+        moves = _room_for_moves(height, width)
+        if not self._kernels.decode16(data, height, width, *moves):
             return super().target(path)
-        self._moves_of = _Painted((height, width), self._paint, str(path))
-        return self._moves_of
-
-    def _make_room(self, height: int, width: int) -> None:
-        if len(self._moves[0]) != height * width + 1 or len(self._moves[2]) != height:
-            room = height * width + 1
-            self._moves = np.empty(room, np.int32), np.empty(room, np.uint16), np.empty(height, np.int64)
-
-    def _paint(self, target: Target) -> np.ndarray:
-        # One map serves all frames, as fresh memory costs more than the decoding: a target is good until the next one.
-        if self._moves_of is not target:
-            raise RuntimeError(f"{target.source}: its pixels are gone, another frame has been read since")
-        if self._ids.shape != target.size:
-            self._ids = np.empty(target.size, np.uint16)
-        self._kernels.paint(*self._moves, self._ids)
-        return self._ids
+        return _Painted((height, width), moves, self._kernels.paint, str(path))
 
     def regions(self, target: Target) -> Regions:
         room = 1024
@@ -122,14 +106,15 @@ class CompiledReader(Reader):
         data = self._like(path, target, color=0 if channels == 1 else 2)
         if data is None:
             return None
-        if self._moves_of is not target:
-            self._make_room(*target.size)
-            self._kernels.find_moves(target.ids, *self._moves)
-            self._moves_of = target
+        if isinstance(target, _Painted):
+            moves = target.moves
+        else:
+            moves = _room_for_moves(*target.size)
+            self._kernels.find_moves(target.ids, *moves)
         room = ROOM
         while True:
             keys, counts = np.full(room, -1, np.int64), np.zeros(room, np.int64)
-            state = self._kernels.pairs(data, channels, target.size[1], *self._moves, keys, counts)
+            state = self._kernels.pairs(data, channels, target.size[1], *moves, keys, counts)
             if state != -2:
                 break
             room *= 8
@@ -148,16 +133,23 @@ class CompiledReader(Reader):
 class _Painted(Target):
     """Ground truth whose pixels are made when they are first asked for: joint counts need none."""
 
-    def __init__(self, size: tuple[int, int], paint: Callable[[Target], np.ndarray], source: str) -> None:
-        vars(self).update(_size=size, _paint=paint, source=source)
+    def __init__(self, size: tuple[int, int], moves: Moves, paint: Callable[..., None], source: str) -> None:
+        vars(self).update(_size=size, moves=moves, _paint=paint, source=source)
 
     @cached_property
     def ids(self) -> np.ndarray:
-        return self._paint(self)
+        ids = np.empty(self.size, np.uint16)
+        self._paint(*self.moves, ids)
+        return ids
 
     @property
     def size(self) -> tuple[int, int]:
         return self._size
+
+
+def _room_for_moves(height: int, width: int) -> Moves:
+    room = height * width + 1
+    return np.empty(room, np.int32), np.empty(room, np.uint16), np.empty(height, np.int64)
 
 
 @cache

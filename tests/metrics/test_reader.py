@@ -72,6 +72,30 @@ def test_compiled_and_numpy_count_alike(tmp_path, seed, height, width):
             np.testing.assert_array_equal(one, other, err_msg=kind)
 
 
+def test_a_target_keeps_its_pixels_when_other_frames_are_read(tmp_path):
+    rng = np.random.default_rng(3)
+    maps = [blocks(rng, IDS, (30, 40), 0.1) for _ in range(3)]
+    labels = rng.integers(0, 34, (30, 40)).astype(np.uint8)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    read, plain = reader(compiled=True), reader(compiled=False)
+    targets = []
+    for place, ids in enumerate(maps):
+        path = tmp_path / f"{place}.png"
+        path.write_bytes(cv2.imencode(".png", ids)[1].tobytes())
+        targets.append(read.target(path))
+    outlives = read.target(tmp_path / "0.png").ids
+    other = Target(ids=maps[2])
+    for target, ids in [*zip(targets, maps, strict=True), (other, maps[2]), (targets[0], maps[0])]:
+        expected = plain.labels(tmp_path / "labels.png", Target(ids=ids))
+        for one, same in zip(read.labels(tmp_path / "labels.png", target), expected, strict=True):
+            np.testing.assert_array_equal(one, same)
+    for target, ids in reversed([*zip(targets, maps, strict=True)]):
+        np.testing.assert_array_equal(target.ids, ids)
+    for target, ids in zip(targets, maps, strict=True):
+        np.testing.assert_array_equal(target.ids, ids)
+    np.testing.assert_array_equal(outlives, maps[0])
+
+
 def test_more_pairs_than_the_table_has_room_for(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.permutation(1 << 24)[: 100 * 300].reshape(100, 300)
