@@ -104,6 +104,7 @@ def test_words_for_people_are_in_no_key(configs: Path):
     edit(configs / "segmenters" / "oneformer.toml", 'label = "OneFormer"', 'label = "One Former"')
     edit(configs / "generators" / "focus.toml", "label = ", 'label = "x" #')
     edit(configs / "profiles" / "mini.toml", 'label = "mini"', 'label = "small"')
+    edit(configs / "profiles" / "mini.toml", "train = ", "train = 1")
     assert before == {step.kind + str(i): step.key for i, step in enumerate(planned(configs).steps().values())}
 
 

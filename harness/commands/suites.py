@@ -84,7 +84,7 @@ def _plan(options: argparse.Namespace) -> int:
         if step.key in missing:
             estimate = plan.profile.minutes.get(step.kind)
             minutes += estimate or 0.0
-            table.add_row(step.kind, step.label, step.key, "to do", "?" if estimate is None else f"{estimate:.1f}")
+            table.add_row(step.kind, step.label, step.key, "to do", "?" if estimate is None else f"{estimate:.2f}")
         else:
             table.add_row(step.kind, step.label, step.key, "found" if step.external else "cached", "")
     out = console()
