@@ -7,13 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers.models.mask2former import modeling_mask2former
 
 from harness.data.cityscapes import EVALUATED, THINGS, Label
+from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
 from harness.segmenters.base import Prediction, Sample
 from harness.segmenters.criterion import Layer
 from harness.segmenters.mask2former import Inference, Model
 from harness.segmenters.mask_network import MaskNetwork
+
+deformable.install(modeling_mask2former)
 
 
 class Mask2FormerNetwork(MaskNetwork):

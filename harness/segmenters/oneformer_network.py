@@ -12,15 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
+from transformers.models.oneformer import modeling_oneformer
 
 from harness.data.cityscapes import EVALUATED, Label
 from harness.seeds import derive
+from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
 from harness.segmenters.base import Prediction, Sample
 from harness.segmenters.criterion import Layer
 from harness.segmenters.mask_network import MaskNetwork
 from harness.segmenters.oneformer import TASKS, Inference, Model
 from harness.segmenters.text import LENGTHS, SIZES, task_text, texts, tokens
+
+deformable.install(modeling_oneformer)
 
 
 class OneFormerNetwork(MaskNetwork):
