@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.segmenters.base import Backbone, Sample
 from harness.segmenters.criterion import Layer, Matching
 from harness.segmenters.fastinst import FastInst, Inference, Model
-from harness.segmenters.fastinst.decoder import DualPathLayer, State, attention_mask
+from harness.segmenters.fastinst.decoder import Attention, DualPathLayer, State, attention_mask
 from harness.segmenters.fastinst.network import allowed
 from harness.segmenters.fastinst.proposals import pick
 
@@ -84,28 +84,38 @@ def test_there_are_never_more_queries_than_cells():
 
 
 def test_an_attention_mask_never_leaves_a_query_blind_and_frees_the_auxiliary_ones():
-    blocked = torch.zeros(2, 3, 2, 2, dtype=torch.bool)
-    blocked[0, 0] = True
-    blocked[1, 2, 0, 1] = True
-    found = attention_mask(blocked, free=2, heads=4).view(2, 4, 5, 4)
-    assert found.sum() == 4
-    assert found[1, :, 2, 1].all()
+    seen = torch.ones(2, 3, 2, 2, dtype=torch.bool)
+    seen[0, 0] = False
+    seen[1, 2, 0, 1] = False
+    found = attention_mask(seen, free=2)
+    assert found.shape == (2, 1, 5, 4)
+    assert (~found).nonzero().tolist() == [[1, 0, 2, 1]]
 
 
-def test_a_query_does_not_see_what_is_blocked():
+def test_attention_is_that_of_torch():
+    torch.manual_seed(0)
+    ours = Attention(32, 4)
+    x, where, memory, places = (torch.randn(2, n, 32) for n in (5, 5, 12, 12))
+    seen = attention_mask(torch.rand(2, 5, 3, 4) < 0.5, free=0)
+    expected, _ = ours.attention(
+        x + where, memory + places, memory, attn_mask=~seen.expand(-1, 4, -1, -1).flatten(0, 1), need_weights=False
+    )
+    assert torch.allclose(ours(x, where, memory, places, seen), ours.norm(x + expected), atol=1e-6)
+
+
+def test_a_query_does_not_see_what_is_hidden():
     torch.manual_seed(0)
     layer = DualPathLayer(32, 2, 64).eval()
     queries, pixels, where, places = (torch.randn(1, n, 32) for n in (5, 12, 5, 12))
     changed = pixels.clone()
     changed[0, 7] += 10
-    blocked = torch.zeros(1, 5, 3, 4, dtype=torch.bool)
+    seen = torch.ones(1, 5, 3, 4, dtype=torch.bool)
 
-    def run(seen):
-        mask = attention_mask(blocked, free=0, heads=2)
-        return layer(State(queries, seen), where, places, mask).queries
+    def run(shown):
+        return layer(State(queries, shown), where, places, attention_mask(seen, free=0)).queries
 
     assert not torch.allclose(run(pixels), run(changed))
-    blocked[:, :, 1, 3] = True  # pixel 7
+    seen[:, :, 1, 3] = False  # pixel 7
     assert torch.equal(run(pixels), run(changed))
 
 
@@ -135,8 +145,7 @@ def test_guidance_shows_each_matched_query_its_object_and_the_others_everything(
     assert not free[0, 3].any()
     assert free[0, :2].all()
     assert free[1].all()
-    blocked = attention_mask(~free, free=1, heads=1)
-    assert not blocked[0, 3].any()
+    assert attention_mask(free, free=1)[0, 0, 3].all()
 
 
 @pytest.mark.parametrize(("guided", "predictions"), [(True, 5), (False, 3)])

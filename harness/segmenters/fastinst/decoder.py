@@ -1,7 +1,7 @@
 """The dual-path decoder of FastInst: pixels look at the queries, then the queries at the new pixels.
 
 Tensors are [B, Q, C] (queries) and [B, P, C] (pixels of the 1/8 map, row by row); attention masks are True where a
-query must not look.
+query may look.
 """
 
 import math
@@ -52,7 +52,7 @@ class Decoder(nn.Module):
         coarser: int,
     ) -> None:
         super().__init__()
-        self.heads, self.auxiliary, self.located, self.coarser = heads, auxiliary, located, coarser
+        self.auxiliary, self.located, self.coarser = auxiliary, located, coarser
         side = round(queries**0.5)
         # The released code leaves this table uninitialised (torch.empty); waves say from the first step what is where.
         self.positions = nn.Parameter(waves(hidden, side))
@@ -76,15 +76,15 @@ class Decoder(nn.Module):
         states = [State(queries, maps[-1].flatten(2).transpose(1, 2))]
         layers = [self.predictors[0](states[0], count, size)]
         for layer, predictor in zip(self.layers, self.predictors[1:], strict=True):
-            blocked = attention_mask(layers[-1].masks.detach() < 0, free=self.auxiliary, heads=self.heads)
-            states.append(layer(states[-1], whereabouts, places, blocked))
+            seen = attention_mask(layers[-1].masks.detach() >= 0, free=self.auxiliary)
+            states.append(layer(states[-1], whereabouts, places, seen))
             layers.append(predictor(states[-1], count, size))
         guided: list[Layer] = []
         if guide is not None:
-            blocked = attention_mask(~guide(layers, proposals.location), free=self.auxiliary, heads=self.heads)
+            seen = attention_mask(guide(layers, proposals.location), free=self.auxiliary)
             # As released: a layer is guided on its own output, not on its input.
             for layer, predictor, state in zip(self.layers, self.predictors[1:], states[1:], strict=True):
-                guided.append(predictor(layer(state, whereabouts, places, blocked), count, size))
+                guided.append(predictor(layer(state, whereabouts, places, seen), count, size))
         return Decoded(layers, guided, proposals.logits, proposals.location)
 
 
@@ -99,17 +99,23 @@ class DualPathLayer(nn.Module):
         self.self_attention = Attention(hidden, heads)
         self.query_feedforward = FeedForward(hidden, feedforward)
 
-    def forward(self, state: State, whereabouts: Tensor, places: Tensor, blocked: Tensor) -> State:
-        """The next state; `whereabouts` and `places`: position embeddings of queries and pixels."""
+    def forward(self, state: State, whereabouts: Tensor, places: Tensor, seen: Tensor) -> State:
+        """The next state; `whereabouts` and `places`: position embeddings of queries and pixels; `seen`: what each
+        query may look at (`attention_mask`).
+        """
         queries, pixels = state
         pixels = self.pixel_feedforward(self.pixel_attention(pixels, places, queries, whereabouts))
-        queries = self.query_attention(queries, whereabouts, pixels, places, blocked)
+        queries = self.query_attention(queries, whereabouts, pixels, places, seen)
         queries = self.query_feedforward(self.self_attention(queries, whereabouts, queries, whereabouts))
         return State(queries, pixels)
 
 
 class Attention(nn.Module):
-    """Multi-head attention with a residual and a norm; positions join queries and keys, not values."""
+    """Multi-head attention with a residual and a norm; positions join queries and keys, not values.
+
+    Holds torch's own module for its weights. Its forward pass would copy every tensor into another order and back,
+    which costs more here than the attention itself.
+    """
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -118,11 +124,17 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.attention.out_proj.weight)
 
     def forward(
-        self, x: Tensor, x_position: Tensor, memory: Tensor, position: Tensor, blocked: Tensor | None = None
+        self, x: Tensor, x_position: Tensor, memory: Tensor, position: Tensor, allowed: Tensor | None = None
     ) -> Tensor:
-        """`x` [B, N, C] looks at `memory` [B, M, C]."""
-        found = self.attention(x + x_position, memory + position, memory, attn_mask=blocked, need_weights=False)
-        return self.norm(x + found[0])
+        """`x` [B, N, C] looks at `memory` [B, M, C]; `allowed`: bool [B, 1, N, M], everywhere without it."""
+        own = self.attention
+        projections = zip(own.in_proj_weight.chunk(3), own.in_proj_bias.chunk(3), strict=True)
+        query, key, value = (
+            F.linear(tensor, *projection).unflatten(2, (own.num_heads, -1)).transpose(1, 2)
+            for tensor, projection in zip((x + x_position, memory + position, memory), projections, strict=True)
+        )
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self.norm(x + own.out_proj(found.transpose(1, 2).flatten(2)))
 
 
 class FeedForward(nn.Module):
@@ -153,17 +165,20 @@ class Predictor(nn.Module):
     def forward(self, state: State, count: int, size: tuple[int, int]) -> Layer:
         """Predictions of the first `count` queries, masks at `size`."""
         queries = self.norm(state.queries[:, :count])
-        masks = self.embed(queries) @ self.features(state.pixels).transpose(1, 2)
+        # The projection is linear, so it can be done on the few queries: e (W p + b) = (e W) p + e b.
+        embedded = self.embed(queries)
+        masks = (embedded @ self.features.weight) @ state.pixels.transpose(1, 2) + (embedded @ self.features.bias)[
+            ..., None
+        ]
         return Layer(self.classes(queries), masks.unflatten(2, size))
 
 
-def attention_mask(blocked: Tensor, *, free: int, heads: int) -> Tensor:
-    """bool [B * heads, Q + free, P] from [B, Q, h, w]; the last `free` queries look everywhere, and so does a query
-    that would look nowhere.
+def attention_mask(seen: Tensor, *, free: int) -> Tensor:
+    """bool [B, 1, Q + free, P] for all heads alike from [B, Q, h, w]; the last `free` queries look everywhere, and so
+    does a query that would look nowhere.
     """
-    blocked = F.pad(blocked.flatten(2), (0, 0, 0, free))
-    blocked = blocked & ~blocked.all(-1, keepdim=True)
-    return blocked.repeat_interleave(heads, dim=0)
+    seen = F.pad(seen.flatten(2), (0, 0, 0, free), value=True)
+    return (seen | ~seen.any(-1, keepdim=True))[:, None]
 
 
 def waves(channels: int, side: int) -> Tensor:
