@@ -12,7 +12,7 @@ from harness.data.mix import Mix
 from harness.progress import Report
 from harness.segmenters.base import SegmenterPart, options, share
 
-VERSION = 1
+VERSION = 2
 
 
 class TrainSpec(Strict):
