@@ -139,6 +139,9 @@ QUALITY = 'title = "t"\nquestion = "q"\nkind = "image_quality"\n[[rows]]\nmethod
         (QUALITY.replace('"image_quality"', '"quality"'), ["mine.toml", "kind", "'image_quality'"]),
         (QUALITY.replace('"t"', "7"), ["mine.toml", "title", "string"]),
         (QUALITY + "[rows", ["mine.toml", "TOML"]),
+        (QUALITY + "[table]\ncolums = []", ["[table]", "'colums'", "'columns'"]),
+        (QUALITY + '[table]\ncolumns = ["method", "FDI"]', ["[table]", "'FDI'", "'FID'"]),
+        (QUALITY + '[table]\ndifference = ["AP"]', ["[table]", "difference", "'AP'"]),
         ('title = "t\n', ["mine.toml", "TOML"]),
     ],
 )

@@ -55,9 +55,11 @@ def add(commands: Any) -> None:
 def _planned(options: argparse.Namespace) -> tuple[Any, Any]:
     from harness.paths import data_root, store_root
     from harness.plan import make_plan
+    from harness.report import spec_of
     from harness.store import Store
 
     plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root))
+    spec_of(plan.suite)  # a mistake in [table] is told before hours of training, not after them
     return plan, Store(store_root(options.store))
 
 
@@ -146,7 +148,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.output:
         write_text(Path(options.output), text)
     else:
-        print(text)
+        print(text, end="" if text.endswith("\n") else "\n")
     return 0
 
 

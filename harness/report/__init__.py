@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, near
 
 if TYPE_CHECKING:
-    from harness.report.table import Setting, Table
+    from harness.report.table import Setting, Table, TableSpec
     from harness.results import Row
 
 FORMATS = {
@@ -63,12 +63,24 @@ def named_table(name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]"
 
 def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
     """The table of a suite (`title`, `kind`, `table` as in harness.suite.Suite) from its rows and the printed ones."""
+    from harness.report import table as tables
+
+    return tables.build(spec_of(suite), rows, title=suite.title, setting=profile)
+
+
+def spec_of(suite: Any) -> "TableSpec":
+    """The [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
     from harness.config import parse
     from harness.report import table as tables
+    from harness.report.columns import column
 
     default: dict[str, Any] = {}
     if suite.kind == "image_quality":
         scores = ("CLIPScore", "FID", "SSIM", "PSNR")
         default = {"columns": ("method", "version", *scores), "difference": scores, "marks": "best"}
     spec = parse(tables.TableSpec, {**default, **suite.table}, f"suite {suite.title!r}, [table]")
-    return tables.build(spec, rows, title=suite.title, setting=profile)
+    keys = [column(entry).key for entry in spec.columns]
+    for key in suite.table.get("difference", ()):
+        if key not in keys:
+            raise HarnessError(f"suite {suite.title!r}, [table]: difference: no column {key!r}", hint=near(key, keys))
+    return spec
