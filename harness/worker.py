@@ -52,6 +52,7 @@ def _refused(error: Exception, out: Path) -> dict[str, Any] | None:
 
 
 def _failed(error: Exception) -> dict[str, Any]:
+    traceback.print_exc()  # standard error is the step's log, where the runner sends the user
     failure = f"{type(error).__name__}: {error}"
     return {"failure": failure, "hint": "", "usage": False, "traceback": traceback.format_exc()}
 

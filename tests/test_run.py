@@ -66,6 +66,7 @@ def test_a_failed_step_is_recorded_its_dependents_wait_and_the_others_run(tmp_pa
     assert outcome.made == [good]
     assert set(outcome.failed) == {bad.key, dependent.key}
     assert "FileExistsError" in store.failure("dataset", bad.key)["traceback"]
+    assert "FileExistsError" in store.log("dataset", bad.key).read_text()
     store.partial("dataset", bad.key).unlink()
     assert set(s.key for s in run(Steps(bad, dependent), store).made) == {bad.key, dependent.key}
     assert store.failure("dataset", bad.key) is None
