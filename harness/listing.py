@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.plan import NONE
-from harness.registry import GENERATORS, SEGMENTERS, Registry
+from harness.registry import GENERATORS, METRICS, SEGMENTERS, Registry
 from harness.suite import load_part, load_profile, load_suite, names
 
 
@@ -30,6 +30,8 @@ def entries() -> Iterator[Entry]:
     yield from _parts("segmenters", SEGMENTERS)
     for name in names("recipes"):
         yield Entry("recipe", name, "", "")
+    for name in sorted(METRICS.entries.keys() - METRICS.builtin.keys()):
+        yield Entry("metric", name, METRICS.entries[name], "installed")
 
 
 def _parts(kind: str, registry: Registry) -> Iterator[Entry]:

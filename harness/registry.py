@@ -49,7 +49,8 @@ class Registry:
     def load(self, name: str) -> Any:
         """The class called `name`; HarnessError when there is none."""
         if name not in self.entries:
-            raise HarnessError(f"unknown {self.kind} {name!r}", hint=near(name, self.entries))
+            again = "a new entry point is seen after another `pip install` of its package"
+            raise HarnessError(f"unknown {self.kind} adapter {name!r}", hint=f"{near(name, self.entries)} ({again})")
         module, _, attribute = self.entries[name].partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)

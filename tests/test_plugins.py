@@ -110,6 +110,7 @@ def test_an_installed_package_is_listed_before_any_part_uses_it(checkout):
     assert "generator adapter" in line(done.stdout, "tint")
     assert "no part uses it" in line(done.stdout, "tint")
     assert "segmenter adapter" in line(done.stdout, "pixels")
+    assert line(done.stdout, "pixel_accuracy").split()[0] == "metric"
 
 
 def test_the_registries_load_what_the_package_names(checkout):
@@ -144,6 +145,11 @@ def test_a_wrong_option_of_a_plugin_names_file_and_key(checkout, tmp_path):
     )
     done = checkout.harness("plan", str(suite))
     assert done.returncode == 2
+    assert "tint_strong.toml" in done.stderr and "strenght" in done.stderr and "'strength'" in done.stderr
+    data, made = tree(tmp_path / "data"), tmp_path / "made"
+    arguments = ["synthesize", "--dataset", str(data), "--output", str(made), "--generator", "tint_strong"]
+    done = checkout.harness(*arguments)
+    assert done.returncode == 2 and not made.exists()
     assert "tint_strong.toml" in done.stderr and "strenght" in done.stderr and "'strength'" in done.stderr
 
 

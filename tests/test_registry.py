@@ -16,7 +16,7 @@ def test_every_builtin_can_be_loaded(kind: Registry):
 
 
 def test_an_unknown_name_has_a_near_one():
-    with pytest.raises(HarnessError, match=r"unknown generator 'recolour'(.|\n)*'recolor'"):
+    with pytest.raises(HarnessError, match=r"unknown generator adapter 'recolour'(.|\n)*'recolor'"):
         GENERATORS.load("recolour")
 
 

@@ -141,6 +141,7 @@ def synthesize(
     spec = SynthesisSpec(
         generator=parse(GeneratorPart, part, path), recipe=parse(Recipe, recipe_part, recipe_path), **options
     )
+    parse(GENERATORS.load(spec.generator.adapter).Options, spec.generator.options, f"{path}, options")
     inputs, out = {"dataset": dataset_root}, Path(os.path.abspath(out))
     _refuse_inside(out, dataset_root)
     if _holds_something(out):

@@ -87,7 +87,7 @@ def test_empty_mask_and_no_shift_change_nothing():
 
 
 def test_unknown_adapters_and_options_are_named():
-    with pytest.raises(HarnessError, match="unknown generator 'recolour'") as error:
+    with pytest.raises(HarnessError, match="unknown generator adapter 'recolour'") as error:
         load_generator(GeneratorPart(label="x", adapter="recolour"))
     assert "'recolor'" in error.value.hint
     with pytest.raises(HarnessError, match="generator 'x', options: unknown key 'hui'"):
