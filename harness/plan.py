@@ -97,7 +97,10 @@ def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = No
 
 
 def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, weights: str = "") -> Step:
-    """A step with its key: the hash of stage version, specification, keys of the inputs and starting weights."""
+    """A step with its key: the hash of stage version, specification, keys of the inputs and `weights`.
+
+    `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics.
+    """
     material: dict[str, Any] = {
         "key_version": KEY_VERSION,
         "kind": kind,
@@ -189,12 +192,15 @@ class _Builder:
         train = make_step("train", label, spec, inputs, weights=weights)
         spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
         predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})
+        signatures = ""
         if self.suite.metrics:
             from harness.metrics import plugins
 
             plugins.check(self.suite.metrics)
+            signatures = " ".join(map(plugins.signature, self.suite.metrics))
         spec = EvaluateSpec(split="val", metrics=self.suite.metrics)
-        return make_step("evaluate", label, spec, {"dataset": self.dataset, "predict": predict})
+        inputs = {"dataset": self.dataset, "predict": predict}
+        return make_step("evaluate", label, spec, inputs, weights=signatures)
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:
         from harness.stages import assess

@@ -1,5 +1,6 @@
 """Plug-ins: a package with entry points is installed, listed and run, and no line of the harness knows of it."""
 
+import ast
 import csv
 import json
 import os
@@ -211,6 +212,24 @@ def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tm
     assert done.stdout.split() == ["0.875", "0.875", "2"], done.stderr
     done = checkout.harness(*arguments, "pixel_acuracy")
     assert done.returncode == 2 and "'pixel_accuracy'" in done.stderr and done.stdout == ""
+
+
+def test_another_signature_of_a_metric_is_another_evaluation_and_nothing_else(checkout, tmp_path):
+    suite = tmp_path / "metric.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\nmetrics = ["pixel_accuracy"]\n'
+        '[[rows]]\nmethod = "m"\ngenerator = "none"\nsegmenter = "oneformer"\nbackbone = "swin"\n'
+    )
+    program = (
+        "import sys; from harness.plan import make_plan; from harness.registry import METRICS\n"
+        "METRICS.load('pixel_accuracy').signature += sys.argv[2]\n"
+        "print({step.kind: step.key for step in make_plan(sys.argv[1], 'mini').steps().values()})"
+    )
+    old, new = (
+        ast.literal_eval(checkout.run([sys.executable, "-c", program, str(suite), suffix]).stdout)
+        for suffix in ("", "|another")
+    )
+    assert [kind for kind in old if old[kind] != new[kind]] == ["evaluate"]
 
 
 @pytest.mark.slow
