@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Strict, parse
+from harness.data.mix import Mix
 from harness.errors import HarnessError, NotBuiltError
 from harness.generators.base import GeneratorPart
 from harness.registry import GENERATORS, SEGMENTERS, Registry
@@ -182,13 +183,15 @@ class _Builder:
         from harness.stages.predict import PredictSpec
         from harness.stages.train import TrainSpec
 
+        # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
+        mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
         label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
-        label = ", ".join(part for part in (label, cell.mix.name, f"seed {seed}" if seed else "") if part)
+        label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
         adapter = SEGMENTERS.load(segmenter.adapter)
         options(segmenter, f"configs/segmenters/{cell.segmenter}.toml")  # a mistake there is told now, not by a step
         weights = getattr(adapter, "fingerprint", starting_weights)(segmenter, cell.backbone)
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
-        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, mix=cell.mix, seed=seed)
+        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, mix=mix, seed=seed)
         train = make_step("train", label, spec, inputs, weights=weights)
         spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
         predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})

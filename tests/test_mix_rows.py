@@ -41,6 +41,14 @@ def test_the_mix_is_a_factor_of_the_rows_and_the_default_is_what_it_was(tmp_path
     assert len({step.inputs["synthesis"].key for step in found.values()}) == 1
 
 
+def test_real_frames_alone_are_trained_on_once_whatever_the_mix(tmp_path):
+    mixes = '[{}, { kind = "probability", probability = 0.3 }, { labels = "shuffled" }]'
+    path = tmp_path / "mixed.toml"
+    path.write_text(ROW.replace('"focus"', '"none"') + f"mix = {mixes}")
+    keys = [step.key for step in trainings(make_plan(str(path), "mini")).values()]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_the_key_of_a_default_mix_says_nothing_of_labels(tmp_path):
     spec = trainings(plan(tmp_path))["focus/oneformer/convnext"].spec
     assert spec.model_dump(mode="json")["mix"] == {"kind": "concat", "probability": 0.5}

@@ -71,3 +71,9 @@ def test_shuffled_labels_are_those_of_another_frame_of_the_same_tree(tmp_path):
     assert shuffled(tuple(toy_tree), 3) == made != shuffled(tuple(toy_tree), 4)
     assert shuffled(tuple(toy_tree[:1]), 0) == tuple(toy_tree[:1])
     assert shuffled((), 0) == ()
+
+
+def test_real_frames_alone_are_one_stream_whatever_the_mix():
+    mixes = Mix(), Mix(kind="probability", probability=0.7)
+    concat, other = (Stream(real=REAL, synthetic=(), mix=mix, seed=3) for mix in mixes)
+    assert [concat.at(k) for k in range(50)] == [other.at(k) for k in range(50)]
