@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from test_plugins import REPOSITORY, Checkout, tree
+from test_plugins import PLUGIN, REPOSITORY, Checkout, tree
 
 from harness.cli import _parser
 from harness.config import read_toml
@@ -30,7 +30,17 @@ DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SNIPPET = re.compile(r'^--8<-- "([^"]+)"$', re.MULTILINE)
+
+SHOWN = {
+    "my_parts/my_parts/tint.py": "harness_toys/tint.py",
+    "configs/generators/tint.toml": "configs/generators/tint.toml",
+    "toys/harness_toys/pixels.py": "harness_toys/pixels.py",
+    "toys/harness_toys/pixels_network.py": "harness_toys/pixels_network.py",
+    "configs/segmenters/pixels.toml": "configs/segmenters/pixels.toml",
+    "my_metrics/my_metrics/accuracy.py": "harness_toys/accuracy.py",
+    "my_metrics/my_metrics/classes.py": "harness_toys/classes.py",
+}
+"""Files that a page prints in full, for readers of the plain text, and the file of tests/plugin that each is."""
 
 ENDS = {
     "harness plan tabel1": 2,
@@ -75,8 +85,7 @@ def blocks(page: Path) -> list[Block]:
         if language == "console":
             found.append(Block(tuple(map(plain, re.findall(r"^\$ (.*)$", text, re.MULTILINE))), "", ""))
         elif title:
-            whole = SNIPPET.sub(lambda match: (REPOSITORY / match[1]).read_text(encoding="utf-8").rstrip("\n"), text)
-            found.append(Block((), title[1], whole))
+            found.append(Block((), title[1], text))
     return found
 
 
@@ -248,6 +257,12 @@ def test_the_site_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert not re.search(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', (tmp_path / "index.html").read_text())
+
+
+def test_files_that_pages_print_are_those_that_the_plugin_tests_use():
+    printed = {block.path: block.text for page in PAGES for block in blocks(page)}
+    for path, original in SHOWN.items():
+        assert printed[path] == (PLUGIN / original).read_text(encoding="utf-8"), path
 
 
 def test_links_between_pages_lead_somewhere():

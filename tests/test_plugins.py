@@ -186,6 +186,22 @@ def test_the_metric_of_the_package_counts_pixels():
     assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)}))
 
 
+def test_the_metrics_of_classes_count_each_on_its_own():
+    sys.path.insert(0, str(PLUGIN))
+    try:
+        from harness_toys.classes import CarAccuracy, MeanAccuracy
+    finally:
+        sys.path.remove(str(PLUGIN))
+    from harness.metrics.base import Target
+
+    ids = np.array([[7, 7, 7, 7, 26001, 0]], np.uint16)  # four of road, a car, void
+    statistics = MeanAccuracy().observe(np.array([[7, 23, 23, 23, 26, 7]], np.uint8), Target(ids=ids))
+    assert MeanAccuracy().score(statistics) == pytest.approx((1 / 4 + 1) / 2)
+    assert CarAccuracy().score(statistics) == 1
+    nothing = {name: np.zeros_like(array) for name, array in statistics.items()}
+    assert np.isnan(MeanAccuracy().score(nothing)) and np.isnan(CarAccuracy().score(nothing))
+
+
 def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tmp_path):
     """Scores of an evaluation, and an interval from its statistics alone; a wrong name is told apart."""
     data, semantic = tree(tmp_path / "data"), tmp_path / "p" / "semantic"

@@ -38,4 +38,4 @@ class Pixels:
         """A fresh network; `shape` is what `network.shape` said when a trained one was saved."""
         from harness_toys.pixels_network import PixelNetwork
 
-        return PixelNetwork(model.width)
+        return PixelNetwork(model.width, backbone.config.get("layers", 4))

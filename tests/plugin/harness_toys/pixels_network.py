@@ -1,4 +1,4 @@
-"""The network of the segmenter `pixels`: four convolutions and a class for every pixel."""
+"""The network of the segmenter `pixels`: a few convolutions and a class for every pixel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,11 +25,11 @@ class PixelNetwork(nn.Module):
     backbone_prefix = "features."
     """Parameters under this name learn at `backbone_rate` times the learning rate."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         self.shape = {"width": width}
         layers: list[nn.Module] = []
-        for channels, stride in ((3, 2), (width, 2), (width, 1), (width, 1)):
+        for channels, stride in ((3, 2), (width, 2), *[(width, 1)] * (depth - 2)):
             layers += [nn.Conv2d(channels, width, 3, stride, padding=1), nn.GroupNorm(4, width), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, len(EVALUATED), 1)
