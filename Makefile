@@ -47,6 +47,7 @@ clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) results/store results/reports
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV), once: several GB, some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[run,dev]'
 	@touch $@
