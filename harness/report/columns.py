@@ -41,8 +41,9 @@ class Column(Strict):
 
     @property
     def heading(self) -> str:
-        """Label and arrow."""
-        return f"{self.label} {self.arrow}".strip()
+        """Label, unit and arrow. Percent go without saying, as in the papers."""
+        unit = f"({self.unit})" if self.unit not in ("", "%") else ""
+        return " ".join(part for part in (self.label, unit, self.arrow) if part)
 
 
 def _text(key: str, label: str) -> Column:

@@ -32,6 +32,9 @@ def backbone_config(backbone: Backbone) -> Any:
 
     if backbone.weights:
         return fetched(backbone.weights, AutoConfig.from_pretrained, out_features=STAGES, **backbone.config)
+    if backbone.family is None:
+        hint = "swin, convnext, convnextv2 or resnet"
+        raise HarnessError(f"backbone {backbone.label}: `family` is missing", hint=hint)
     try:
         return AutoConfig.for_model(backbone.family, out_features=STAGES, **backbone.config)
     except (TypeError, ValueError) as error:

@@ -27,7 +27,8 @@ class Backbone(Strict):
     """
 
     label: str
-    family: Literal["swin", "convnext", "convnextv2", "resnet"]
+    family: Literal["swin", "convnext", "convnextv2", "resnet"] | None = None
+    """Which architecture of transformers; an adapter that builds its own needs none."""
     config: dict[str, Any] = {}
     weights: str | None = None
     checkpoint: str | None = None

@@ -57,6 +57,11 @@ def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
     assert torch.isfinite(sum(loaded(loaded.collate([sample()])).values()))
 
 
+def test_a_backbone_of_transformers_needs_its_family():
+    with pytest.raises(HarnessError, match="backbone plain: `family` is missing"):
+        Mask2Former.build(Backbone(label="plain"), Model())
+
+
 def test_a_checkpoint_that_is_not_there_says_how_to_get_it(tmp_path):
     missing = Backbone(label="x", family="swin", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(HarnessError, match="nowhere") as error:
