@@ -19,7 +19,7 @@ from harness.config import Strict, parse
 from harness.errors import HarnessError
 from harness.files import write_bytes, write_text
 from harness.report.columns import KNOWN, directions
-from harness.results import Record, Row, SeedResult, finished, mean_scores
+from harness.results import Record, Row, SeedResult, finished, mean_scores, pooled_deviation
 
 BASELINE_FORMAT = 1
 STATISTICS = "statistics.npz"
@@ -236,7 +236,7 @@ class _Judge:
             # From 95 % for one comparison to what all comparisons of the check share.
             normal = statistics.NormalDist()
             found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
-        deviation, freedom = _pooled(self.baseline.rows, metric)
+        deviation, freedom = pooled_deviation(self.baseline.rows, metric)
         if freedom:
             error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))
             found["seeds"] = _student(self.tail, freedom) * error
@@ -283,17 +283,6 @@ def _stranger(row: Row) -> Verdict:
 def _same_runs(before: Row, now: Row) -> bool:
     keys = [[run.key for run in finished(row.seeds)] for row in (before, now)]
     return keys[0] == keys[1] and all(keys[0])
-
-
-def _pooled(rows: Iterable[Row], metric: str) -> tuple[float, int]:
-    """Standard deviation over seeds, pooled over the rows that have several, and its degrees of freedom."""
-    squares, freedom = 0.0, 0
-    for row in rows:
-        found = row.measurement(metric)
-        if found.std is not None:
-            squares += found.std**2 * (found.n - 1)
-            freedom += found.n - 1
-    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0)
 
 
 def _student(tail: float, freedom: int) -> float:

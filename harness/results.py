@@ -6,6 +6,7 @@ data too: `results/published/*.toml`, as printed, with their sources.
 """
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,17 @@ class RowFile(Record):
 def finished(seeds: Iterable[SeedResult]) -> list[SeedResult]:
     """The runs that ended with scores."""
     return [run for run in seeds if run.status == "ok"]
+
+
+def pooled_deviation(rows: Iterable[Row], metric: str) -> tuple[float, int]:
+    """Standard deviation over seeds, pooled over the rows that have several, and its degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for row in rows:
+        found = row.measurement(metric)
+        if found.std is not None:
+            squares += found.std**2 * (found.n - 1)
+            freedom += found.n - 1
+    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0)
 
 
 def mean_scores(seeds: Sequence[SeedResult]) -> Scores:

@@ -2,20 +2,21 @@
 
 Images: the frames are drawn again with replacement (weights, no re-evaluation), the same draws for everything that is
 compared, so that differences are paired. Seeds: three are too few to resample, so what their spread exceeds that of
-images x seeds by (crossed analysis of variance, as for several readers of the same cases: Dorfman, Berbaum & Metz 1992)
-widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Few frames, or few with a rare
-class, know their own spread badly: so images have Student's t as well, with the degrees of freedom of what each of them
-adds to the score (Satterthwaite 1946). Small sets flatter AP; the interval is for the score on unlimited frames of this
-kind, so half-samples (Quenouille 1949) shift it by that bias. In a difference the biases of the two sides cancel, and
-taking back what is estimated of them would only add noise.
+images x seeds by (crossed analysis of variance, as for several readers of the same cases: Dorfman, Berbaum & Metz
+1992) widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Where more runs of the same
+kind are known, their pooled spread with its more degrees of freedom stands for that of the two sides. Few frames, or
+few with a rare class, know their own spread badly: so images have Student's t as well, with the degrees of freedom of
+what each of them adds to the score (Satterthwaite 1946). Small sets flatter AP; the interval is for the score on
+unlimited frames of this kind, so half-samples (Quenouille 1949) shift it by that bias. In a difference the biases of
+the two sides cancel, and taking back what is estimated of them would only add noise.
 Imports numpy only; reads no image.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,13 @@ REPLICATES = 1000
 LEVEL = 0.95
 HALVES = 200
 """Half-samples that the bias is estimated from."""
+
+
+class SeedSpread(NamedTuple):
+    """Variance of one score over seeds, and the degrees of freedom that it is known with."""
+
+    variance: float
+    freedom: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +144,15 @@ def difference(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
+    over_seeds: Mapping[str, SeedSpread] | None = None,
 ) -> Difference | None:
     """The interval of score(first) - score(second), each the mean over its seeds, on the same draws of frames.
 
-    None where either score is undefined. HarnessError when they were not evaluated on the same frames.
+    `over_seeds`: spreads by metric that are known from more runs than these; the sides' own without. None where either
+    score is undefined. HarnessError when they were not evaluated on the same frames.
     """
-    return differences(first, second, [metric], replicates=replicates, unit=unit, level=level, seed=seed)[metric]
+    how = {"replicates": replicates, "unit": unit, "level": level, "seed": seed, "over_seeds": over_seeds}
+    return differences(first, second, [metric], **how)[metric]
 
 
 def differences(
@@ -153,6 +164,7 @@ def differences(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
+    over_seeds: Mapping[str, SeedSpread] | None = None,
 ) -> dict[str, Difference | None]:
     """The differences of several metrics from the same draws."""
     if not first or not second:
@@ -161,7 +173,7 @@ def differences(
     sides = [[_Sample.of(e, metrics, weights, seed) for e in side] for side in (first, second)]
     result: dict[str, Difference | None] = {}
     for metric in metrics:
-        a, b = (_Arm.of(side, metric) for side in sides)
+        a, b = (_Arm.of(side, metric, (over_seeds or {}).get(metric)) for side in sides)
         if a is None or b is None:
             result[metric] = None
             continue
@@ -213,8 +225,8 @@ class _Sample:
 class _Arm:
     """One method: mean over its seeds, and what part of the variance of that mean its seeds and images have.
 
-    In the terms of the crossed design, each divided by the number of cells: `seeds` is the mean square of seeds,
-    `mixed` that of images x seeds (0 for a single seed, where neither can be told).
+    In the terms of the crossed design, each divided by the number of cells: `seeds` is the mean square of seeds with
+    `freedom` degrees, `mixed` that of images x seeds (0 for a single seed, which can't tell it).
     """
 
     value: float
@@ -222,24 +234,32 @@ class _Arm:
     replicates: np.ndarray
     seeds: float
     mixed: float
-    n: int
+    freedom: int
 
     @classmethod
-    def of(cls, samples: Sequence[_Sample], metric: str) -> "_Arm | None":
+    def of(cls, samples: Sequence[_Sample], metric: str, known: SeedSpread | None = None) -> "_Arm | None":
         points = np.array([sample.points[metric] for sample in samples])
         if np.isnan(points).any():
             return None
         drawn = np.stack([sample.drawn[metric] for sample in samples])
         together, n = drawn.mean(axis=0), len(points)
-        seeds = mixed = 0.0
+        own = SeedSpread(float(points.var(ddof=1)), n - 1) if n > 1 else SeedSpread(0.0, 0)
+        over = known or own
+        mixed = 0.0
         if n > 1:
-            seeds = float(points.var(ddof=1)) / n
             # A seed alone varies over images by main effect + mixed, the mean of n by main effect + mixed / n.
             mixed = max(0.0, (float(np.nanvar(drawn, axis=1).mean()) - float(np.nanvar(together))) / (n - 1))
         # A bias of c / N in N frames is 2 c / N in half of them.
         halves = np.concatenate([sample.halves[metric] - sample.points[metric] for sample in samples])
         bias = 0.0 if np.isnan(halves).all() else float(np.nanmean(halves))
-        return cls(value=float(points.mean()), bias=bias, replicates=together, seeds=seeds, mixed=mixed, n=n)
+        return cls(
+            value=float(points.mean()),
+            bias=bias,
+            replicates=together,
+            seeds=over.variance / n,
+            mixed=mixed,
+            freedom=over.freedom,
+        )
 
 
 def _ends(
@@ -256,7 +276,7 @@ def _ends(
         return value, value, 0.0
     images = float(scores.var()) * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
     # What seeds add beyond images x seeds, which the bootstrap holds already.
-    beyond = sum(student(level, arm.n - 1) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.n > 1)
+    beyond = sum(student(level, arm.freedom) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.freedom)
     std = math.sqrt(images + sum(max(0.0, arm.seeds - arm.mixed) for arm in arms))
     width = math.sqrt(student(level, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
     return value - width, value + width, std

@@ -172,8 +172,9 @@ def _page(plan: Any, store: Any) -> str:
     from harness.report.page import render_page
     from harness.report.paired import intervals
 
-    paired = intervals(lambda run: statistics_folder(run, store))
-    return render_page(gather(plan, store, rows(plan, store), paired=paired))
+    collected = rows(plan, store)
+    paired = intervals(lambda run: statistics_folder(run, store), collected)
+    return render_page(gather(plan, store, collected, paired=paired))
 
 
 def _write_reports(plan: Any, store: Any) -> Path:

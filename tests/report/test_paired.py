@@ -10,6 +10,7 @@ from harness.check import Baseline, compare
 from harness.errors import HarnessError
 from harness.metrics.statistics import Statistics
 from harness.report.paired import intervals, noise
+from harness.stats import student
 
 FRAMES = 40
 
@@ -38,9 +39,9 @@ def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
 def test_an_interval_is_of_after_minus_before(tmp_path):
     rows = measured(run(0)), measured(run(1))
     folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.6)}
-    low, high = intervals(lambda found: folders[found.seed])(*rows, "PQ")
+    low, high = intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
     assert 0 < low < 0.09 < high
-    low, high = intervals(lambda found: folders[1 - found.seed])(*rows, "PQ")
+    low, high = intervals(lambda found: folders[1 - found.seed], rows)(*rows, "PQ")
     assert low < -0.09 < high < 0
 
 
@@ -48,7 +49,7 @@ def test_other_images_are_an_error_and_not_an_interval(tmp_path):
     rows = measured(run(0)), measured(run(1))
     folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.5, frames=30)}
     with pytest.raises(HarnessError, match="evaluations of different frames"):
-        intervals(lambda found: folders[found.seed])(*rows, "PQ")
+        intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
 
 
 def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
@@ -72,6 +73,22 @@ def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
 def test_gains_have_intervals_only_where_there_are_statistics(tmp_path):
     folder = evaluated(tmp_path / "a", 0.5)
     rows = measured(run(0)), measured(run(0, pq=0.4))
-    assert intervals(lambda found: folder)(*rows, "PQ") == (0.0, 0.0)
-    assert intervals(lambda found: None)(*rows, "PQ") is None
-    assert intervals(lambda found: folder)(*rows, "FID") is None
+    assert intervals(lambda found: folder, rows)(*rows, "PQ") == (0.0, 0.0)
+    assert intervals(lambda found: None, rows)(*rows, "PQ") is None
+    assert intervals(lambda found: folder, rows)(*rows, "FID") is None
+
+
+def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_path):
+    """Two rows whose seeds agree by luck, among rows whose seeds don't: the difference is not as sure as it looks."""
+    folder = evaluated(tmp_path / "a", 0.5)
+    lucky = [
+        measured(*(run(seed, pq=pq) for seed in range(3)), generator=name) for name, pq in (("none", 0.4), ("b", 0.4))
+    ]
+    wide = [measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5), generator=name) for name in ("c", "d")]
+    others = [measured(run(0, pq=0.1), run(1, pq=0.9), generator="c", backbone="ConvNeXt (mini)")]
+    low, high = intervals(lambda found: folder, lucky)(*lucky, "PQ")
+    assert (low, high) == (0.0, 0.0)
+    low, high = intervals(lambda found: folder, [*lucky, *wide, *others])(*lucky, "PQ")
+    # Variance 0.1^2 in two rows and 0 in two, 8 degrees of freedom, two means of three.
+    half = student(0.95, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
+    assert (low, high) == pytest.approx((-half, half))
