@@ -24,7 +24,9 @@ from harness.results import Record, Row, SeedResult, finished, mean_scores, pool
 BASELINE_FORMAT = 1
 STATISTICS = "statistics.npz"
 TOLERANCES = {"PQ": 0.02, "IoU": 0.02, "AP": 0.02, "AP50": 0.03}
-"""Stated tolerances of a baseline that is accepted for the first time, in the metric's unit (fractions)."""
+TOLERANCES |= {"CLIPScore": 0.01, "CLIPScore_text": 0.03, "FID": 2.0, "KID": 0.005, "SSIM": 0.01, "PSNR": 0.2}
+"""Stated tolerances of a baseline that is accepted for the first time, in the metric's unit (fractions, dB); it takes
+those of the metrics that it has."""
 ERROR_RATE = 0.05
 """Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
 
@@ -137,7 +139,8 @@ def accept(
                 f"row {row.name!r} can't be accepted: {row.status}", hint="run the suite to its end first"
             )
     old = read_baseline(path) if path.is_file() else None
-    stated = dict(tolerance or (old.tolerance if old else TOLERANCES))
+    known = {metric: value for metric, value in TOLERANCES.items() if any(row.scores.get(metric) for row in kept)}
+    stated = dict(tolerance or (old.tolerance if old else known))
     baseline = Baseline(
         format=BASELINE_FORMAT,
         suite=kept[0].suite,
@@ -184,17 +187,13 @@ def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
     return where
 
 
-def changes(old: Baseline | None, new: Baseline) -> list[Verdict]:
-    """What accepting `new` changed, by stated tolerances alone."""
-    if old is None:
-        return [
-            Verdict(
-                kind="missing", suite=new.suite, row=row.name, metric=metric, now=row.scores.get(metric), reason="new"
-            )
-            for row in new.rows
-            for metric in new.tolerance
-        ]
-    return compare(new.rows, old)
+def additions(new: Baseline) -> list[Verdict]:
+    """What a first baseline holds."""
+    return [
+        Verdict(kind="missing", suite=new.suite, row=row.name, metric=metric, now=row.scores.get(metric), reason="new")
+        for row in new.rows
+        for metric in new.tolerance
+    ]
 
 
 class _Judge:

@@ -1,5 +1,6 @@
 """`harness check` on evaluated predictions: a worse run is caught and named, honest reruns pass, nothing is exit 3."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,42 @@ def test_five_honest_reruns_with_other_seeds_raise_no_alarm(tree, tmp_path, base
     for seed in range(1, 6):
         folder = tmp_path / str(seed)
         assert check(*run(tree, folder, seed=seed, found=FOUND), "--baseline", baseline) == 0
+
+
+def test_accepting_again_says_what_changed_with_the_intervals_of_what_it_replaces(tree, tmp_path, capsys):
+    options = ["--baseline", str(tmp_path / "b.json"), "--accept", "--reason", "r"]
+    assert check(*run(tree, tmp_path / "one", seed=0, found=FOUND), *options) == 0
+    capsys.readouterr()
+    assert check(*run(tree, tmp_path / "two", seed=1, found=FOUND), *options) == 0
+    assert "resampling" in capsys.readouterr().out
+    assert len(list((tmp_path / "statistics").iterdir())) == 1
+
+
+def test_image_quality_is_accepted_without_statistics_and_checked_by_stated_tolerances(tmp_path, capsys):
+    suite = tmp_path / "quality.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\nkind = "image_quality"\n[[rows]]\nmethod = "Control"\ngenerator = "recolor"\n'
+    )
+    (final,) = make_plan(str(suite), "smoke").rows[0].finals.values()
+
+    def measured(folder: Path, ssim: float) -> list[str]:
+        store = Store(folder)
+        store.open()
+        partial = store.partial(final.kind, final.key)
+        partial.mkdir(parents=True)
+        scores = {"CLIPScore": 0.8, "CLIPScore_text": 1.1, "SSIM": ssim, "PSNR": 20.0, "FID": None}
+        (partial / "scores.json").write_text(json.dumps(scores))
+        environment = {"commit": "0" * 40, "dirty": False}
+        store.commit(
+            final.kind, final.key, {"facts": {"wall_s": 1.0}, "peak_memory_bytes": 2**20, "environment": environment}
+        )
+        return [str(suite), "--profile", "smoke", "--store", str(folder), "--baseline", str(tmp_path / "b.json")]
+
+    assert check(*measured(tmp_path / "one", 0.9), "--accept", "--reason", "first") == 0
+    assert not (tmp_path / "statistics").exists()
+    assert check(*measured(tmp_path / "two", 0.895)) == 0
+    assert "4 same" in capsys.readouterr().out
+    assert check(*measured(tmp_path / "three", 0.7)) == 1
 
 
 def test_an_empty_run_and_a_baseline_that_is_not_there_yet_are_not_fine(tree, tmp_path, baseline, capsys):

@@ -211,23 +211,25 @@ def _check(options: argparse.Namespace) -> int:
     path = Path(options.baseline) if options.baseline else default
     measured = rows(plan, store)
 
-    def where(run: Any) -> Path:
-        return statistics_folder(run, store)
+    def where(run: Any) -> Path | None:
+        return statistics_folder(run, store) if plan.suite.kind == "segmentation" else None
+
+    def compared() -> list[check.Verdict]:
+        return check.compare(measured, check.read_baseline(path), noise=noise(check.statistics_in(path), where))
 
     if options.accept:
-        old = check.read_baseline(path) if path.is_file() else None
+        changes = compared() if path.is_file() else []  # before the statistics of the old rows are dropped
         new = check.accept(measured, path, reason=options.reason, statistics_of=where)
-        print_table(verdicts.to_table(check.changes(old, new)), console())
+        print_table(verdicts.to_table(changes or check.additions(new)), console())
         if path == default:
             write(results_folder() / NAME, read_baselines())
         return 0
     if not options.baseline and not path.is_file():
         print(f"nothing to compare with: {path} is not there yet; --accept makes it", file=sys.stderr)
         return check.Exit.NOT_COMPARED
-    baseline = check.read_baseline(path)
-    found = check.compare(measured, baseline, noise=noise(check.statistics_in(path), where))
+    found = compared()
     print_table(verdicts.to_table(found), console())
-    _write_verdicts(options, found, measured, list(baseline.tolerance))
+    _write_verdicts(options, found, measured, list(check.read_baseline(path).tolerance))
     return check.exit_code(found)
 
 

@@ -1,14 +1,16 @@
 """LEADERBOARD.md from committed rows, byte for byte the same from the same rows.
 
-It reads accepted baselines and published numbers, never a store; one table per suite and profile, best AP first, and a
-profile that isn't the paper's says in its heading that it is not comparable.
+It reads accepted baselines and published numbers, never a store; one table per suite and profile, and a profile that
+isn't the paper's says in its heading that it is not comparable. Segmenters are ranked by AP. Image quality is not: the
+generator that changes nothing would win.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.check import Baseline, read_baseline
 from harness.files import write_text
+from harness.report.columns import KNOWN
 from harness.report.markdown import escape
 from harness.report.table import number, signatures
 from harness.results import Row, finished, results_folder
@@ -19,7 +21,8 @@ HEAD = """# Leaderboard
 Made from the accepted rows in `baselines/` by `harness leaderboard`; edit nothing here. Published numbers stand apart,
 in `published/`. Numbers of different tables are never comparable with each other: data, sizes and budgets differ.
 """
-COLUMNS = ("Rank", "Method", "Version", "Backbone", "PQ", "IoU", "AP", "AP50", "Images seen", "Seeds", "n", "Commit")
+METRICS = ("PQ", "IoU", "AP", "AP50", "CLIPScore", "CLIPScore_text", "FID", "KID", "SSIM", "PSNR")
+NOTHING = "–"
 
 
 def leaderboard(baselines: Iterable[Baseline]) -> str:
@@ -47,13 +50,19 @@ def write(path: Path, baselines: Iterable[Baseline]) -> None:
 
 def _section(baseline: Baseline) -> str:
     comparable = "" if baseline.profile == "paper" else " (not comparable with published numbers)"
-    rows = sorted(baseline.rows, key=lambda row: (-(row.scores.get("AP") or 0.0), row.name))
+    rows = list(baseline.rows)
+    if ranked := any(row.scores.get("AP") is not None for row in rows):
+        rows.sort(key=lambda row: (-(row.scores.get("AP") or 0.0), row.name))
+    columns = {heading: [cell(row) for row in rows] for heading, cell in _COLUMNS.items()}
+    if ranked:
+        columns = {"Rank": [str(place) for place in range(1, len(rows) + 1)]} | columns
+    columns = {heading: cells for heading, cells in columns.items() if set(cells) != {NOTHING}}
     lines = [
         f"## {escape(baseline.suite)}, profile {escape(baseline.profile)}{comparable}",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'|'.join(' ---: ' if name in _NUMBERS else ' :--- ' for name in COLUMNS)}|",
-        *(f"| {' | '.join(_cells(place, row))} |" for place, row in enumerate(rows, start=1)),
+        f"| {' | '.join(columns)} |",
+        f"|{'|'.join(' :--- ' if heading in _TEXT else ' ---: ' for heading in columns)}|",
+        *(f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)),
         "",
         f"Accepted: {escape(baseline.reason)}. Run: `harness run {baseline.suite} --profile {baseline.profile}`.",
         "",
@@ -62,29 +71,32 @@ def _section(baseline: Baseline) -> str:
     return "\n".join(lines)
 
 
-_NUMBERS = ("Rank", "PQ", "IoU", "AP", "AP50", "Images seen", "Seeds", "n")
+def _score(metric: str) -> Callable[[Row], str]:
+    entry = KNOWN[metric]
+
+    def cell(row: Row) -> str:
+        found = row.measurement(metric)
+        if found.mean is None:
+            return NOTHING
+        text = number(found.mean * entry.scale, entry.decimals)
+        return text if found.std is None else f"{text} ± {number(found.std * entry.scale, entry.decimals)}"
+
+    return cell
 
 
-def _cells(place: int, row: Row) -> Sequence[str]:
-    scores = [_score(row, metric) for metric in ("PQ", "IoU", "AP", "AP50")]
-    seen = row.budget.images_seen
-    commits = dict.fromkeys(run.commit for run in row.seeds if run.commit)
-    return (
-        str(place),
-        escape(row.method),
-        escape(row.version) or "–",
-        escape(row.backbone) or "–",
-        *scores,
-        "" if seen is None else number(seen, 0),
-        str(len(finished(row.seeds))),
-        "" if row.images is None else number(row.images, 0),
-        ", ".join(f"`{commit}`" for commit in commits),
-    )
+def _commits(row: Row) -> str:
+    return ", ".join(f"`{commit}`" for commit in dict.fromkeys(run.commit for run in row.seeds if run.commit))
 
 
-def _score(row: Row, metric: str) -> str:
-    found = row.measurement(metric)
-    if found.mean is None:
-        return "–"
-    text = number(found.mean * 100, 2)
-    return text if found.std is None else f"{text} ± {number(found.std * 100, 2)}"
+_TEXT = ("Method", "Version", "Backbone", "Commit")
+_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "Method": lambda row: escape(row.method),
+    "Version": lambda row: escape(row.version) or NOTHING,
+    "Backbone": lambda row: escape(row.backbone) or NOTHING,
+    **{KNOWN[metric].label: _score(metric) for metric in METRICS},
+    "Images seen": lambda row: NOTHING if row.budget.images_seen is None else number(row.budget.images_seen, 0),
+    "Seeds": lambda row: str(len(finished(row.seeds))),
+    "n": lambda row: NOTHING if row.images is None else number(row.images, 0),
+    "Commit": lambda row: _commits(row) or NOTHING,
+}
+"""What stands under each heading; a column without a single value is left out."""

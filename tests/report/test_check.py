@@ -14,7 +14,7 @@ from harness.check import (
     Verdict,
     _student,
     accept,
-    changes,
+    additions,
     compare,
     exit_code,
     read_baseline,
@@ -194,8 +194,8 @@ def test_accepting_again_keeps_tolerances_shows_changes_and_drops_stale_statisti
     old = accept([row(0.30)], path, reason="one", statistics_of=lambda run: source, tolerance=TOLERANCE)
     new = accept([row(0.20, first=3)], path, reason="two", statistics_of=lambda run: source)
     assert new.tolerance == TOLERANCE
-    assert kinds(changes(old, new)) == ["worse"]
-    assert kinds(changes(None, new)) == ["missing"]
+    assert kinds(compare([row(0.20, first=3)], old)) == ["worse"]
+    assert kinds(additions(new)) == ["missing"]
     assert [found.name for found in statistics_root(path).iterdir()] == [new.rows[0].seeds[0].key]
 
 

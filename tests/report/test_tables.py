@@ -9,7 +9,7 @@ from harness.report import FORMATS, TABLES, named_table, render
 from harness.report.data import from_json
 from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
-from harness.results import Cost, published_facts, published_row, results_folder
+from harness.results import Budget, Cost, published_facts, published_row, results_folder
 
 
 def verdicts(table) -> list[str]:
@@ -122,6 +122,19 @@ def test_the_leaderboard_is_byte_stable_and_ranks_within_one_baseline():
     assert "## table1, profile paper\n" in text
     first = next(line for line in text.splitlines() if line.startswith("| 1 |"))
     assert "DiffInpainting | Swin (mini) | 33.00 | 45.00 | 27.44" in first
+
+
+def test_the_leaderboard_shows_image_quality_in_the_order_of_the_suite_and_ranks_nobody():
+    scores = ({"CLIPScore": 0.6, "SSIM": 0.5, "PSNR": 16.0}, {"CLIPScore": 1.0, "SSIM": 1.0, "PSNR": None})
+    rows = tuple(
+        measured(method=name).model_copy(update={"backbone": "", "scores": found, "status": "ok", "budget": Budget()})
+        for name, found in zip(("GLIGEN", "Control"), scores, strict=True)
+    )
+    text = leaderboard([Baseline(format=1, suite="ablation", profile="mini", reason="r", tolerance={}, rows=rows)])
+    head, _, gligen, control = (line for line in text.splitlines() if line.startswith("|"))
+    assert head.startswith("| Method | Version | CLIPScore | SSIM | PSNR | Seeds |")
+    assert gligen.startswith("| GLIGEN | Original | 0.60 | 0.50 | 16.00 |")
+    assert control.startswith("| Control | Original | 1.00 | 1.00 | – |")
 
 
 def test_a_stale_leaderboard_is_noticed(tmp_path):
