@@ -86,8 +86,17 @@ def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = No
 
     HarnessError for every unknown name, key or option, before anything runs.
     """
-    suite, profile = load_suite(suite_name), load_profile(profile_name)
-    dataset = _dataset(profile, profile_name, data_root)
+    profile = load_profile(profile_name)
+    return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile)
+
+
+def beside(plan: Plan, suite_name: str) -> Plan:
+    """The plan of another suite on the same data, under the same profile."""
+    return _on(plan.dataset, suite_name, plan.profile_name, plan.profile)
+
+
+def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
+    suite = load_suite(suite_name)
     builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset)
     rows = [builder.row(cell) for cell in cells(suite)]
     # A title that named the data itself would be wrong under every profile but one.

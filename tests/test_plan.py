@@ -8,7 +8,7 @@ import pytest
 from harness import suite as suites
 from harness.errors import HarnessError
 from harness.paths import CONFIGS, SUITES
-from harness.plan import Plan, chain, make_plan
+from harness.plan import Plan, beside, chain, make_plan
 from harness.store import Store
 
 SUITE = """
@@ -158,3 +158,8 @@ def test_a_mistake_in_a_part_is_found_before_anything_runs(configs: Path):
 def test_every_suite_can_be_planned():
     for path in SUITES.glob("*.toml"):
         assert make_plan(path.stem, "mini").rows
+
+
+def test_a_suite_beside_another_is_planned_on_the_same_data():
+    there = make_plan("ablation", "mini")
+    assert set(beside(make_plan("table1", "mini"), "ablation").steps()) == set(there.steps())

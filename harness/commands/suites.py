@@ -8,6 +8,9 @@ from typing import Any
 from harness.commands.arguments import FORMATS, console, count
 from harness.errors import HarnessError
 
+QUALITY = "ablation"
+"""The suite of image quality, which stands beside the gains in a report."""
+
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -168,13 +171,16 @@ def _print_table(plan: Any, store: Any, name: str = "results") -> None:
 def _page(plan: Any, store: Any) -> str:
     """The whole report as one HTML file."""
     from harness.collect import rows, statistics_folder
+    from harness.plan import beside
     from harness.report.gather import gather
     from harness.report.page import render_page
     from harness.report.paired import intervals
 
     collected = rows(plan, store)
     paired = intervals(lambda run: statistics_folder(run, store), collected)
-    return render_page(gather(plan, store, collected, paired=paired))
+    # What the same generators score as images, where that was measured: it stands beside what their frames gain.
+    quality = rows(beside(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
+    return render_page(gather(plan, store, collected, paired=paired, quality=quality))
 
 
 def _write_reports(plan: Any, store: Any) -> Path:

@@ -165,16 +165,22 @@ def _classes(rows: Sequence[Row], plan: Plan) -> Section:
     return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables))
 
 
+_QUALITIES = ("CLIPScore", "FID", "SSIM", "PSNR")
+
+
 def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
     """Image quality against the gain in AP, one figure per metric that at least two generators have."""
     whole = [gain for gain in gains if gain.name == "whole"]
+    several = len({gain.group for gain in whole}) > 1
+    measured = [row for row in quality if row.origin == "measured"]
+    pairs = [(row.scores, gain) for row in measured for gain in whole if row.version == gain.version]
     drawn = []
-    for metric in ("CLIPScore", "FID", "SSIM", "PSNR"):
+    # FID carries the name of its network where that isn't Inception.
+    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if name.split(" (")[0] in _QUALITIES):
         points = [
-            (row.version, row.scores[metric], gain.value * 100)
-            for row in quality
-            for gain in whole
-            if row.origin == "measured" and row.scores.get(metric) is not None and row.version == gain.version
+            (f"{gain.version} ({gain.group})" if several else gain.version, scores[metric], gain.value * 100)
+            for scores, gain in pairs
+            if scores.get(metric) is not None
         ]
         if len(points) > 1:
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))

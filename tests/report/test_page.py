@@ -18,7 +18,7 @@ from harness.plan import Plan, Step
 from harness.plan import Row as PlannedRow
 from harness.report import figures, table_for
 from harness.report.gains import decompose, sentences
-from harness.report.gather import gather
+from harness.report.gather import _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
 from harness.stages.dataset import DatasetSpec
@@ -331,6 +331,23 @@ def test_a_report_is_gathered_from_artifacts(tmp_path, dataset, synthesis, predi
     assert len(text) < 15_000_000
     assert render_page(gather(plan, store, rows)) == text
     assert str(tmp_path) not in text
+
+
+def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
+    names = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
+    rows = [measured(run(ap=ap), generator=name, version=version) for name, (version, ap) in names.items()]
+    gains = decompose(rows, lambda before, after, metric: None)
+    quality = [
+        measured(run(), version=version).model_copy(update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0}})
+        for version, ssim in (("GLIGEN", 0.5), ("BlendedDiff", 0.7), ("Focused", 1.0))
+    ]
+    printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in quality]
+    drawn = _quality(gains, [*printed, *quality]).figures
+    assert [re.search('aria-label="([^"]*)"', figure)[1] for figure in drawn] == [
+        "SSIM and gain",
+        "FID (other) and gain",
+    ]
+    assert "GLIGEN" in drawn[0] and "Focused" not in drawn[0]
 
 
 def test_a_report_of_an_empty_store_says_what_is_not_there(tmp_path, dataset, synthesis, prediction):
