@@ -82,10 +82,6 @@ class Store:
         """Keep what went wrong; the partial folder stays, for a resume."""
         write_text(self._failed(kind, key), _render(failure))
 
-    def forgive(self, kind: str, key: str) -> None:
-        """Forget a failure, so that the step is tried again."""
-        self._failed(kind, key).unlink(missing_ok=True)
-
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
         """Hold the step: a second run on the same store waits until the first is done with it."""
