@@ -93,12 +93,17 @@ def no_noise(before: Row, now: Row, metric: str) -> None:
     """A `Noise` for rows without per-image statistics."""
 
 
-def compare(rows: Sequence[Row], baseline: Baseline, *, noise: Noise = no_noise) -> list[Verdict]:
-    """One verdict per accepted row and metric, and one per measured row that the baseline doesn't know."""
+def compare(
+    rows: Sequence[Row], baseline: Baseline, *, noise: Noise = no_noise, others: Iterable[Row] = ()
+) -> list[Verdict]:
+    """One verdict per accepted row and metric, and one per measured row that the baseline doesn't know.
+
+    `others`: accepted rows of other suites. One seed says nothing of what another seed would give; theirs may.
+    """
     measured = {row.name: row for row in rows if row.origin == "measured"}
     pairs = [(before, measured.get(before.name)) for before in baseline.rows]
     compared = [(b, n, m) for b, n in pairs if n and not _obstacle(b, n) for m in baseline.tolerance if _both(b, n, m)]
-    judge = _Judge(baseline, noise, comparisons=len(compared))
+    judge = _Judge(baseline, noise, comparisons=len(compared), others=others)
     verdicts: list[Verdict] = []
     for before, now in pairs:
         verdicts.extend(judge.row(before, now))
@@ -199,8 +204,9 @@ def additions(new: Baseline) -> list[Verdict]:
 class _Judge:
     """Judges rows of one check; knows how many comparisons share the chance of a false alarm."""
 
-    def __init__(self, baseline: Baseline, noise: Noise, *, comparisons: int) -> None:
+    def __init__(self, baseline: Baseline, noise: Noise, *, comparisons: int, others: Iterable[Row]) -> None:
         self.baseline = baseline
+        self.accepted = [*baseline.rows, *others]
         self.noise = noise
         self.tail = ERROR_RATE / max(1, comparisons) / 2
         self.better = directions()
@@ -235,12 +241,19 @@ class _Judge:
             # From 95 % for one comparison to what all comparisons of the check share.
             normal = statistics.NormalDist()
             found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
-        deviation, freedom = pooled_deviation(self.baseline.rows, metric)
+        deviation, freedom = self._over_seeds(before, metric)
         if freedom:
             error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))
             found["seeds"] = _student(self.tail, freedom) * error
         name = max(found, key=lambda key: found[key])
         return found[name], name
+
+    def _over_seeds(self, row: Row, metric: str) -> tuple[float, int]:
+        """The spread over seeds of rows on the same data: of the same network, or where none has several, of all."""
+        there = [other for other in self.accepted if (other.profile, other.data) == (row.profile, row.data)]
+        alike = [other for other in there if (other.segmenter, other.backbone) == (row.segmenter, row.backbone)]
+        found = pooled_deviation(alike, metric)
+        return found if found[1] else pooled_deviation(there, metric)
 
 
 def _obstacle(before: Row, now: Row) -> str:

@@ -221,7 +221,9 @@ def _check(options: argparse.Namespace) -> int:
         return statistics_folder(run, store) if plan.suite.kind == "segmentation" else None
 
     def compared() -> list[check.Verdict]:
-        return check.compare(measured, check.read_baseline(path), noise=noise(check.statistics_in(path), where))
+        accepted = check.read_baseline(path)
+        others = [row for other in read_baselines() if other.suite != accepted.suite for row in other.rows]
+        return check.compare(measured, accepted, noise=noise(check.statistics_in(path), where), others=others)
 
     if options.accept:
         changes = compared() if path.is_file() else []  # before the statistics of the old rows are dropped
