@@ -55,13 +55,21 @@ class Gain:
 
 
 def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> list[Gain]:
-    """The gains of every segmenter, backbone, recipe and mix for which the rows they need have scores."""
+    """The gains of every segmenter, backbone, recipe and mix for which the rows they need have scores.
+
+    Real frames alone know neither recipe nor mix: a group without such a row is compared with that of its network.
+    """
     gains: list[Gain] = []
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
+    alone = {_group(row)[:2]: row for row in reversed(measured) if row.generator == "none" and not row.mix}
+    several = {name: len({getattr(row, name) for row in measured}) > 1 for name in _GROUPED}
     for key in dict.fromkeys(_group(row) for row in measured):
         mine = {row.generator: row for row in measured if _group(row) == key}
-        several = {name: len({one[at] for one in map(_group, measured)}) > 1 for at, name in enumerate(_GROUPED)}
-        group = ", ".join(part for part, name in zip(key, _GROUPED, strict=True) if name == "backbone" or several[name])
+        if key[:2] in alone:
+            mine.setdefault("none", alone[key[:2]])
+        parts = zip(_GROUPED, key, strict=True)
+        said = [part or _UNSAID[name] for name, part in parts if name == "backbone" or several[name]]
+        group = ", ".join(filter(None, said))
         for name, before, after in _differences(mine):
             if before in mine and after in mine:
                 old, new = mine[before], mine[after]
@@ -80,6 +88,7 @@ def sentences(gains: Sequence[Gain]) -> list[str]:
 
 
 _GROUPED = ("segmenter", "backbone", "recipe", "mix")
+_UNSAID = dict.fromkeys(_GROUPED, "") | {"mix": "concat"}
 
 
 def _group(row: Row) -> tuple[str, ...]:
