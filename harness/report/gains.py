@@ -37,7 +37,7 @@ class Gain:
     group: str
     """Segmenter, backbone and what else the two rows have in common, as printed."""
     version: str
-    """The generator as printed, for `appearance` and `whole`."""
+    """The generator as printed, less what `group` says, for `appearance` and `whole`."""
     metric: str
     value: float
     interval: Interval | None
@@ -73,7 +73,8 @@ def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> lis
         for name, before, after in _differences(mine):
             if before in mine and after in mine:
                 old, new = mine[before], mine[after]
-                version = new.version if name in ("appearance", "whole") else ""
+                version = ", ".join(part for part in new.version.split(", ") if part not in said)
+                version = version if name in ("appearance", "whole") else ""
                 value = new.scores[metric] - old.scores[metric]
                 interval = paired(old, new, metric)
                 gains.append(

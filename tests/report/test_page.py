@@ -246,11 +246,13 @@ def test_gains_of_different_mixes_are_kept_apart():
 def test_real_frames_alone_are_the_base_of_every_mix_and_recipe():
     rows = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
     other = {"mix": "probability 0.5", "recipe": "released"}
+    other |= {"version": "DiffInpainting, released, probability 0.5"}
     mixed = [row.model_copy(update=other) for row in rows if row.generator != "none"]
     gains = decompose([*rows, *mixed], lambda *_: None)
     split = len(gains) // 2
     assert [(gain.name, gain.value) for gain in gains[:split]] == [(gain.name, gain.value) for gain in gains[split:]]
     assert {gain.group for gain in gains[split:]} == {"Swin (mini), released, probability 0.5"}
+    assert {gain.version for gain in gains} == {"", "DiffInpainting"}
 
 
 def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
