@@ -2,7 +2,8 @@
 
     zoom = focus - none, count = duplicate - none, appearance = generator - focus, whole = generator - none
 
-Each difference comes with a paired interval over images and seeds, and is called indistinguishable from zero where the
+Where a suite has several recipes or mixes, each is also compared with the first one, generator by generator. Each
+difference comes with a paired interval over images and seeds, and is called indistinguishable from zero where the
 interval holds zero. Without an interval nothing is concluded.
 """
 
@@ -20,12 +21,14 @@ Paired = Callable[[Row, Row, str], Interval | None]
 
 
 SHARES = {
-    "zoom": "zoom (focus − none)",
-    "count": "count (duplicate − none)",
-    "appearance": "generated appearance (generator − focus)",
-    "whole": "the whole gain (generator − none)",
+    "zoom": "zoom",
+    "count": "count",
+    "appearance": "generated appearance",
+    "whole": "the whole gain",
+    "recipe": "the recipe",
+    "mix": "the mix",
 }
-"""What a gain is made of, in the order of the answer."""
+"""What a difference is called, in the order of the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,14 @@ class Gain:
 
     name: str
     """One of SHARES."""
+    minus: str
+    """What is subtracted from what, "focus − none"."""
     group: str
     """Segmenter, backbone and what else the two rows have in common, as printed."""
     version: str
-    """The generator as printed, less what `group` says, for `appearance` and `whole`."""
+    """The generator as printed, less what `group` and `minus` say; empty for `zoom` and `count`."""
+    after: Row
+    """The row whose gain it is."""
     metric: str
     value: float
     interval: Interval | None
@@ -45,8 +52,9 @@ class Gain:
     @property
     def label(self) -> str:
         """What is subtracted from what, for a figure."""
-        what = {"zoom": "focus", "count": "duplicate"}.get(self.name, self.version)
-        return f"{self.name}: {what} − {'focus' if self.name == 'appearance' else 'none'}"
+        if self.name in _GROUPED:
+            return f"{self.name}: {self.minus}, {self.version}"
+        return f"{self.name}: {self.minus.replace('generator', self.version)}"
 
     @property
     def certain(self) -> bool:
@@ -59,27 +67,41 @@ def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> lis
 
     Real frames alone know neither recipe nor mix: a group without such a row is compared with that of its network.
     """
-    gains: list[Gain] = []
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
-    alone = {_group(row)[:2]: row for row in reversed(measured) if row.generator == "none" and not row.mix}
     several = {name: len({getattr(row, name) for row in measured}) > 1 for name in _GROUPED}
-    for key in dict.fromkeys(_group(row) for row in measured):
+    alone = {_group(row)[:2]: row for row in reversed(measured) if row.generator == "none" and not row.mix}
+
+    def gain(name: str, minus: str, before: Row, after: Row, shared: Sequence[str]) -> Gain:
+        known = {field: _said(after, field) for field in _GROUPED}
+        group = ", ".join(filter(None, (known[field] for field in shared if field == "backbone" or several[field])))
+        version = ", ".join(part for part in after.version.split(", ") if part not in known.values())
+        return Gain(
+            name=name,
+            minus=minus,
+            group=group,
+            version="" if name in ("zoom", "count") else version,
+            after=after,
+            metric=metric,
+            value=after.scores[metric] - before.scores[metric],
+            interval=paired(before, after, metric),
+        )
+
+    gains: list[Gain] = []
+    for key in dict.fromkeys(map(_group, measured)):
         mine = {row.generator: row for row in measured if _group(row) == key}
         if key[:2] in alone:
             mine.setdefault("none", alone[key[:2]])
-        parts = zip(_GROUPED, key, strict=True)
-        said = [part or _UNSAID[name] for name, part in parts if name == "backbone" or several[name]]
-        group = ", ".join(filter(None, said))
         for name, before, after in _differences(mine):
             if before in mine and after in mine:
-                old, new = mine[before], mine[after]
-                version = ", ".join(part for part in new.version.split(", ") if part not in said)
-                version = version if name in ("appearance", "whole") else ""
-                value = new.scores[metric] - old.scores[metric]
-                interval = paired(old, new, metric)
-                gains.append(
-                    Gain(name=name, group=group, version=version, metric=metric, value=value, interval=interval)
-                )
+                minus = f"{after if after in CONTROLS else 'generator'} − {before}"
+                gains.append(gain(name, minus, mine[before], mine[after], _GROUPED))
+    for name in ("recipe", "mix"):
+        shared = [field for field in _GROUPED if field != name]
+        first: dict[tuple[str, ...], Row] = {}
+        for row in measured:
+            before = first.setdefault((row.generator, *(getattr(row, field) for field in shared)), row)
+            if getattr(before, name) != getattr(row, name):
+                gains.append(gain(name, f"{_said(row, name)} − {_said(before, name)}", before, row, shared))
     return gains
 
 
@@ -89,7 +111,10 @@ def sentences(gains: Sequence[Gain]) -> list[str]:
 
 
 _GROUPED = ("segmenter", "backbone", "recipe", "mix")
-_UNSAID = dict.fromkeys(_GROUPED, "") | {"mix": "concat"}
+
+
+def _said(row: Row, field: str) -> str:
+    return getattr(row, field) or ("concat" if field == "mix" else "")
 
 
 def _group(row: Row) -> tuple[str, ...]:
@@ -108,9 +133,9 @@ def _differences(mine: dict[str, Row]) -> list[tuple[str, str, str]]:
 
 def _sentence(group: str, gains: Sequence[Gain]) -> str:
     shares = []
-    for name, what in SHARES.items():
-        if mine := [gain for gain in gains if gain.name == name]:
-            shares.append(f"{what} is {', '.join(map(_amount, mine))}")
+    for name, minus in dict.fromkeys((name, gain.minus) for name in SHARES for gain in gains if gain.name == name):
+        mine = [gain for gain in gains if (gain.name, gain.minus) == (name, minus)]
+        shares.append(f"{SHARES[name]} ({minus}) is {', '.join(map(_amount, mine))}")
     unit = KNOWN[gains[0].metric].label
     return f"{group}, differences in {unit} with 95 % intervals: {'; '.join(shares)}."
 

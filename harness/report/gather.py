@@ -173,18 +173,22 @@ def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
     whole = [gain for gain in gains if gain.name == "whole"]
     several = len({gain.group for gain in whole}) > 1
     measured = [row for row in quality if row.origin == "measured"]
-    pairs = [(row.scores, gain) for row in measured for gain in whole if row.version == gain.version]
+    pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
     drawn = []
     # FID carries the name of its network where that isn't Inception.
     for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if name.split(" (")[0] in _QUALITIES):
-        points = [
-            (f"{gain.version} ({gain.group})" if several else gain.version, scores[metric], gain.value * 100)
-            for scores, gain in pairs
-            if scores.get(metric) is not None
-        ]
-        if len(points) > 1:
+        there = [(scores[metric], gain) for scores, gain in pairs if scores.get(metric) is not None]
+        if len({_source(gain.after) for _, gain in there}) > 1:
+            points = [
+                (f"{gain.version} ({gain.group})" if several else gain.version, score, gain.value * 100)
+                for score, gain in there
+            ]
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
     return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
+
+
+def _source(row: Row) -> tuple[str, str]:
+    return row.generator, row.recipe
 
 
 def _curves(runs: Sequence[Run]) -> Section:

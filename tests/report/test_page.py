@@ -239,8 +239,10 @@ def test_gains_of_different_mixes_are_kept_apart():
     shuffled = [row.model_copy(update={"mix": "shuffled labels", "scores": {"AP": 0.0}}) for row in rows]
     gains = decompose([*rows, *shuffled], lambda *_: None)
     assert {gain.value for gain in gains if "shuffled labels" in gain.group} == {0.0}
-    assert len(sentences(gains)) == 2
-    assert {gain.group for gain in gains} == {"Swin (mini), concat", "Swin (mini), shuffled labels"}
+    assert len(sentences(gains)) == 3
+    parts = {"Swin (mini), concat", "Swin (mini), shuffled labels"}
+    assert {gain.group for gain in gains} == parts | {"Swin (mini)"}
+    assert {gain.name for gain in gains if gain.group not in parts} == {"mix"}
 
 
 def test_real_frames_alone_are_the_base_of_every_mix_and_recipe():
@@ -253,6 +255,34 @@ def test_real_frames_alone_are_the_base_of_every_mix_and_recipe():
     assert [(gain.name, gain.value) for gain in gains[:split]] == [(gain.name, gain.value) for gain in gains[split:]]
     assert {gain.group for gain in gains[split:]} == {"Swin (mini), released, probability 0.5"}
     assert {gain.version for gain in gains} == {"", "DiffInpainting"}
+
+
+def test_recipes_and_mixes_are_compared_with_the_first_one_generator_by_generator():
+    made = ("diff_inpainting", "focus")
+    swin = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
+    rows = [row.model_copy(update={"recipe": "corrected"}) for row in swin if row.generator in made]
+    worse = [
+        row.model_copy(
+            update={
+                "recipe": "released",
+                "version": f"{row.version}, released",
+                "scores": {"AP": row.scores["AP"] - 0.02},
+            }
+        )
+        for row in rows
+    ]
+    mixed = [row.model_copy(update={"mix": "probability 0.5"}) for row in rows]
+    gains = [gain for gain in decompose([*rows, *worse], lambda *_: (-0.03, -0.01)) if gain.name == "recipe"]
+    assert [gain.label for gain in gains] == [
+        "recipe: released − corrected, DiffInpainting",
+        "recipe: released − corrected, Focused crop only",
+    ]
+    assert sentences(gains) == [
+        "Swin (mini), differences in AP with 95 % intervals: the recipe (released − corrected) is −2.00 for "
+        "DiffInpainting (−3.00 to −1.00), −2.00 for Focused crop only (−3.00 to −1.00)."
+    ]
+    gains = [gain for gain in decompose([*rows, *mixed], lambda *_: None) if gain.name == "mix"]
+    assert [(gain.minus, gain.value) for gain in gains] == [("probability 0.5 − concat", 0.0)] * 2
 
 
 def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
@@ -351,8 +381,8 @@ def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
     rows = [measured(run(ap=ap), generator=name, version=version) for name, (version, ap) in names.items()]
     gains = decompose(rows, lambda before, after, metric: None)
     quality = [
-        measured(run(), version=version).model_copy(update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0}})
-        for version, ssim in (("GLIGEN", 0.5), ("BlendedDiff", 0.7), ("Focused", 1.0))
+        measured(run(), generator=name).model_copy(update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0}})
+        for name, ssim in (("gligen", 0.5), ("blended", 0.7), ("focus", 1.0))
     ]
     printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in quality]
     drawn = _quality(gains, [*printed, *quality]).figures
