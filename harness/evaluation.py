@@ -14,11 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from harness.data import png
 from harness.data.cityscapes import EVALUATED
 from harness.errors import HarnessError
 from harness.files import write_bytes
 from harness.metrics import coco as coco_metric
-from harness.metrics import inputs, instance, panoptic, pixels, plugins, png, rle, semantic
+from harness.metrics import inputs, instance, panoptic, pixels, plugins, rle, semantic
 from harness.metrics import statistics as statistics_file
 from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target

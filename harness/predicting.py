@@ -16,7 +16,8 @@ from PIL import Image
 
 from harness.config import Strict, parse
 from harness.data import predictions
-from harness.data.cityscapes import read_image, write_png
+from harness.data.cityscapes import write_png
+from harness.data.png import read_image
 from harness.environment import checked_device
 from harness.errors import HarnessError, near
 from harness.files import write_bytes

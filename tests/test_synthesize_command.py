@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.cityscapes import frames, labels_of, read_ids, read_image, read_labels
+from harness.data.cityscapes import frames, labels_of, read_ids, read_labels
+from harness.data.png import read_image
 from harness.data.streets import render
 from harness.data.streets.plan import Style
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as _official
-from PIL import Image
 
+from harness.data import png
 from harness.errors import HarnessError, near
 from harness.files import write_bytes
 from harness.progress import Report, silent
@@ -105,28 +105,14 @@ def frames(root: Path, split: str) -> list[Frame]:
     return [found[name] for name in sorted(found)]
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 [H, W, 3] RGB; HarnessError when it is missing, truncated or not 8-bit."""
-    image = _open(path)
-    if image.mode in ("I", "I;16", "I;16B", "F"):
-        raise HarnessError(f"{path}: expected an 8-bit colour image, found mode {image.mode}")
-    return np.array(image.convert("RGB"))
-
-
 def read_ids(path: Path) -> np.ndarray:
-    """instanceIds as int32 [H, W]; HarnessError when the file is missing, truncated or not 16-bit grey."""
-    image = _open(path)
-    if image.mode not in ("I", "I;16"):
-        raise HarnessError(
-            f"{path}: expected 16-bit grey instance ids, found mode {image.mode}",
-            hint="8 bits cannot hold ids such as 26001; use the *_gtFine_instanceIds.png of gtFine",
-        )
-    return np.asarray(image).astype(np.int32)
+    """instanceIds as int32 [H, W], to compute with; HarnessError as `png.read_ids`."""
+    return png.read_ids(path).astype(np.int32)
 
 
 def read_labels(path: Path) -> np.ndarray:
     """labelIds as uint8 [H, W]; HarnessError when the file is missing, truncated or not 8-bit grey."""
-    image = _open(path)
+    image = png.decoded(path)
     if image.mode != "L":
         raise HarnessError(f"{path}: expected 8-bit grey label ids, found mode {image.mode}")
     return np.array(image)
@@ -271,15 +257,3 @@ def _missing(root: Path, split: str) -> HarnessError:
         return HarnessError(f"{root}: not a Cityscapes tree: it has no folder leftImg8bit")
     splits = [path.name for path in images.iterdir() if path.is_dir()]
     return HarnessError(f"{images}: no split {split!r}", hint=near(split, splits))
-
-
-def _open(path: Path) -> Image.Image:
-    """The decoded image; whatever is wrong with the file becomes a HarnessError that names it."""
-    try:
-        image = Image.open(path)
-        image.load()
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise HarnessError(f"{path}: truncated or not a readable image: {error}") from None
-    return image

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.data.cityscapes import BY_ID, FIRST_INSTANCE_ID, THINGS, Frame, frames, read_ids, read_image
+from harness.data.cityscapes import BY_ID, FIRST_INSTANCE_ID, THINGS, Frame, frames, read_ids
+from harness.data.png import read_image
 from harness.metrics.inputs import mask_lines
 from harness.synthesis.manifest import Entry, read_manifest
 

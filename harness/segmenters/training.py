@@ -22,8 +22,9 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from harness.data.augment import random_crop
-from harness.data.cityscapes import LABELS, Frame, read_ids, read_image
+from harness.data.cityscapes import LABELS, Frame, read_ids
 from harness.data.mix import Draw, Stream
+from harness.data.png import read_image
 from harness.errors import HarnessError
 from harness.progress import Report, silent
 from harness.seeds import derive

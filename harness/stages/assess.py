@@ -23,7 +23,8 @@ from pydantic import Field, field_validator
 
 from harness import __version__
 from harness.config import Strict
-from harness.data.cityscapes import read_image, read_labels
+from harness.data.cityscapes import read_labels
+from harness.data.png import read_image
 from harness.environment import gpus
 from harness.errors import HarnessError
 from harness.files import write_bytes

@@ -39,7 +39,8 @@ def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report
     import torch
 
     from harness.data import predictions
-    from harness.data.cityscapes import frames, read_image
+    from harness.data.cityscapes import frames
+    from harness.data.png import read_image
     from harness.segmenters import checkpoint
     from harness.segmenters.base import options
 

@@ -28,7 +28,8 @@ import numpy as np
 from pydantic import Field
 
 from harness.config import Strict, parse
-from harness.data.cityscapes import Frame, frames, read_ids, read_image, write_frame, write_png
+from harness.data.cityscapes import Frame, frames, read_ids, write_frame, write_png
+from harness.data.png import read_image
 from harness.environment import cores, gpus
 from harness.errors import HarnessError
 from harness.files import write_bytes

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.data.cityscapes import read_image, read_labels
+from harness.data.cityscapes import read_labels
+from harness.data.png import read_image
 from harness.errors import HarnessError
 from harness.files import write_bytes
 from harness.synthesis.manifest import Entry, read_manifest

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data.cityscapes import Frame, read_ids, read_image
+from harness.data.cityscapes import Frame, read_ids
+from harness.data.png import read_image
 from harness.errors import HarnessError
 from harness.generators.base import Prompt
 from harness.seeds import derive

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.data import cityscapes
+from harness.data import cityscapes, png
 from harness.errors import HarnessError
 
 
@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back(tmp_path):
     image, ids = scene(1)
     frame = cityscapes.write_frame(tmp_path, "train", "aa", "aa-32000-0_000000_000019", image, ids)
     assert cityscapes.frames(tmp_path, "train") == [frame]
-    assert np.array_equal(cityscapes.read_image(frame.image), image)
+    assert np.array_equal(png.read_image(frame.image), image)
     read = cityscapes.read_ids(frame.instance_ids)
     assert read.dtype == np.int32 and np.array_equal(read, ids) and read.max() == 33999
     labels = cityscapes.read_labels(frame.label_ids)
@@ -121,15 +121,15 @@ def test_truncated_and_wrong_pngs_are_named(tmp_path):
     frame = write_tree(tmp_path, 1)[0]
     frame.image.write_bytes(frame.image.read_bytes()[:600])
     with pytest.raises(HarnessError, match=r"leftImg8bit.png: truncated"):
-        cityscapes.read_image(frame.image)
+        png.read_image(frame.image)
     with pytest.raises(HarnessError, match="no such file"):
-        cityscapes.read_image(tmp_path / "none.png")
+        png.read_image(tmp_path / "none.png")
     with pytest.raises(HarnessError, match="expected 16-bit grey instance ids, found mode L"):
         cityscapes.read_ids(frame.label_ids)
     with pytest.raises(HarnessError, match="expected 8-bit grey label ids"):
         cityscapes.read_labels(frame.instance_ids)
     with pytest.raises(HarnessError, match="expected an 8-bit colour image"):
-        cityscapes.read_image(frame.instance_ids)
+        png.read_image(frame.instance_ids)
 
 
 def test_what_the_tree_cannot_hold_is_refused(tmp_path):

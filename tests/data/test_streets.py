@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED, frames, labels_of, read_ids, read_image
+from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED, frames, labels_of, read_ids
+from harness.data.png import read_image
 from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
 from harness.data.streets.order import painters_order
 from harness.data.streets.palette import COLOURS

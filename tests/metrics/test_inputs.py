@@ -55,7 +55,7 @@ GOOD = f"masks/{NAME}_0.png 26 0.5\n"
         ("masks/../../other.png 26 0.5\n", "lies outside"),
         ("/etc/hostname 26 0.5\n", "lies outside"),
         ("masks/missing.png 26 0.5\n", "no such file"),
-        (f"{NAME}.txt 26 0.5\n", "not a readable PNG"),
+        (f"{NAME}.txt 26 0.5\n", "not a readable image"),
     ],
 )
 def test_a_bad_line_is_named(truth, tmp_path, bad, words):

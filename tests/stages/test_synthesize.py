@@ -13,7 +13,8 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from PIL import Image
 
 from harness.config import Strict, merge, parse, read_toml
-from harness.data.cityscapes import frames, read_ids, read_image, read_labels, write_frame, write_panoptic
+from harness.data.cityscapes import frames, read_ids, read_labels, write_frame, write_panoptic
+from harness.data.png import read_image
 from harness.errors import HarnessError
 from harness.generators.base import GeneratorPart
 from harness.paths import CONFIGS

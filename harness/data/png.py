@@ -1,9 +1,8 @@
-"""Reading label PNGs: instance ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
+"""Reading images: photographs, and label PNGs: instance ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
 
-Whatever is wrong with a file becomes one HarnessError that names it. Photographs are read elsewhere.
+Whatever is wrong with a file becomes one HarnessError that names it.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,17 @@ from PIL import Image
 from harness.errors import HarnessError
 
 
+def read_image(path: Path) -> np.ndarray:
+    """An image as uint8 [H, W, 3] RGB; HarnessError when it is missing, truncated or not 8-bit."""
+    image = decoded(path)
+    if image.mode in ("I", "I;16", "I;16B", "F"):
+        raise HarnessError(f"{path}: expected an 8-bit colour image, found mode {image.mode}")
+    return np.array(image.convert("RGB"))
+
+
 def read_ids(path: Path) -> np.ndarray:
     """instanceIds as uint16 [H, W]; HarnessError when missing, truncated or not 16-bit grey."""
-    image = _open(path)
+    image = decoded(path)
     if image.mode not in ("I", "I;16"):
         raise HarnessError(
             f"{path}: expected 16-bit grey instance ids, found mode {image.mode}",
@@ -25,7 +32,7 @@ def read_ids(path: Path) -> np.ndarray:
 
 def read_labels(path: Path) -> np.ndarray:
     """Label ids as unsigned integers [H, W]; palette images give their indices, as in the official script."""
-    image = _open(path)
+    image = decoded(path)
     if image.mode not in ("L", "P", "1", "I", "I;16"):
         raise HarnessError(f"{path}: expected label ids in one channel, found mode {image.mode}")
     return np.asarray(image).astype(np.uint16 if image.mode.startswith("I") else np.uint8)
@@ -33,7 +40,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 def read_segments(path: Path) -> np.ndarray:
     """Panoptic ids as int32 [H, W]: R + 256 G + 65536 B; an alpha channel is ignored."""
-    image = _open(path)
+    image = decoded(path)
     if image.mode not in ("RGB", "RGBA"):
         raise HarnessError(f"{path}: expected segment ids as RGB, found mode {image.mode}")
     color = np.asarray(image).astype(np.int32)
@@ -45,15 +52,16 @@ def read_mask(path: Path) -> np.ndarray:
 
     The conversion is part of the benchmark's definition: palette images go through their palette, colours are weighed.
     """
-    return np.asarray(_open(path).convert("L"))
+    return np.asarray(decoded(path).convert("L"))
 
 
-def _open(path: Path, data: bytes | None = None) -> Image.Image:
+def decoded(path: Path) -> Image.Image:
+    """The image of a file, decoded whole; HarnessError when it is missing, truncated or too large to be one."""
     try:
-        image = Image.open(path if data is None else io.BytesIO(data))
+        image = Image.open(path)
         image.load()
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{path}: truncated or not a readable PNG: {error}") from None
+        raise HarnessError(f"{path}: truncated or not a readable image: {error}") from None
     return image
