@@ -263,6 +263,6 @@ def test_the_generator_and_the_segmenter_of_the_package_make_a_row(checkout, tmp
     assert done.returncode == 0, done.stderr
     table = checkout.harness("report", *arguments, "--format", "csv").stdout
     assert "Tint" in table and "80" in table  # 20 iterations of 4 images
-    heading, *rows = csv.reader(table.splitlines())
-    place = next(i for i, name in enumerate(heading) if "Accuracy" in name)
-    assert len(rows) == 2 and all(0 < float(row[place]) <= 100 for row in rows), table
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [row["row"] for row in rows] == ["none/pixels/plain", "tint/pixels/plain"]
+    assert all(0 < float(row["pixel_accuracy"]) <= 100 for row in rows), table
