@@ -6,6 +6,7 @@ one thread, as CPU seconds; the printed ratios are what counts. transformers has
 own share of a step is measured.
 """
 
+import importlib.util
 import json
 import sys
 import time
@@ -76,13 +77,14 @@ def ours(adapter, root, out):
 
 def plain(adapter, root):
     """CPU seconds of transformers' model and loss on ready batches, with the same optimizer."""
-    from transformers import Mask2FormerForUniversalSegmentation, OneFormerForUniversalSegmentation
-
-    kinds = {"oneformer": OneFormerForUniversalSegmentation, "mask2former": Mask2FormerForUniversalSegmentation}
+    name = {"oneformer": "OneFormer", "mask2former": "Mask2Former"}[adapter]
+    spec = importlib.util.find_spec(f"transformers.models.{adapter}.modeling_{adapter}")
+    shipped = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shipped)  # without the attention that the adapters put there
     network, table = parts(adapter)
     config = network.model.config
     config.update({"train_num_points": MODEL["points"]})
-    model = kinds[adapter](config).train()
+    model = getattr(shipped, f"{name}ForUniversalSegmentation")(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
     loader = engine.Loader(stream, Training.model_validate_json(json.dumps(table)), network.collate)
