@@ -201,7 +201,7 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         empty = path.stat().st_size == 0
         why = "the file is empty" if empty else f"truncated or not a readable image: {error}"
         raise HarnessError(f"{path}: {why}") from None

@@ -112,6 +112,8 @@ def bad_images(tmp_path, kind):
         (folder / "bad.png").write_bytes(b"")
     elif kind == "broken":
         (folder / "bad.png").write_bytes(b"no picture")
+    elif kind == "huge":
+        (folder / "bad.png").write_bytes(b"P6 20000 20000 255\n")
     elif kind == "truncated":
         noise = np.random.default_rng(0).integers(0, 255, (64, 128, 3), np.uint8)
         Image.fromarray(noise).save(folder / "bad.png")
@@ -130,6 +132,7 @@ def bad_images(tmp_path, kind):
         ("missing", "no such file or folder"),
         ("empty", "bad.png: the file is empty"),
         ("broken", "bad.png: truncated or not a readable image"),
+        ("huge", "bad.png: truncated or not a readable image: Image size (400000000 pixels) exceeds limit"),
         ("truncated", "bad.png: truncated"),
         ("twice", "would have the same results"),
     ],
