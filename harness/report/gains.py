@@ -37,12 +37,13 @@ class Gain:
 
     name: str
     """One of SHARES."""
-    minus: str
-    """What is subtracted from what, "focus − none"."""
+    new: str
+    """From what `old` is subtracted, "focus" or "released"; empty for a generator, which `version` names."""
+    old: str
     group: str
     """Segmenter, backbone and what else the two rows have in common, as printed."""
     version: str
-    """The generator as printed, less what `group` and `minus` say; empty for `zoom` and `count`."""
+    """The generator as printed, less what `group`, `new` and `old` say; empty for `zoom` and `count`."""
     after: Row
     """The row whose gain it is."""
     metric: str
@@ -50,11 +51,15 @@ class Gain:
     interval: Interval | None
 
     @property
+    def minus(self) -> str:
+        """What is subtracted from what, for a sentence about several versions."""
+        return f"{self.new or 'generator'} − {self.old}"
+
+    @property
     def label(self) -> str:
         """What is subtracted from what, for a figure."""
-        if self.name in _GROUPED:
-            return f"{self.name}: {self.minus}, {self.version}"
-        return f"{self.name}: {self.minus.replace('generator', self.version)}"
+        about = f", {self.version}" if self.new and self.version else ""
+        return f"{self.name}: {self.new or self.version} − {self.old}{about}"
 
     @property
     def certain(self) -> bool:
@@ -69,15 +74,16 @@ def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> lis
     """
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
     several = {name: len({getattr(row, name) for row in measured}) > 1 for name in _GROUPED}
-    alone = {_group(row)[:2]: row for row in reversed(measured) if row.generator == "none" and not row.mix}
+    alone = {_group(row)[:2]: row for row in measured[::-1] if row.generator == "none" and not row.mix}
 
-    def gain(name: str, minus: str, before: Row, after: Row, shared: Sequence[str]) -> Gain:
-        known = {field: _said(after, field) for field in _GROUPED}
-        group = ", ".join(filter(None, (known[field] for field in shared if field == "backbone" or several[field])))
-        version = ", ".join(part for part in after.version.split(", ") if part not in known.values())
+    def gain(name: str, before: Row, after: Row, new: str, old: str, shared: Sequence[str]) -> Gain:
+        group = ", ".join(filter(None, (_said(after, n) for n in shared if n == "backbone" or several[n])))
+        known = f"{group}, {new}".split(", ")
+        version = ", ".join(part for part in after.version.split(", ") if part not in known)
         return Gain(
             name=name,
-            minus=minus,
+            new=new,
+            old=old,
             group=group,
             version="" if name in ("zoom", "count") else version,
             after=after,
@@ -93,15 +99,15 @@ def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> lis
             mine.setdefault("none", alone[key[:2]])
         for name, before, after in _differences(mine):
             if before in mine and after in mine:
-                minus = f"{after if after in CONTROLS else 'generator'} − {before}"
-                gains.append(gain(name, minus, mine[before], mine[after], _GROUPED))
+                new = after if after in CONTROLS else ""
+                gains.append(gain(name, mine[before], mine[after], new, before, _GROUPED))
     for name in ("recipe", "mix"):
         shared = [field for field in _GROUPED if field != name]
         first: dict[tuple[str, ...], Row] = {}
         for row in measured:
             before = first.setdefault((row.generator, *(getattr(row, field) for field in shared)), row)
             if getattr(before, name) != getattr(row, name):
-                gains.append(gain(name, f"{_said(row, name)} − {_said(before, name)}", before, row, shared))
+                gains.append(gain(name, before, row, _said(row, name), _said(before, name), shared))
     return gains
 
 
