@@ -16,7 +16,7 @@ from harness.report.gains import Gain, Paired, decompose, sentences
 from harness.report.page import Failure, Page, Section
 from harness.report.table import Cell, Line, Table, number
 from harness.report.tables import class_table, cost_table, reproduction_table
-from harness.results import Row
+from harness.results import Row, finished
 from harness.store import Store
 
 MAIN = "AP"
@@ -91,8 +91,22 @@ def _first_seeds(runs: Iterable[Run]) -> list[Run]:
     return list({run.row.name: run for run in reversed(list(runs))}.values())[::-1]
 
 
+ONE_SEED = (
+    "One seed: these intervals hold what other images would change, not what another seed would, which is often more. "
+    "Nothing is concluded from them about a method; give the suite several seeds."
+)
+"""Said with the answer where no row of a network has several seeds; with several, their spread is in the intervals."""
+
+
 def _answer(gains: Sequence[Gain]) -> Section:
     several = len({gain.group for gain in gains}) > 1
+    texts = sentences(gains)
+    seeds: dict[tuple[str, str], int] = {}
+    for row in (gain.after for gain in gains if gain.interval):
+        network = row.segmenter, row.backbone
+        seeds[network] = max(seeds.get(network, 0), len(finished(row.seeds)))
+    if 1 in seeds.values():
+        texts.append(ONE_SEED)
     items = [
         figures.Interval(
             f"{gain.label}, {gain.group}" if several else gain.label,
@@ -103,7 +117,7 @@ def _answer(gains: Sequence[Gain]) -> Section:
         for scale in (KNOWN[gain.metric].scale,)
     ]
     drawn = (figures.intervals(f"Differences in {MAIN}", items, unit=f"{MAIN} points"),) if items else ()
-    return Section(anchor="answer", title="The answer", texts=tuple(sentences(gains)), figures=drawn)
+    return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)
 
 
 def _samples(runs: Sequence[Run]) -> Section:
@@ -175,8 +189,7 @@ def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
     measured = [row for row in quality if row.origin == "measured"]
     pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
     drawn = []
-    # FID carries the name of its network where that isn't Inception.
-    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if name.split(" (")[0] in _QUALITIES):
+    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if _drawn(name)):
         there = [(scores[metric], gain) for scores, gain in pairs if scores.get(metric) is not None]
         if len({_source(gain.after) for _, gain in there}) > 1:
             points = [
@@ -185,6 +198,12 @@ def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
             ]
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
     return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
+
+
+def _drawn(metric: str) -> bool:
+    """Whether it is one of the paper's four as the table has it; FID may carry the name of a network, "FID (other)"."""
+    plain, _, network = metric.partition(" (")
+    return plain in _QUALITIES and (not network or network.endswith(")"))
 
 
 def _source(row: Row) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from harness.plan import Plan, Step
 from harness.plan import Row as PlannedRow
 from harness.report import figures, table_for
 from harness.report.gains import decompose, sentences
-from harness.report.gather import _quality, gather
+from harness.report.gather import ONE_SEED, _answer, _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
 from harness.stages.dataset import DatasetSpec
@@ -234,6 +234,18 @@ def test_gains_are_taken_within_one_segmenter_and_need_an_interval():
     assert sentences(unsure)[0].count("not distinguishable from zero") == 3
 
 
+def test_an_answer_of_one_seed_says_so():
+    names = ("none", "focus", "gligen")
+
+    def answer(*seeds: int) -> tuple[str, ...]:
+        rows = [measured(*(run(seed) for seed in seeds), generator=name) for name in names]
+        return _answer(decompose(rows, lambda *_: (0.01, 0.05))).texts
+
+    assert answer(0)[-1] == ONE_SEED
+    assert answer(0)[:-1] == answer(0, 1)
+    assert ONE_SEED not in answer(0, 1)
+
+
 def test_gains_of_different_mixes_are_kept_apart():
     rows = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
     shuffled = [row.model_copy(update={"mix": "shuffled labels", "scores": {"AP": 0.0}}) for row in rows]
@@ -380,8 +392,11 @@ def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
     names = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
     rows = [measured(run(ap=ap), generator=name, version=version) for name, (version, ap) in names.items()]
     gains = decompose(rows, lambda before, after, metric: None)
+    regions = {"FID (other).corrected.inside": 8.0, "SSIM.corrected.inside": 0.4}
     quality = [
-        measured(run(), generator=name).model_copy(update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0}})
+        measured(run(), generator=name).model_copy(
+            update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0} | regions}
+        )
         for name, ssim in (("gligen", 0.5), ("blended", 0.7), ("focus", 1.0))
     ]
     printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in quality]
