@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from harness import __version__
 from harness.commands import data, predict, suites
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,10 +20,10 @@ import pytest
 from test_plugins import PLUGIN, REPOSITORY, Checkout, tree
 
 from harness.cli import _parser
-from harness.config import read_toml
-from harness.data import predictions
+from harness.core.config import read_toml
+from harness.data import prediction_files
 from harness.data.cityscapes import frames, labels_of, panoptic, read_ids
-from harness.plan import make_plan
+from harness.planning.plan import make_plan
 from harness.segmenters.base import Instance, Prediction, Segment
 
 DOCS = REPOSITORY / "docs"
@@ -205,9 +205,9 @@ def predicted(data: Path, out: Path) -> None:
             panoptic=panorama,
             segments=tuple(Segment(numbered[s["id"]], s["category_id"]) for s in segments),
         )
-        predictions.write(out, "val", frame.name, answer)
+        prediction_files.write(out, "val", frame.name, answer)
         names.append(frame.name)
-    predictions.finish(out, "val", names)
+    prediction_files.finish(out, "val", names)
 
 
 def named(page: Path) -> str:
@@ -296,10 +296,10 @@ def test_every_command_and_option_is_documented_and_nothing_else():
 
 
 FIELDS = [
-    ("configuration.md", "Suite", "harness.suite", ["Suite", "Rows"]),
+    ("configuration.md", "Suite", "harness.planning.suite", ["Suite", "Rows"]),
     ("configuration.md", "Suite", "harness.report.table", ["TableSpec"]),
     ("configuration.md", "Columns", "harness.report.columns", ["Column"]),
-    ("configuration.md", "Profile", "harness.suite", ["Profile", "Synthesis"]),
+    ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "Synthesis"]),
     ("configuration.md", "Dataset", "harness.stages.dataset", ["DatasetSpec"]),
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),
@@ -308,13 +308,13 @@ FIELDS = [
     ("configuration.md", "Segmenter", "harness.segmenters.base", ["SegmenterPart", "Backbone"]),
     ("configuration.md", "Training", "harness.segmenters.base", ["Training"]),
     ("configuration.md", "Assessment", "harness.stages.assess", ["AssessSpec"]),
-    ("segmenters.md", "OneFormer", "harness.segmenters.oneformer", ["Model", "Inference"]),
-    ("segmenters.md", "FastInst", "harness.segmenters.fastinst", ["Model", "Inference"]),
-    ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former", ["Model", "Inference"]),
-    ("segmenters.md", "detectron2", "harness.segmenters.detectron2", ["Model", "Training", "Inference"]),
+    ("segmenters.md", "OneFormer", "harness.segmenters.oneformer.adapter", ["Model", "Inference"]),
+    ("segmenters.md", "FastInst", "harness.segmenters.fastinst.adapter", ["Model", "Inference"]),
+    ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former.adapter", ["Model", "Inference"]),
+    ("segmenters.md", "detectron2", "harness.segmenters.detectron2.adapter", ["Model", "Training", "Inference"]),
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
-    ("formats.md", "Rows and baselines", "harness.results", ["Row", "SeedResult", "Budget", "Cost"]),
-    ("formats.md", "Rows and baselines", "harness.check", ["Baseline"]),
+    ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
+    ("formats.md", "Rows and baselines", "harness.results.check", ["Baseline"]),
 ]
 
 
@@ -355,7 +355,7 @@ def test_the_printed_settings_are_those_of_the_parts():
 
 
 def test_the_printed_numbers_are_those_of_the_paper():
-    from harness.results import published
+    from harness.results.rows import published
 
     lines = re.findall(r"^\| (.+?), (\S+) \|(.*)\|$", section("paper-profile.md", "5. What to expect"), re.MULTILINE)
     printed = {(f"{row.method} {row.version}".replace(" original", ""), row.backbone): row for row in published(1)}
@@ -367,7 +367,7 @@ def test_the_printed_numbers_are_those_of_the_paper():
 
 
 def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
-    from harness.results import published
+    from harness.results.rows import published
 
     text = section("paper-profile.md", "5. What to expect")
     lines = re.findall(r"^\| ([^|,]+?) \| (\d+\.\d\d) \| (\d+\.\d\d) \|$", text, re.MULTILINE)
@@ -379,7 +379,7 @@ def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
 
 
 def test_the_printed_seconds_are_those_of_the_authors():
-    from harness.results import published_facts
+    from harness.results.rows import published_facts
 
     text = section("paper-profile.md", "4. Run")
     for name, seconds in published_facts().seconds_per_synthesised_image.items():
@@ -395,10 +395,10 @@ def test_suites_plan_under_the_paper_profile(suite, tmp_path):
 
 
 def test_signatures_kinds_of_error_and_exit_codes_are_those_of_the_code():
-    from harness.check import Exit
     from harness.metrics import coco, instance, semantic
     from harness.metrics import panoptic as panoptic_metric
     from harness.metrics.anatomy import KINDS
+    from harness.results.check import Exit
 
     text = section("metrics.md", "Signatures")
     for module in (instance, panoptic_metric, semantic, coco):

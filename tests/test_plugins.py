@@ -116,7 +116,7 @@ def test_an_installed_package_is_listed_before_any_part_uses_it(checkout):
 
 def test_the_registries_load_what_the_package_names(checkout):
     program = (
-        "from harness.registry import GENERATORS, METRICS, SEGMENTERS\n"
+        "from harness.core.registry import GENERATORS, METRICS, SEGMENTERS\n"
         "print(GENERATORS.load('tint').__module__, SEGMENTERS.load('pixels').__module__)\n"
         "print(METRICS.load('pixel_accuracy').name)\n"
         "import sys; assert not {'torch', 'cv2', 'diffusers'} & set(sys.modules)"
@@ -218,7 +218,7 @@ def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tm
     assert scores["pixel_accuracy"] == pytest.approx(7 / 8) and "pixel_accuracy:toys" in scores["signature"]
     program = (
         "from pathlib import Path; from harness import stats; from harness.metrics import statistics\n"
-        "from harness.progress import silent; from harness.stages.evaluate import EvaluateSpec, run\n"
+        "from harness.core.progress import silent; from harness.stages.evaluate import EvaluateSpec, run\n"
         f"inputs, out = {{'dataset': Path({str(data)!r}), 'predict': Path({str(semantic.parent)!r})}}, Path('out')\n"
         "facts = run(EvaluateSpec(metrics=['pixel_accuracy']), inputs, out, silent)\n"
         "found = stats.interval([statistics.load(out)], 'pixel_accuracy', replicates=20)\n"
@@ -237,7 +237,7 @@ def test_another_signature_of_a_metric_is_another_evaluation_and_nothing_else(ch
         '[[rows]]\nmethod = "m"\ngenerator = "none"\nsegmenter = "oneformer"\nbackbone = "swin"\n'
     )
     program = (
-        "import sys; from harness.plan import make_plan; from harness.registry import METRICS\n"
+        "import sys; from harness.planning.plan import make_plan; from harness.core.registry import METRICS\n"
         "METRICS.load('pixel_accuracy').signature += sys.argv[2]\n"
         "print({step.kind: step.key for step in make_plan(sys.argv[1], 'mini').steps().values()})"
     )

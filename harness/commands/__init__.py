@@ -1,1 +1,1 @@
-"""The commands, grouped: each module has `add(commands)`, and imports what a command needs when that runs."""
+"""The subcommands: they parse arguments, call the library and print."""

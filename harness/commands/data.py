@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.arguments import FORMATS, console, count, natural
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 def add(commands: Any) -> None:
@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
 
 
 def _synthesize(options: argparse.Namespace) -> int:
-    from harness.console import Bar
+    from harness.commands.progress_bars import Bar
     from harness.stages.synthesize import synthesize
 
     out = console(stderr=True)
@@ -87,9 +87,9 @@ def _synthesize(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from harness import evaluation
-    from harness.console import Bar
-    from harness.environment import cores
+    from harness.commands.progress_bars import Bar
+    from harness.core.environment import cores
+    from harness.metrics import evaluation
 
     kinds = ("instances", "semantic", "panoptic", "coco")
     given = {name: Path(folder) for name in kinds if (folder := getattr(options, name))}
@@ -109,11 +109,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _instances(options: argparse.Namespace) -> int:
-    from harness.console import Bar
+    from harness.commands.progress_bars import Bar
+    from harness.planning.suite import load_profile
     from harness.report import print_table, render
     from harness.report.tables import count_instances, instance_table
-    from harness.results import published_facts
-    from harness.suite import load_profile
+    from harness.results.rows import published_facts
 
     out = console(stderr=True)
     with Bar(out, "original") as report:
@@ -130,7 +130,7 @@ def _instances(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from harness.segmenters.oneformer_convert import convert
+    from harness.segmenters.oneformer.convert import convert
 
     facts = convert(options.file, options.output)
     text = console(stderr=True)
@@ -140,7 +140,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from harness.console import Bar
+    from harness.commands.progress_bars import Bar
     from harness.export.coco import export
 
     out = console(stderr=True)

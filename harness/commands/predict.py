@@ -28,12 +28,12 @@ def add(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from harness import predicting
-    from harness.console import Bar
+    from harness.commands.progress_bars import Bar
+    from harness.inference import predictor
 
-    todo = predicting.pictures(Path(options.images))
-    loaded = predicting.load(options.checkpoint, options.segmenter, options.backbone, options.profile)
-    asked = predicting.Asked(
+    todo = predictor.pictures(Path(options.images))
+    loaded = predictor.load(options.checkpoint, options.segmenter, options.backbone, options.profile)
+    asked = predictor.Asked(
         inference=options.inference,
         crop=options.crop,
         overlap=options.overlap,
@@ -45,7 +45,7 @@ def _predict(options: argparse.Namespace) -> int:
     )
     out = console(stderr=True)
     with Bar(out, "predict") as report:
-        tasks = predicting.predict(loaded, todo, Path(options.output), asked, report)
+        tasks = predictor.predict(loaded, todo, Path(options.output), asked, report)
     out.print(f"{len(todo)} images ({', '.join(tasks)}) in {options.output}", markup=False)
     return 0
 

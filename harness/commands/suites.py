@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.arguments import FORMATS, console, count
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 QUALITY = "ablation"
 """The suite of image quality, which stands beside the gains in a report."""
@@ -56,10 +56,10 @@ def add(commands: Any) -> None:
 
 
 def _planned(options: argparse.Namespace) -> tuple[Any, Any]:
-    from harness.paths import data_root, store_root
-    from harness.plan import make_plan
+    from harness.core.paths import data_root, store_root
+    from harness.core.store import Store
+    from harness.planning.plan import make_plan
     from harness.report import spec_of
-    from harness.store import Store
 
     plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root))
     spec_of(plan.suite)  # a mistake in [table] is told before hours of training, not after them
@@ -69,7 +69,7 @@ def _planned(options: argparse.Namespace) -> tuple[Any, Any]:
 def _list(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from harness.listing import entries
+    from harness.planning.listing import entries
 
     table = Table("kind", "name", "label", "state", box=None, pad_edge=False)
     for entry in entries():
@@ -107,8 +107,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run_suite(options: argparse.Namespace) -> int:
-    from harness.console import RunView
-    from harness.run import run
+    from harness.commands.progress_bars import RunView
+    from harness.running.scheduler import run
 
     plan, store = _planned(options)
     missing = plan.missing(store)
@@ -138,7 +138,7 @@ def _run_suite(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from harness.files import write_text
+    from harness.core.files import write_text
     from harness.report import render
 
     plan, store = _planned(options)
@@ -156,8 +156,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _table(plan: Any, store: Any, name: str = "results") -> Any:
-    from harness.collect import rows
     from harness.report import named_table
+    from harness.results.collect import rows
 
     return named_table(name, plan.suite, plan.profile, rows(plan, store))
 
@@ -170,11 +170,11 @@ def _print_table(plan: Any, store: Any, name: str = "results") -> None:
 
 def _page(plan: Any, store: Any) -> str:
     """The whole report as one HTML file."""
-    from harness.collect import rows, statistics_folder
-    from harness.plan import beside
+    from harness.planning.plan import beside
     from harness.report.gather import gather
     from harness.report.page import render_page
-    from harness.report.paired import intervals
+    from harness.results.collect import rows, statistics_folder
+    from harness.results.paired import intervals
 
     collected = rows(plan, store)
     paired = intervals(lambda run: statistics_folder(run, store), collected)
@@ -184,10 +184,10 @@ def _page(plan: Any, store: Any) -> str:
 
 
 def _write_reports(plan: Any, store: Any) -> Path:
-    from harness.collect import rows, syntheses
-    from harness.files import write_text
+    from harness.core.files import write_text
     from harness.report import SUFFIXES, named_table, render
-    from harness.results import write_rows
+    from harness.results.collect import rows, syntheses
+    from harness.results.rows import write_rows
     from harness.synthesis.gallery import write_gallery
 
     folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
@@ -205,12 +205,12 @@ def _write_reports(plan: Any, store: Any) -> Path:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from harness import check
-    from harness.collect import rows, statistics_folder
     from harness.report import print_table, verdicts
     from harness.report.leaderboard import NAME, read_baselines, write
-    from harness.report.paired import noise
-    from harness.results import results_folder
+    from harness.results import check
+    from harness.results.collect import rows, statistics_folder
+    from harness.results.paired import noise
+    from harness.results.rows import results_folder
 
     plan, store = _planned(options)
     default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
@@ -242,7 +242,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metrics: list[str]) -> None:
-    from harness.files import append_text, write_text
+    from harness.core.files import append_text, write_text
     from harness.report import verdicts
 
     if options.junit:
@@ -258,7 +258,7 @@ def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metr
 
 def _leaderboard(options: argparse.Namespace) -> int:
     from harness.report.leaderboard import NAME, is_current, read_baselines, write
-    from harness.results import results_folder
+    from harness.results.rows import results_folder
 
     path, baselines = results_folder() / NAME, read_baselines()
     if not options.check:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as _official
 
+from harness.core.errors import HarnessError, near
+from harness.core.files import write_bytes
+from harness.core.progress import Report, silent
 from harness.data import png
-from harness.errors import HarnessError, near
-from harness.files import write_bytes
-from harness.progress import Report, silent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from harness.config import Strict
+from harness.core.config import Strict
+from harness.core.seeds import derive
 from harness.data.cityscapes import Frame, frames
-from harness.seeds import derive
 
 
 class Mix(Strict):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 def read_image(path: Path) -> np.ndarray:

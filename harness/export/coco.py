@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from harness.core.errors import HarnessError
+from harness.core.files import write_bytes
+from harness.core.progress import Report, silent
 from harness.data.cityscapes import EVALUATED, THINGS, Frame, categories, frames, panoptic, read_ids, write_png
-from harness.errors import HarnessError
 from harness.export import registration
-from harness.files import write_bytes
-from harness.progress import Report, silent
 
 Masks = Literal["rle", "polygon"]
 

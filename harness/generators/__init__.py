@@ -1,0 +1,1 @@
+"""What paints: diffusion models and controls, behind one protocol."""

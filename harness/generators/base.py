@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict, parse
-from harness.errors import HarnessError
-from harness.registry import GENERATORS
+from harness.core.config import Strict, parse
+from harness.core.errors import HarnessError
+from harness.core.registry import GENERATORS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ repetition and the new context apart from generated appearance. `Recolor` is cla
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
 from harness.generators.base import Prompt
 
 

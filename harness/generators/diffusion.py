@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from harness.config import Strict
-from harness.errors import HarnessError
-from harness.generators import checkpoints
+from harness.core.config import Strict
+from harness.core.errors import HarnessError
+from harness.weights import checkpoints
 
 if TYPE_CHECKING:
     import torch

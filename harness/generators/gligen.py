@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.generators import diffusion
 from harness.generators.base import Prompt
 from harness.generators.painter import Painter, remembered

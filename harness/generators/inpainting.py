@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict
-from harness.errors import HarnessError, near
-from harness.generators import checkpoints, diffusion
+from harness.core.config import Strict
+from harness.core.errors import HarnessError, near
+from harness.generators import diffusion
 from harness.generators.base import Prompt
 from harness.generators.painter import Painter
+from harness.weights import checkpoints
 
 AUTO = "auto"
 """The name of `InpaintingOptions.pipeline` that lets the checkpoint choose."""

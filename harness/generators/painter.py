@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.config import Strict
-from harness.environment import checked_device
-from harness.errors import HarnessError
-from harness.generators import checkpoints, diffusion
+from harness.core.config import Strict
+from harness.core.environment import checked_device
+from harness.core.errors import HarnessError
+from harness.generators import diffusion
 from harness.generators.base import Prompt
+from harness.weights import checkpoints
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames
 into a score. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Not here: files (they are
-read by `harness.evaluation`), resampling (`harness.stats`).
+read by `harness.metrics.evaluation`), resampling (`harness.metrics.intervals`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import BY_ID, THINGS
-from harness.errors import HarnessError
 from harness.metrics import pixels
 
 Arrays = Mapping[str, np.ndarray]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.core.errors import HarnessError, near
 from harness.data.cityscapes import BY_ID
-from harness.errors import HarnessError, near
 
 _CORE = re.compile(r"([^_]+_[^_]+_[A-Za-z0-9]+)")
 

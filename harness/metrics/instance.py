@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import IGNORED, THINGS
-from harness.errors import HarnessError
 from harness.metrics import pixels
 from harness.metrics.base import THING_INDEX, Arrays, Regions, Target, join
 

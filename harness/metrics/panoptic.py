@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import EVALUATED
-from harness.errors import HarnessError
 from harness.metrics import pixels
 from harness.metrics.base import Arrays, Target, label_of
 from harness.metrics.pixels import Pairs

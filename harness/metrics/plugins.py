@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError, near
+from harness.core.errors import HarnessError, near
+from harness.core.registry import METRICS
 from harness.metrics.base import Arrays, Metric, Target, join
-from harness.registry import METRICS
 
 PREFIX = "plugin:"
 """Before the name of the metric: the part of the statistics that is its."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.core.errors import HarnessError
 from harness.data import png
-from harness.errors import HarnessError
 from harness.metrics import pixels
 from harness.metrics.base import Regions, Target
 from harness.metrics.pixels import Pairs

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import BY_ID, IGNORED, LABELS, THINGS
-from harness.errors import HarnessError
 from harness.metrics import pixels
 from harness.metrics.base import THING_INDEX, Arrays, Target, label_of
 from harness.metrics.pixels import Pairs

@@ -8,11 +8,11 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, near
+from harness.core.errors import HarnessError, near
 
 if TYPE_CHECKING:
     from harness.report.table import Setting, Table, TableSpec
-    from harness.results import Row
+    from harness.results.rows import Row
 
 FORMATS = {
     "console": "harness.report.console",
@@ -62,7 +62,7 @@ def named_table(name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]"
 
 
 def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
-    """The table of a suite (`title`, `kind`, `table` as in harness.suite.Suite) from its rows and the printed ones."""
+    """The table of a suite (`title`, `kind`, `table` as in `Suite`) from its rows and the printed ones."""
     from harness.report import table as tables
 
     return tables.build(spec_of(suite), rows, title=suite.title, setting=profile)
@@ -70,7 +70,7 @@ def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
 
 def spec_of(suite: Any) -> "TableSpec":
     """The [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
-    from harness.config import parse
+    from harness.core.config import parse
     from harness.report import table as tables
     from harness.report.columns import column
 

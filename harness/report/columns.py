@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.config import Strict
-from harness.errors import HarnessError, near
+from harness.core.config import Strict
+from harness.core.errors import HarnessError, near
 
 Direction = Literal["up", "down"]
 Kind = Literal["text", "score", "difference", "count"]

@@ -9,8 +9,8 @@ import io
 import json
 from typing import Any
 
-from harness.config import parse
-from harness.errors import HarnessError
+from harness.core.config import parse
+from harness.core.errors import HarnessError
 from harness.report.columns import Column
 from harness.report.table import Cell, Line, Table, number
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import __version__
-from harness.plan import Plan, Step, chain
+from harness.core.store import Store
+from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
 from harness.report.columns import KNOWN, Column
-from harness.report.gains import Gain, Paired, decompose, sentences
 from harness.report.page import Failure, Page, Section
 from harness.report.table import Cell, Line, Table, number
 from harness.report.tables import class_table, cost_table, reproduction_table
-from harness.results import Row, finished
-from harness.store import Store
+from harness.results.gains import Gain, Paired, decompose, sentences
+from harness.results.rows import Row, finished
 
 MAIN = "AP"
 LOG = "log.jsonl"
@@ -144,7 +144,7 @@ def _failures_seen(runs: Sequence[Run]) -> Section:
     """The frames on which the best row does worst."""
     import numpy as np
 
-    from harness.metrics import statistics
+    from harness.metrics import frame_statistics
     from harness.report.pictures import FAILURES, prediction_grid
 
     empty = Section(anchor="worst", title="Failure cases")
@@ -153,7 +153,7 @@ def _failures_seen(runs: Sequence[Run]) -> Section:
     if not done:
         return empty
     best = max(done, key=lambda run: run.row.scores["PQ"])
-    found = statistics.load(best.folders["evaluate"])
+    found = frame_statistics.load(best.folders["evaluate"])
     scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
     order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]
     grid = prediction_grid(

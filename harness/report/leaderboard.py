@@ -8,12 +8,12 @@ generator that changes nothing would win.
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.check import Baseline, read_baseline
-from harness.files import write_text
+from harness.core.files import write_text
 from harness.report.columns import KNOWN
 from harness.report.markdown import escape
 from harness.report.table import number, signatures
-from harness.results import Row, finished, results_folder
+from harness.results.check import Baseline, read_baseline
+from harness.results.rows import Row, finished, results_folder
 
 NAME = "LEADERBOARD.md"
 HEAD = """# Leaderboard

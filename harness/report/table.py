@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from harness.config import Strict
-from harness.errors import HarnessError
+from harness.core.config import Strict
+from harness.core.errors import HarnessError
 from harness.report.columns import Column, column, difference_to_paper
-from harness.results import SIGNATURE_JOINT, Row, finished
+from harness.results.rows import SIGNATURE_JOINT, Row, finished
 
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]
@@ -97,7 +97,7 @@ class Table(Strict):
 
 
 class Setting(Protocol):
-    """What a table must know of the profile; `harness.suite.Profile` is one."""
+    """What a table must know of the profile; `harness.planning.suite.Profile` is one."""
 
     label: str
     caption: str

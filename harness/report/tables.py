@@ -6,7 +6,7 @@ All are the one Table of table.py, so every renderer prints them.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.progress import Report, silent
+from harness.core.progress import Report, silent
 from harness.report.columns import KNOWN, Column
 from harness.report.table import (
     STATUS_NOTES,
@@ -23,7 +23,7 @@ from harness.report.table import (
     rank,
     score_cell,
 )
-from harness.results import PrintedCount, Row
+from harness.results.rows import PrintedCount, Row
 
 METRICS = ("PQ", "IoU", "AP", "AP50")
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
-from harness.check import Exit, Verdict, exit_code
 from harness.report.columns import KNOWN, Column
 from harness.report.markdown import to_markdown
 from harness.report.table import Cell, Line, Note, Table, number
-from harness.results import Row
+from harness.results.check import Exit, Verdict, exit_code
+from harness.results.rows import Row
 
 ORDER = ("worse", "missing", "incomparable", "better", "same")
 SUMMARY_LIMIT = 1_000_000

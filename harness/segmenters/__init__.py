@@ -1,0 +1,1 @@
+"""Segmentation networks behind one protocol, and the engine that trains them."""

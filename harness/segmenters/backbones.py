@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.segmenters.base import Backbone
 from harness.segmenters.checkpoint import other_architecture
 from harness.segmenters.postprocess import View

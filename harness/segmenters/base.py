@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.config import Strict, parse
-from harness.errors import HarnessError, near
-from harness.generators import checkpoints
-from harness.registry import SEGMENTERS
+from harness.core.config import Strict, parse
+from harness.core.errors import HarnessError, near
+from harness.core.registry import SEGMENTERS
+from harness.weights import checkpoints
 
 
 class Backbone(Strict):

@@ -12,10 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harness import files
-from harness.config import parse
-from harness.errors import HarnessError
-from harness.registry import SEGMENTERS
+from harness.core import files
+from harness.core.config import parse
+from harness.core.errors import HarnessError
+from harness.core.registry import SEGMENTERS
 from harness.segmenters.base import Backbone
 
 FORMAT = 1

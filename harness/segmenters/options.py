@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
 
 
 class SetLoss(Strict):

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.progress import Report, silent
+from harness.core.errors import HarnessError
+from harness.core.progress import Report, silent
 
 _PATIENCE = 0.2
 """Seconds between two looks at the processes."""

@@ -21,13 +21,13 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
+from harness.core.errors import HarnessError
+from harness.core.progress import Report, silent
+from harness.core.seeds import derive
 from harness.data.augment import random_crop
 from harness.data.cityscapes import LABELS, Frame, read_ids
 from harness.data.mix import Draw, Stream
 from harness.data.png import read_image
-from harness.errors import HarnessError
-from harness.progress import Report, silent
-from harness.seeds import derive
 from harness.segmenters.base import Sample, Training, share
 from harness.segmenters.checkpoint import need_disk, replace
 

@@ -9,7 +9,7 @@ import importlib
 from types import ModuleType
 from typing import NamedTuple
 
-from harness.config import Strict
+from harness.core.config import Strict
 
 
 class Stage(NamedTuple):

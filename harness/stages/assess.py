@@ -22,15 +22,16 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from harness import __version__
-from harness.config import Strict
+from harness.core.config import Strict
+from harness.core.environment import gpus
+from harness.core.errors import HarnessError
+from harness.core.files import write_bytes
+from harness.core.progress import Report
 from harness.data.cityscapes import read_labels
 from harness.data.png import read_image
-from harness.environment import gpus
-from harness.errors import HarnessError
-from harness.files import write_bytes
-from harness.metrics import weights
-from harness.metrics.frechet import frechet_distance, jackknife_error, kernel_distance
-from harness.metrics.image import (
+from harness.quality import weight_files
+from harness.quality.frechet import frechet_distance, jackknife_error, kernel_distance
+from harness.quality.measurement import (
     CORRECTED,
     FILL,
     RELEASED,
@@ -42,9 +43,8 @@ from harness.metrics.image import (
     Weights,
     signature,
 )
-from harness.metrics.pairs import Columns, Networks, Row, load_networks, score, unavailable
-from harness.metrics.structural import WINDOW
-from harness.progress import Report
+from harness.quality.pairs import Columns, Networks, Row, load_networks, score, unavailable
+from harness.quality.structural import WINDOW
 from harness.synthesis.manifest import NAME as MANIFEST
 from harness.synthesis.manifest import Entry, read_manifest
 
@@ -116,7 +116,7 @@ class Score(NamedTuple):
 
 def fingerprint(spec: AssessSpec) -> str:
     """What identifies the weights that the scores come from; HarnessError for a file that must be there and isn't."""
-    return weights.fingerprint(list(spec.networks.values()))
+    return weight_files.fingerprint(list(spec.networks.values()))
 
 
 def run(spec: AssessSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _summary(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str
         "n_images": len(table[f"{spec.recipes[0].name}.pair"]),
         "counts": {"pairs": len(entries), "instances": len(_groups(entries)), "identical": int(identical.sum())},
         "unavailable": missing,
-        "weights": {n: weights.locate(s).sha256 for n, s in spec.networks.items() if n not in missing},
+        "weights": {n: weight_files.locate(s).sha256 for n, s in spec.networks.items() if n not in missing},
     }
 
 
@@ -322,7 +322,7 @@ def _how(spec: AssessSpec, metric: Metric, region: Region) -> dict[str, object]:
 
 
 def _tag(spec: Weights) -> str:
-    return weights.locate(spec).tag
+    return weight_files.locate(spec).tag
 
 
 def _set_distance(

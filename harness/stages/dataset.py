@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
+from harness.core.progress import Report
 from harness.data.cityscapes import frames
 from harness.data.streets import STREETS_VERSION
-from harness.progress import Report
 
 VERSION = STREETS_VERSION
 
@@ -37,7 +37,7 @@ class DatasetSpec(Strict):
 def run(spec: DatasetSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
     """Draw the scenes of `spec` into `out`; facts: frames per split."""
     from harness.data.streets import render
-    from harness.data.streets.plan import Style
+    from harness.data.streets.street import Style
 
     style = Style(zoom=spec.zoom, featured=spec.featured, familiar=spec.familiar)
     render(out, seed=spec.seed, counts=spec.counts, size=spec.size, style=style, report=report)

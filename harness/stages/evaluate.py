@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from harness.config import Strict
-from harness.progress import Report
+from harness.core.config import Strict
+from harness.core.progress import Report
 
 VERSION = 1
 
@@ -34,8 +34,8 @@ def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Repor
     Writes scores.json, statistics.npz and anatomy.json; facts: the headline scores as fractions. Nothing is kept of an
     evaluation that was interrupted: it takes seconds, and starting over gives the same bytes.
     """
-    from harness.errors import HarnessError
-    from harness.evaluation import evaluate
+    from harness.core.errors import HarnessError
+    from harness.metrics.evaluation import evaluate
 
     folders = {name: inputs["predict"] / name for name in ("instances", "semantic", "panoptic")}
     given = {name: folder for name, folder in folders.items() if folder.is_dir()}

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from harness.config import Strict
-from harness.progress import Report
+from harness.core.config import Strict
+from harness.core.progress import Report
 from harness.segmenters.base import SegmenterPart
 
 VERSION = 1
@@ -38,7 +38,7 @@ def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report
     """
     import torch
 
-    from harness.data import predictions
+    from harness.data import prediction_files
     from harness.data.cityscapes import frames
     from harness.data.png import read_image
     from harness.segmenters import checkpoint
@@ -50,10 +50,10 @@ def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     for first in range(0, len(every), wanted.batch_size):
         group = every[first : first + wanted.batch_size]
-        if not all(predictions.written(out, frame.name) for frame in group):
+        if not all(prediction_files.written(out, frame.name) for frame in group):
             answers = network.predict([read_image(frame.image) for frame in group], wanted)
             for frame, answer in zip(group, answers, strict=True):
-                predictions.write(out, spec.split, frame.name, answer)
+                prediction_files.write(out, spec.split, frame.name, answer)
         report(min(first + len(group), len(every)), len(every), group[-1].name)
-    tasks = predictions.finish(out, spec.split, [frame.name for frame in every])
+    tasks = prediction_files.finish(out, spec.split, [frame.name for frame in every])
     return {"frames": len(every), "tasks": tasks}

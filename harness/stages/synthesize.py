@@ -27,16 +27,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict, parse
+from harness.core.config import Strict, parse
+from harness.core.environment import cores, gpus
+from harness.core.errors import HarnessError
+from harness.core.files import write_bytes
+from harness.core.progress import Report, silent
+from harness.core.registry import GENERATORS
+from harness.core.seeds import derive
 from harness.data.cityscapes import Frame, frames, read_ids, write_frame, write_png
 from harness.data.png import read_image
-from harness.environment import cores, gpus
-from harness.errors import HarnessError
-from harness.files import write_bytes
 from harness.generators.base import Generator, GeneratorPart, checked, load_generator
-from harness.progress import Report, silent
-from harness.registry import GENERATORS
-from harness.seeds import derive
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import Window, as_polygons, draw_window, focus, paste, resize, settle_colour, whole
 from harness.synthesis.items import Item, Picture, items_of, load
@@ -132,7 +132,7 @@ def synthesize(
     `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
     facts of `run`; errors as there, and for unknown names.
     """
-    from harness.suite import load_part
+    from harness.planning.suite import load_part
 
     options = {"seed": seed, "split": split, "top_k": top_k, "variants": variants, "limit": limit, "frames": frames}
     part, path = load_part("generators", generator, profile)

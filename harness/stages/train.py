@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from harness.config import Strict
+from harness.core.config import Strict
+from harness.core.progress import Report
 from harness.data.mix import Mix
-from harness.progress import Report
 from harness.segmenters.base import SegmenterPart, options, share
 
 VERSION = 2
@@ -60,9 +60,9 @@ def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) 
 def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> dict[str, Any]:
     import torch
 
+    from harness.core.registry import SEGMENTERS
+    from harness.core.seeds import derive
     from harness.data.mix import stream
-    from harness.registry import SEGMENTERS
-    from harness.seeds import derive
     from harness.segmenters import checkpoint, processes
     from harness.segmenters.training import STATE, train
 
@@ -97,7 +97,7 @@ def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> 
 
 def _validation(dataset: Path) -> Any:
     """The val split as a stream whose order and crops are the same for every training, so that val losses compare."""
+    from harness.core.seeds import derive
     from harness.data.mix import stream
-    from harness.seeds import derive
 
     return stream(dataset, None, Mix(), derive(0, "validation"), split="val")

@@ -1,0 +1,1 @@
+"""Which instances of a frame are repainted, with which prompt, and how the result becomes a frame."""

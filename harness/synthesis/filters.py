@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.config import Strict
-from harness.errors import HarnessError
+from harness.core.config import Strict
+from harness.core.errors import HarnessError
 from harness.generators.base import Prompt
-from harness.metrics import weights
-from harness.metrics.image import ClipSpec, Weights, caption, resized, resized_mask
-from harness.metrics.structural import grey, ssim
+from harness.quality import weight_files
+from harness.quality.measurement import ClipSpec, Weights, caption, resized, resized_mask
+from harness.quality.structural import grey, ssim
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class Verdict(NamedTuple):
 
 def fingerprint(filters: Filters) -> str:
     """What the filters' weights add to a content key; empty where none are needed. HarnessError for a missing file."""
-    return weights.fingerprint(list(filters.networks))
+    return weight_files.fingerprint(list(filters.networks))
 
 
 class Judge:
@@ -93,7 +93,7 @@ class Judge:
         self.filters = filters
         self._clip = self._segmenter = None
         if filters.clip_image is not None or filters.clip_text is not None:
-            from harness.metrics.clip import Clip
+            from harness.quality.clip import Clip
 
             self._clip = Clip(filters.clip, device=device)
         if filters.mask_iou is not None:
@@ -170,7 +170,7 @@ class _Segmenter:
         from safetensors import SafetensorError
         from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 
-        folder = weights.locate(spec).path.parent
+        folder = weight_files.locate(spec).path.parent
         try:
             model = CLIPSegForImageSegmentation.from_pretrained(folder, local_files_only=True)
             self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

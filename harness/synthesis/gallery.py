@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from harness.core.errors import HarnessError
+from harness.core.files import write_bytes
 from harness.data.cityscapes import read_labels
 from harness.data.png import read_image
-from harness.errors import HarnessError
-from harness.files import write_bytes
 from harness.synthesis.manifest import Entry, read_manifest
 from harness.synthesis.sheet import choose
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.errors import HarnessError
+from harness.core.seeds import derive
 from harness.data.cityscapes import Frame, read_ids
 from harness.data.png import read_image
-from harness.errors import HarnessError
 from harness.generators.base import Prompt
-from harness.seeds import derive
 from harness.synthesis.prompts import draw_prompt
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box, Instance, cut, cut_mask, select, square_round

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from harness.config import Strict
-from harness.errors import HarnessError
+from harness.core.config import Strict
+from harness.core.errors import HarnessError
 
 NAME = "manifest.jsonl"
 

@@ -5,9 +5,9 @@ The table is data (a recipe may replace it); the draw depends on seed, image and
 
 from collections.abc import Mapping, Sequence
 
+from harness.core.seeds import derive
 from harness.data.cityscapes import Label
 from harness.generators.base import Prompt
-from harness.seeds import derive
 
 PROMPTS: Mapping[str, tuple[str, str]] = {
     "person": ("a woman", "a man"),

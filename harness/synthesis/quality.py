@@ -6,7 +6,7 @@ A refused result stays under crops/ and in the manifest with its reason; it only
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
 
 
 class Quality(Strict):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.config import Strict
+from harness.core.config import Strict
 from harness.data.cityscapes import BY_NAME
 from harness.synthesis.filters import Filters
 from harness.synthesis.prompts import PROMPTS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.files import write_bytes
+from harness.core.files import write_bytes
 from harness.synthesis.manifest import Entry
 
 _ROWS, _PANELS = 16, 2

@@ -1,7 +1,7 @@
-"""The embedded tiny checkpoints (tiny/) and how each of them was trained (train.py).
+"""The shipped tiny checkpoints (tiny/), and how checkpoint files are found and hashed.
 
 They stand in for Stable Diffusion and its kin where there is no network and no GPU: same formats, same code paths,
-64 x 64 pixels. Importing this package imports no torch.
+64 x 64 pixels. `harness.tiny_training` made them. Importing this package imports no torch.
 """
 
 from pathlib import Path

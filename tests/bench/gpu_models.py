@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
+from harness.core.registry import SEGMENTERS
 from harness.generators.base import Generator, GeneratorPart, load_generator
-from harness.registry import SEGMENTERS
+from harness.planning.suite import load_part
 from harness.segmenters.base import Backbone, SegmenterPart, options
-from harness.suite import load_part
-from harness.weights.tokenizer import build_tokenizer, load_tokenizer
+from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
 
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 CLIP_BIG_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}

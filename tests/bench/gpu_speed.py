@@ -19,8 +19,8 @@ import torch
 from gpu_models import Painter, Trainee
 from PIL import Image
 
-from harness import environment
-from harness.files import write_text
+from harness.core import environment
+from harness.core.files import write_text
 from harness.generators.base import Generator, Prompt
 from harness.segmenters.base import Sample
 

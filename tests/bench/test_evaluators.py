@@ -5,20 +5,16 @@ reads them can do without, and inflating them and undoing the row filters of eve
 our masks skip empty rows. Printed is what ratio each floor alone would have (`pytest --benchmark-enable -s`).
 """
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "metrics"))
-
-import oracle
-
-from harness.evaluation import evaluate
 from harness.metrics import reader as reader_module
+from harness.metrics.evaluation import evaluate
 from harness.metrics.reader import reader
 
 FRAMES = 6

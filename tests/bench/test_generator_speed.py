@@ -16,7 +16,7 @@ from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
 from harness.generators.base import Generator, GeneratorPart, Prompt, load_generator
-from harness.suite import load_part
+from harness.planning.suite import load_part
 
 ROWS = 16
 RNG = np.random.default_rng(0)

@@ -6,20 +6,17 @@ are run here on the processor with tiny sizes, so that they don't rot where ther
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import gpu_speed
 import pytest
 import torch
+import toy
 from gpu_models import PAINTERS, SD15, SDXL, TRAINEES, save_random
 
-from harness.paths import REPOSITORY
+from harness.core.paths import REPOSITORY
 from harness.segmenters.base import Sample
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
-import toy
 
 GPU = "cuda"
 RESULTS = REPOSITORY / "results" / "gpu"

@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 from skimage.metrics import structural_similarity
 
-from harness.metrics.frechet import frechet_distance
-from harness.metrics.structural import ssim
+from harness.quality.frechet import frechet_distance
+from harness.quality.structural import ssim
 
 
 def seconds(work) -> float:

@@ -5,9 +5,9 @@ import timeit
 
 import pytest
 
+from harness.planning.suite import Rows, Suite, load_profile
 from harness.report import render, table_for
-from harness.results import Row, SeedResult
-from harness.suite import Rows, Suite, load_profile
+from harness.results.rows import Row, SeedResult
 
 
 @pytest.fixture

@@ -8,20 +8,16 @@ own share of a step is measured.
 
 import importlib.util
 import json
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
 import toy
 
+from harness.core.registry import SEGMENTERS
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
-from harness.registry import SEGMENTERS
 from harness.segmenters import training as engine
 from harness.segmenters.base import Backbone, Training, options
 

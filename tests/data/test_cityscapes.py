@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.core.errors import HarnessError
 from harness.data import cityscapes, png
-from harness.errors import HarnessError
 
 
 def scene(seed, size=(48, 96)):

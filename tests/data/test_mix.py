@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import parse
+from harness.core.config import parse
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import Frame
 from harness.data.mix import Mix, Stream, shuffled, source_name
-from harness.errors import HarnessError
 
 
 def frame(name):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED, frames, labels_of, read_ids
 from harness.data.png import read_image
 from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
 from harness.data.streets.order import painters_order
 from harness.data.streets.palette import COLOURS
-from harness.data.streets.plan import plan_scene
 from harness.data.streets.scene import thing_ids
+from harness.data.streets.street import plan_scene
 from harness.data.streets.thing import CLASSES, LABELS
-from harness.errors import HarnessError
 
 SCENES = 48
 SIZE = (256, 512)
@@ -260,7 +260,7 @@ def test_render_writes_a_tree_that_resumes_bit_for_bit(tmp_path):
 
 
 def test_rendered_frames_are_the_drawn_scenes(tmp_path):
-    from harness.seeds import derive
+    from harness.core.seeds import derive
 
     render(tmp_path, seed=2, counts={"val": 1}, size=SMALL)
     frame, scene = frames(tmp_path, "val")[0], draw_scene(derive(2, "render", 0), "val", SMALL)

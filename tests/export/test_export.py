@@ -14,12 +14,12 @@ from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
 from harness import export as package
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import EVALUATED, THINGS, frames, read_ids, write_frame
-from harness.errors import HarnessError
-from harness.evaluation import evaluate
 from harness.export import registration
 from harness.export.coco import export
 from harness.export.outlines import polygons
+from harness.metrics.evaluation import evaluate
 
 SIZE = (40, 72)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny_parts import SIDE, batch, save_checkpoint
 
-from harness.config import parse, read_toml
-from harness.errors import HarnessError
+from harness.core.config import parse, read_toml
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS
 from harness.generators.blended import BlendedDiff
-from harness.paths import CONFIGS
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import colorsys
 import numpy as np
 import pytest
 
-from harness.config import parse, read_toml
-from harness.errors import HarnessError
+from harness.core.config import parse, read_toml
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS
 from harness.generators.base import GeneratorPart, Prompt, checked, load_generator
-from harness.paths import CONFIGS
 
 PROMPT = Prompt(text="a photo of a red car", phrase="car", label_id=26)
 

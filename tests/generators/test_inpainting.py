@@ -9,11 +9,11 @@ import pytest
 import torch
 from tiny_parts import batch, save_checkpoint
 
-from harness.config import parse, read_toml
-from harness.errors import HarnessError
+from harness.core.config import parse, read_toml
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS
 from harness.generators.inpainting import Inpainting, InpaintingOptions
-from harness.paths import CONFIGS
-from harness.weights.tokenizer import build_tokenizer, load_tokenizer
+from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
 
 SIDE = 32
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from harness.generators.base import Prompt
-from harness.weights.tokenizer import POSITIONS, build_tokenizer, load_tokenizer
+from harness.tiny_training.tokenizer import POSITIONS, build_tokenizer, load_tokenizer
 
 SIDE = 16
 WIDTH = 16

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harness.core.files import write_bytes
 from harness.data.cityscapes import EVALUATED, LABELS, THINGS
-from harness.files import write_bytes
 
 
 @contextlib.contextmanager

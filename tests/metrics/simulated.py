@@ -6,7 +6,7 @@ Both methods see the same frames and objects, as two trained networks do; so the
 import numpy as np
 
 from harness.data.cityscapes import THINGS
-from harness.metrics.statistics import Statistics
+from harness.metrics.frame_statistics import Statistics
 
 IDS = np.array([label.id for label in THINGS])
 SHARE = np.array([0.30, 0.06, 0.40, 0.04, 0.03, 0.02, 0.03, 0.12])

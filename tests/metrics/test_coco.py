@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as official
 from small import CAR, mask, target
 
-from harness.evaluation import COCO_SCORES, evaluate
 from harness.metrics import coco, rle
 from harness.metrics.coco import CocoAP
+from harness.metrics.evaluation import COCO_SCORES, evaluate
 from harness.metrics.instance import Detection
 
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from small import CAR, ROAD, canvas, mask, write_instances, write_panoptic, write_semantic, write_truth
 
-from harness.errors import HarnessError
-from harness.evaluation import evaluate
+from harness.core.errors import HarnessError
 from harness.metrics import inputs
+from harness.metrics.evaluation import evaluate
 
 NAME = "aachen_000000_000001"
 

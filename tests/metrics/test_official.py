@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.data.cityscapes import EVALUATED, THINGS
-from harness.evaluation import evaluate
+from harness.metrics.evaluation import evaluate
 
 EXACT = 1e-9
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")  # the official scripts'

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small import CAR, PERSON, ROAD, canvas, target
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.metrics.base import Target
 from harness.metrics.panoptic import PanopticQuality, Segmentation, scores
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.metrics import reader as reader_module
 from harness.metrics.base import Target
 from harness.metrics.reader import reader

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small import CAR, PERSON, ROAD, SKY, canvas, target
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.metrics import semantic
 from harness.metrics.semantic import PixelIoU
 

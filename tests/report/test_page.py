@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 from result_rows import Setting, Suite, measured, run, table1
 
-from harness import evaluation
+from harness.core.store import Store
 from harness.data.cityscapes import frames, read_ids, write_frame, write_panoptic
-from harness.plan import Plan, Step
-from harness.plan import Row as PlannedRow
+from harness.metrics import evaluation
+from harness.planning.plan import Plan, Step
+from harness.planning.plan import Row as PlannedRow
+from harness.planning.suite import Cell, Profile, Rows, Synthesis
+from harness.planning.suite import Suite as RealSuite
 from harness.report import figures, table_for
-from harness.report.gains import decompose, sentences
 from harness.report.gather import ONE_SEED, _answer, _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
+from harness.results.gains import decompose, sentences
 from harness.stages.dataset import DatasetSpec
-from harness.store import Store
-from harness.suite import Cell, Profile, Rows, Synthesis
-from harness.suite import Suite as RealSuite
 from harness.synthesis.manifest import NAME, Entry, render
 
 NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.report import FORMATS, render, table_for
 from harness.report.console import lines
 from harness.report.data import from_csv, from_json

@@ -6,10 +6,10 @@ import sys
 import pytest
 from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.report import table_for
 from harness.report.table import Table, number, signatures
-from harness.results import Budget, Row, SeedResult
+from harness.results.rows import Budget, Row, SeedResult
 
 
 def column(table: Table, key: str) -> list:
@@ -204,8 +204,9 @@ def test_numbers_have_a_real_minus_and_no_negative_zero(value, signed, text):
 def test_reports_import_nothing_slow():
     code = (
         "import sys, harness.report, harness.report.table, harness.report.markdown, harness.report.latex, "
-        "harness.report.html, harness.report.data, harness.report.console, harness.check\n"
-        "slow = {'torch', 'numpy', 'scipy', 'pandas', 'jinja2', 'transformers', 'harness.stages', 'harness.run'}\n"
+        "harness.report.html, harness.report.data, harness.report.console, harness.results.check\n"
+        "slow = {'torch', 'numpy', 'scipy', 'pandas', 'jinja2', 'transformers', 'harness.stages'}\n"
+        "slow |= {'harness.running.scheduler'}\n"
         "sys.exit(', '.join(sorted(slow & set(sys.modules))) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import toy
 
-from harness.config import parse
+from harness.core.config import parse
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
 from harness.data.cityscapes import frames, write_png
-from harness.errors import HarnessError
-from harness.progress import silent
 from harness.segmenters import checkpoint
 from harness.segmenters.base import Backbone
-from harness.segmenters.mask2former import Mask2Former
-from harness.segmenters.mask2former import Model as Mask2FormerModel
-from harness.segmenters.oneformer import Model, OneFormer
+from harness.segmenters.mask2former.adapter import Mask2Former
+from harness.segmenters.mask2former.adapter import Model as Mask2FormerModel
+from harness.segmenters.oneformer.adapter import Model, OneFormer
 from harness.stages import train
 
 

@@ -41,7 +41,7 @@ def test_both_networks_run_it():
     code = (
         "from transformers.models.oneformer import modeling_oneformer as one\n"
         "from transformers.models.mask2former import modeling_mask2former as two\n"
-        "import harness.segmenters.oneformer_network, harness.segmenters.mask2former_network\n"
+        "import harness.segmenters.oneformer.network, harness.segmenters.mask2former.network\n"
         "from harness.segmenters.deformable import attend\n"
         "assert one.multi_scale_deformable_attention is two.multi_scale_deformable_attention is attend\n"
     )

@@ -4,11 +4,11 @@ import pytest
 import torch
 import toy
 
-from harness.config import parse
+from harness.core.config import parse
 from harness.segmenters.base import Backbone, Sample
-from harness.segmenters.mask2former import Mask2Former
-from harness.segmenters.mask2former import Model as MaskModel
-from harness.segmenters.oneformer import Model, OneFormer
+from harness.segmenters.mask2former.adapter import Mask2Former
+from harness.segmenters.mask2former.adapter import Model as MaskModel
+from harness.segmenters.oneformer.adapter import Model, OneFormer
 
 
 def oneformer(backbone=None, **model):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import toy
 
+from harness.core.progress import silent
 from harness.data.mix import Mix
-from harness.evaluation import evaluate
-from harness.progress import silent
+from harness.metrics.evaluation import evaluate
 from harness.stages import predict, train
 
 SETTINGS = {

@@ -9,10 +9,10 @@ import torch
 import toy
 from torch import nn
 
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
-from harness.errors import HarnessError
-from harness.progress import silent
 from harness.segmenters import processes
 from harness.segmenters.base import Training
 from harness.segmenters.checkpoint import CONFIG, WEIGHTS, load

@@ -7,9 +7,9 @@ import torch
 import toy
 from torch import nn
 
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
-from harness.errors import HarnessError
 from harness.segmenters.base import Training
 from harness.segmenters.training import LOG, STATE, Loader, parameter_groups, rate, train
 

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from harness.config import parse
-from harness.errors import HarnessError
-from harness.metrics.frechet import frechet_distance
-from harness.metrics.image import ClipSpec, FeatureSpec, LpipsSpec, Measurement
-from harness.progress import silent
+from harness.core.config import parse
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
+from harness.quality.frechet import frechet_distance
+from harness.quality.measurement import ClipSpec, FeatureSpec, LpipsSpec, Measurement
 from harness.stages import assess
 from harness.stages.assess import AssessSpec
 from harness.synthesis.manifest import Entry, render
-from harness.weights.tokenizer import build_tokenizer
+from harness.tiny_training.tokenizer import build_tokenizer
 
 PIXELS = AssessSpec(
     metrics=("SSIM", "PSNR"),
@@ -189,8 +189,8 @@ def test_a_perfect_copy_wins_everything(tmp_path: Path, networks: dict) -> None:
 
 
 def test_set_distance_takes_each_real_crop_once(tmp_path: Path, networks: dict) -> None:
-    from harness.metrics.features import Features
-    from harness.metrics.image import resized
+    from harness.quality.features import Features
+    from harness.quality.measurement import resized
 
     synthesis = _synthesis(tmp_path / "synthesis")
     spec = AssessSpec(metrics=("FID",), recipes=PIXELS.recipes, **networks)

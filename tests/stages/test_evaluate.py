@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.progress import silent
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
 from harness.stages import evaluate
 from harness.stages.evaluate import EvaluateSpec
 

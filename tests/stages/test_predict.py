@@ -1,16 +1,12 @@
 """Stage predict: official files for every frame, resume, errors."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
 import toy
 
-from harness.errors import HarnessError
-from harness.progress import silent
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
 from harness.stages import predict, train
 
 

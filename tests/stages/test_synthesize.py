@@ -12,15 +12,15 @@ from cityscapesscripts.helpers.csHelpers import getCsFileInfo
 from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from PIL import Image
 
-from harness.config import Strict, merge, parse, read_toml
+from harness.core.config import Strict, merge, parse, read_toml
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS
+from harness.core.progress import silent
+from harness.core.registry import GENERATORS
+from harness.core.seeds import derive
 from harness.data.cityscapes import frames, read_ids, read_labels, write_frame, write_panoptic
 from harness.data.png import read_image
-from harness.errors import HarnessError
 from harness.generators.base import GeneratorPart
-from harness.paths import CONFIGS
-from harness.progress import silent
-from harness.registry import GENERATORS
-from harness.seeds import derive
 from harness.stages.synthesize import SynthesisSpec, run, synthesize
 from harness.synthesis.integrate import focus, settle_colour
 from harness.synthesis.manifest import read_manifest

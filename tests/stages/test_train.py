@@ -1,17 +1,13 @@
 """Stage train: what it writes, what decides its key, resume."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "segmenters"))
 import toy
 
-from harness.errors import HarnessError
-from harness.progress import silent
+from harness.core.errors import HarnessError
+from harness.core.progress import silent
 from harness.segmenters import checkpoint
 from harness.stages.train import TrainSpec, run
 

@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from harness.config import parse
-from harness.errors import HarnessError
+from harness.core.config import parse
+from harness.core.errors import HarnessError
 from harness.generators.base import Prompt
-from harness.metrics.clip import Clip
-from harness.metrics.image import ClipSpec
-from harness.metrics.structural import grey
+from harness.quality.clip import Clip
+from harness.quality.measurement import ClipSpec
+from harness.quality.structural import grey
 from harness.synthesis.filters import Filters, Judge, SegmenterSpec, fingerprint, intersection_over_union
-from harness.weights.tokenizer import build_tokenizer
+from harness.tiny_training.tokenizer import build_tokenizer
 
 PROMPT = Prompt(text="a photo of a red car", phrase="car", label_id=26)
 
@@ -144,10 +144,10 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
 def test_what_weights_hold_is_in_the_key_and_where_they_lie_is_not(folder: Path, tmp_path: Path) -> None:
     import shutil
 
-    from harness.config import read_toml
+    from harness.core.config import read_toml
+    from harness.core.paths import CONFIGS
     from harness.generators.base import GeneratorPart
-    from harness.paths import CONFIGS
-    from harness.plan import make_step
+    from harness.planning.plan import make_step
     from harness.stages.synthesize import SynthesisSpec
     from harness.synthesis.recipe import Recipe
 

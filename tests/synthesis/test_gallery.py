@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.synthesis.gallery import write_gallery
 from harness.synthesis.manifest import Entry, render
 

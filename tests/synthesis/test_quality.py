@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harness.config import parse
-from harness.errors import HarnessError
+from harness.core.config import parse
+from harness.core.errors import HarnessError
 from harness.synthesis.quality import Quality, objection
 
 REAL = np.full((4, 4, 3), 100, np.uint8)

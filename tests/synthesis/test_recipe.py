@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import harness.synthesis
-from harness.config import parse, read_toml
-from harness.errors import HarnessError
-from harness.paths import CONFIGS
+from harness.core.config import parse, read_toml
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS
 from harness.stages import synthesize
 from harness.synthesis.recipe import Recipe
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.core.seeds import derive
 from harness.generators.base import GeneratorPart, Prompt, load_generator
-from harness.seeds import derive
-from harness.suite import load_part
-from harness.weights import TINY, card
-from harness.weights.card import ROWS, followed
-from harness.weights.clip import class_name
-from harness.weights.pool import draw_pool
-from harness.weights.train import JUDGES, PARTS
+from harness.planning.suite import load_part
+from harness.tiny_training import card
+from harness.tiny_training.card import ROWS, followed
+from harness.tiny_training.contrastive import class_name
+from harness.tiny_training.pool import draw_pool
+from harness.tiny_training.train import JUDGES, PARTS
+from harness.weights import TINY
 
 HELD_OUT = 1_000_000
 GENERATORS = ("diff_inpainting", "blended", "gligen")
@@ -25,7 +26,7 @@ GENERATORS = ("diff_inpainting", "blended", "gligen")
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
     """Held-out crops, fewer than the cards were written from."""
-    from harness.weights import pool
+    from harness.tiny_training import pool
 
     before, pool._CHUNK = pool._CHUNK, 48
     try:
@@ -53,7 +54,7 @@ def test_weights_are_half_precision_safetensors():
 @pytest.mark.parametrize("part", ["text_encoder", "clip", "vae", "judge", *GENERATORS])
 def test_each_has_a_card(part):
     text = (TINY / part / "README.md").read_text()
-    assert "Apache-2.0" in text and f"harness.weights.train {part}" in text
+    assert "Apache-2.0" in text and f"harness.tiny_training.train {part}" in text
     facts = json.loads((TINY / part / "training.json").read_text())
     assert facts["steps"] > 0 and facts["losses_of_50_steps"][-1] < facts["losses_of_50_steps"][0]
     assert Image.open(TINY / part / "loss.png").width > 100

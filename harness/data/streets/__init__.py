@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.data.streets.dataset import render
-    from harness.data.streets.plan import DOMAINS
     from harness.data.streets.pool import PoolCrop, pool_crops
     from harness.data.streets.scene import Scene, draw_scene
+    from harness.data.streets.street import DOMAINS
 
 STREETS_VERSION = 1
 """Rises with every change of what a seed draws; part of content keys."""
 
 _HOME = {
-    "DOMAINS": "plan",
+    "DOMAINS": "street",
     "PoolCrop": "pool",
     "Scene": "scene",
     "draw_scene": "scene",

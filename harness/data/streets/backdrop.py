@@ -11,7 +11,7 @@ from harness.data.streets.foliage import bush
 from harness.data.streets.furnish import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
 from harness.data.streets.light import noise
 from harness.data.streets.palette import FACADES, GLASS, mix, vary
-from harness.data.streets.plan import KERB, Plan, Prop
+from harness.data.streets.street import KERB, Plan, Prop
 
 FAR = 160.0
 

@@ -3,11 +3,11 @@
 import logging
 from pathlib import Path
 
-from harness.data.streets.plan import PLAIN, Style
+from harness.core.errors import HarnessError
+from harness.core.progress import Report, silent
+from harness.core.seeds import derive
 from harness.data.streets.scene import draw_scene
-from harness.errors import HarnessError
-from harness.progress import Report, silent
-from harness.seeds import derive
+from harness.data.streets.street import PLAIN, Style
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import random
 
-from harness.data.streets.plan import Prop, Street
+from harness.data.streets.street import Prop, Street
 
 ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY = (
     7,

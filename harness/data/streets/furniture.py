@@ -6,7 +6,7 @@ import random
 from harness.data.streets.canvas import Canvas, Pen, rect
 from harness.data.streets.foliage import draw_tree
 from harness.data.streets.furnish import POLE
-from harness.data.streets.plan import KERB, Prop
+from harness.data.streets.street import KERB, Prop
 
 _STEEL = (112, 116, 120)
 

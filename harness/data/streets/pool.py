@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from harness.core.errors import HarnessError
+from harness.core.seeds import derive
 from harness.data.streets.canvas import SUPERSAMPLING, Window
-from harness.data.streets.plan import Plan, plan_scene
 from harness.data.streets.scene import paint, silhouette, thing_ids
+from harness.data.streets.street import Plan, plan_scene
 from harness.data.streets.thing import LABELS, Thing
-from harness.errors import HarnessError
-from harness.seeds import derive
 
 _LEAST_SIDE = 20
 _LEAST_SHARE = 0.12

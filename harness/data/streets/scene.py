@@ -8,6 +8,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from harness.core.seeds import derive
 from harness.data.streets.backdrop import draw_front, draw_ground, draw_sky
 from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, Window
 from harness.data.streets.cars import draw_car
@@ -18,8 +19,7 @@ from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
 from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
-from harness.data.streets.plan import PLAIN, Plan, Style, plan_scene
-from harness.seeds import derive
+from harness.data.streets.street import PLAIN, Plan, Style, plan_scene
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
 _DRAW = {

@@ -7,7 +7,7 @@ from harness.data.streets.cars import choose_car
 from harness.data.streets.cycles import choose_cycle
 from harness.data.streets.heavy import choose_heavy
 from harness.data.streets.palette import COLOURS, choose_colour, vary
-from harness.data.streets.plan import KERB, Street, Style
+from harness.data.streets.street import KERB, Street, Style
 from harness.data.streets.thing import LABELS, Thing
 
 

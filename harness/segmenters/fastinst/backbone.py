@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.segmenters.backbones import backbone_config, fetched, pretrained_backbone
 from harness.segmenters.base import Backbone
 from harness.segmenters.fastinst.convert import fill_backbone, torchvision_name

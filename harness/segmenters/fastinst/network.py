@@ -19,7 +19,8 @@ from harness.segmenters.backbones import shown
 from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import Layer, Matching, SetCriterion, sample_points
-from harness.segmenters.fastinst import Inference, Model, convert
+from harness.segmenters.fastinst import convert
+from harness.segmenters.fastinst.adapter import Inference, Model
 from harness.segmenters.fastinst.backbone import build as build_backbone
 from harness.segmenters.fastinst.backbone import frozen_norms
 from harness.segmenters.fastinst.decoder import Decoder

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
 from harness.segmenters.base import Backbone
 
 

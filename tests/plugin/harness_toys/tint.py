@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from harness.config import Strict
+from harness.core.config import Strict
 from harness.generators.base import Prompt
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 140, 50), "white": (235, 235, 235), "black": (25, 25, 25)}

@@ -1,0 +1,24 @@
+"""Where things lie: the repository's own data folders, and the roots that a command may choose.
+
+Two environment variables exist and no more: CITYSCAPES_DATASET (the data root) and HARNESS_STORE (where artifacts
+go).
+"""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / "configs"
+SUITES = REPOSITORY / "suites"
+RESULTS = REPOSITORY / "results"
+
+
+def store_root(given: str | None) -> Path:
+    """The store: `--store`, else HARNESS_STORE, else results/store in the repository."""
+    return Path(given or os.environ.get("HARNESS_STORE") or RESULTS / "store").absolute()
+
+
+def data_root(given: str | None) -> Path | None:
+    """The Cityscapes tree: `--data-root`, else CITYSCAPES_DATASET, else None."""
+    root = given or os.environ.get("CITYSCAPES_DATASET")
+    return Path(root).absolute() if root else None

@@ -1,0 +1,86 @@
+"""Predictions on disk, in the formats of the official evaluation scripts, so that other tools can score them too.
+
+instances/<frame>.txt with masks/*.png beside it, semantic/<frame>_pred_labelIds.png,
+panoptic/cityscapes_panoptic_<split>.json with its folder of PNGs. A frame counts as written when its entry under
+entries/ stands; `finish` joins the entries.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harness.core.errors import HarnessError
+from harness.core.files import replace, write_bytes
+from harness.segmenters.base import Instance, Prediction, Segment
+
+ENTRIES = "entries"
+
+
+def write(root: Path, split: str, name: str, prediction: Prediction) -> None:
+    """Write one frame's answers; its entry comes last, so a frame with an entry is whole."""
+    if prediction.instances is not None:
+        _write_instances(root / "instances", name, prediction.instances)
+    if prediction.semantic is not None:
+        _save(root / "semantic" / f"{name}_pred_labelIds.png", prediction.semantic.astype(np.uint8))
+    entry: dict[str, Any] = {"tasks": _tasks(prediction)}
+    if prediction.panoptic is not None:
+        file_name = f"{name}_panoptic.png"
+        entry["annotation"] = _annotation(name, file_name, prediction.panoptic, prediction.segments)
+        _save(root / "panoptic" / f"cityscapes_panoptic_{split}" / file_name, _coloured(prediction.panoptic))
+    write_bytes(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True).encode())
+
+
+def written(root: Path, name: str) -> bool:
+    """Whether the frame's answers are whole."""
+    return (root / ENTRIES / f"{name}.json").is_file()
+
+
+def finish(root: Path, split: str, names: Sequence[str]) -> list[str]:
+    """Join the entries of all frames into the panoptic JSON; the tasks that are there. HarnessError for a missing
+    frame.
+    """
+    entries = []
+    for name in names:
+        path = root / ENTRIES / f"{name}.json"
+        if not path.is_file():
+            raise HarnessError(f"{root}: no prediction for the frame {name}", hint="run the prediction again")
+        entries.append(json.loads(path.read_text(encoding="utf-8")))
+    annotations = [entry["annotation"] for entry in entries if "annotation" in entry]
+    if annotations:
+        path = root / "panoptic" / f"cityscapes_panoptic_{split}.json"
+        write_bytes(path, json.dumps({"annotations": annotations}, indent=1).encode())
+    return entries[0]["tasks"] if entries else []
+
+
+def _tasks(prediction: Prediction) -> list[str]:
+    there = {"instance": prediction.instances, "semantic": prediction.semantic, "panoptic": prediction.panoptic}
+    return [task for task, answer in there.items() if answer is not None]
+
+
+def _write_instances(folder: Path, name: str, found: Sequence[Instance]) -> None:
+    lines = []
+    for number, instance in enumerate(found):
+        path = f"masks/{name}_{number}.png"
+        _save(folder / path, instance.mask.astype(np.uint8) * 255)
+        lines.append(f"{path} {instance.label_id} {instance.score:.8f}\n")
+    write_bytes(folder / f"{name}.txt", "".join(lines).encode())
+
+
+def _annotation(name: str, file_name: str, panorama: np.ndarray, segments: Sequence[Segment]) -> dict[str, Any]:
+    areas = np.bincount(panorama.ravel(), minlength=len(segments) + 1)
+    info = [{"id": s.id, "category_id": s.label_id, "area": int(areas[s.id]), "iscrowd": 0} for s in segments]
+    return {"image_id": name, "file_name": file_name, "segments_info": info}
+
+
+def _coloured(panorama: np.ndarray) -> np.ndarray:
+    """Segment ids as COCO panoptic colours: id = R + 256 G + 65536 B."""
+    return np.stack([panorama & 255, panorama >> 8 & 255, panorama >> 16 & 255], axis=-1).astype(np.uint8)
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    # Predictions are read once and masks compress well: the fastest level writes three times quicker at the same size.
+    replace(path, lambda new: Image.fromarray(pixels).save(new, format="PNG", compress_level=1))

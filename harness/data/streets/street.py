@@ -1,0 +1,125 @@
+"""Plan: what stands where in a scene, decided before anything is drawn.
+
+One straight street seen from a lane: carriageway, parked rows, pavements, and the fronts, trees and furniture beside.
+"""
+
+import random
+from dataclasses import dataclass
+
+from harness.core.errors import HarnessError, near
+from harness.core.seeds import derive
+from harness.data.streets.canvas import Camera
+from harness.data.streets.light import Light, choose_light
+from harness.data.streets.thing import Thing
+
+DOMAINS = ("train", "val", "pool")
+KERB = 0.14  # metres that the pavement lies above the road
+
+
+@dataclass(frozen=True, kw_only=True)
+class Street:
+    """Lateral positions in metres: kerbs, fronts, lanes; `junction` is the depth of a crossing road or 0."""
+
+    left: float
+    right: float
+    left_front: float
+    right_front: float
+    lanes: tuple[tuple[float, int], ...]
+    """(x of the centre, direction: 1 away, -1 towards us)."""
+    parking: tuple[bool, bool]
+    junction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prop:
+    """A piece of stuff: kind, its label id, position, length along z (or height), seed."""
+
+    kind: str
+    label_id: int
+    x: float
+    z: float
+    extent: float
+    height: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a data set differs from the plain street.
+
+    `zoom` multiplies the focal length; of `featured` classes, drawn anew for each frame, one instance stands in good
+    view and the rest of the traffic is thin; `familiar` is the share of lights, bodies and colours in a wide domain
+    that are those of the train domain.
+    """
+
+    zoom: float = 1.0
+    featured: int = 0
+    familiar: float = 0.0
+
+
+PLAIN = Style()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A scene ready to be drawn."""
+
+    seed: int
+    domain: str
+    size: tuple[int, int]
+    camera: Camera
+    light: Light
+    street: Street
+    fronts: tuple[Prop, ...]
+    props: tuple[Prop, ...]
+    things: tuple[Thing, ...]
+    bonnet: float
+    border: tuple[int, int, int]
+
+
+def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = "", style: Style = PLAIN) -> Plan:
+    """Decides a scene of `domain`; `feature` names a class of which one instance must stand in good view."""
+    from harness.data.streets.furnish import fronts, furniture
+    from harness.data.streets.traffic import populate
+
+    if domain not in DOMAINS:
+        raise HarnessError(f"streets: domain {domain!r} is not known", hint=near(domain, DOMAINS))
+    rows, columns = size
+    if rows < 32 or columns < 64:
+        raise HarnessError(f"streets: size {rows} x {columns} is too small, expected at least 32 x 64")
+    rng = random.Random(derive(seed, "streets", domain))
+    camera = Camera(
+        focal=columns * 1.105 * style.zoom * rng.uniform(0.94, 1.06), centre=columns * rng.uniform(0.42, 0.58),
+        horizon=rows * rng.uniform(0.38, 0.46), height=rng.uniform(1.2, 1.45),
+    )  # fmt: skip
+    light = choose_light(rng, "train" if style.familiar and rng.random() < style.familiar else domain)
+    street = _street(rng)
+    things = populate(rng, domain, street, feature, style)
+    border = (
+        rng.choice((3, 5, 8, 12)) * rows // 256,
+        rng.choice((0, 2, 4, 6, 10)) * rows // 256,
+        rng.choice((1, 2, 2)),
+    )
+    return Plan(
+        seed=seed, domain=domain, size=size, camera=camera, light=light, street=street,
+        fronts=tuple(fronts(rng, street)),
+        props=tuple(furniture(rng, street)), things=tuple(things), bonnet=rng.choice((0.0, 0.07, 0.09, 0.10, 0.12)),
+        border=border,
+    )  # fmt: skip
+
+
+def _street(rng: random.Random) -> Street:
+    lane = rng.uniform(3.1, 3.6)
+    lanes = [(0.0, 1)]
+    for k in range(rng.choice((0, 0, 0, 1))):
+        lanes.append((lane * (k + 1), 1))
+    towards = rng.choice((0, 1, 1, 1, 2))
+    for k in range(towards):
+        lanes.append((-lane * (k + 1), -1))
+    parking = (rng.random() < 0.65, rng.random() < 0.65)
+    left = min(x for x, _ in lanes) - lane / 2 - (2.2 if parking[0] else 0.2)
+    right = max(x for x, _ in lanes) + lane / 2 + (2.2 if parking[1] else 0.2)
+    return Street(
+        left=left, right=right, left_front=left - rng.uniform(2.2, 5.5), right_front=right + rng.uniform(2.2, 5.5),
+        lanes=tuple(lanes), parking=parking, junction=rng.uniform(16, 42) if rng.random() < 0.5 else 0.0,
+    )  # fmt: skip

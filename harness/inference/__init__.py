@@ -1,0 +1,1 @@
+"""A trained network answers for images that belong to no suite: windows, tables of predictions, pictures."""

@@ -1,0 +1,317 @@
+"""Ask a trained segmenter about anybody's images: official prediction files, and pictures to look at.
+
+A checkpoint is the folder of a training (`harness run` leaves it in the store), or a public one: a hub id, a folder or
+a file that the adapter's `checkpoint` takes. torch is imported when something runs.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from harness.core.config import Strict, parse
+from harness.core.environment import checked_device
+from harness.core.errors import HarnessError, near
+from harness.core.files import write_bytes
+from harness.core.progress import Report, silent
+from harness.core.registry import SEGMENTERS
+from harness.data import prediction_files
+from harness.data.cityscapes import write_png
+from harness.data.png import read_image
+from harness.inference.overlays import overlays
+from harness.inference.sliding import slide
+from harness.segmenters.base import Backbone, Prediction, SegmenterPart
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+OVERLAYS, SETTINGS = "overlays", "predict.json"
+
+
+class Picture(NamedTuple):
+    """An image to be answered: its name in the results, its file, its size (height, width)."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How images are shown to the network and what is kept.
+
+    `crop` (height, width) and `overlap` (share of a side) count for sliding windows; `threshold` for overlays alone.
+    """
+
+    inference: Literal["whole", "sliding"] = "whole"
+    crop: tuple[int, int] = (512, 1024)
+    overlap: float = 0.25
+    batch_size: int = 1
+    threshold: float = 0.8
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    split: str = "val"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network ready to answer, the table it answers by, and a line that says what it is."""
+
+    network: Any
+    inference: Strict
+    source: str
+
+
+def pictures(source: Path) -> list[Picture]:
+    """The images of a folder and the folders in it, or the one image, sorted by name.
+
+    The name is that of the file without suffix, and without `_leftImg8bit`, so that Cityscapes' frames keep theirs.
+    HarnessError for no image, one that can't be read or has no pixels, and two of one name.
+    """
+    if source.is_file():
+        files = [source]
+    elif source.is_dir():
+        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    else:
+        raise HarnessError(f"{source}: no such file or folder of images")
+    if not files:
+        raise HarnessError(f"{source}: no image in it", hint=f"images end in {', '.join(SUFFIXES)}")
+    found: dict[str, Picture] = {}
+    for path in files:
+        name = path.stem.removesuffix("_leftImg8bit")
+        if name in found:
+            raise HarnessError(f"{path}: {found[name].path} would have the same results", hint="rename one of them")
+        found[name] = Picture(name, path, _size(path))
+    return [found[name] for name in sorted(found)]
+
+
+def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = None, profile: str = "") -> Loaded:
+    """The network of a checkpoint, in evaluation mode.
+
+    The folder of a training knows its segmenter; a `segmenter` that is given must be the same, and its inference table
+    under `profile` (default `mini`) is used. A public checkpoint needs segmenter and backbone (profile: `paper`).
+    HarnessError when nothing is there, it is of another architecture, or it lacks weights of the segmenter.
+    """
+    own = _config(Path(checkpoint))
+    if own is None:
+        if segmenter is None or backbone is None:
+            raise _nothing(checkpoint)
+        return _public(checkpoint, _part(segmenter, profile or "paper"), backbone)
+    part = _part(segmenter, profile or "mini") if segmenter else None
+    return _own(Path(checkpoint), own, part, backbone)
+
+
+def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, report: Report = silent) -> list[str]:
+    """Answer for every picture; the tasks that were answered. Writes instances/, semantic/, panoptic/, overlays/.
+
+    Images of one size that follow each other are one batch. What is written already is left alone, so a run that was
+    stopped goes on; HarnessError when `out` holds answers of other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _keep_settings(out, loaded, asked)
+    network, around = _ready(loaded.network, asked)
+    done = 0
+    for group in _groups(todo, asked.batch_size):
+        if not all(prediction_files.written(out, picture.name) for picture in group):
+            images = [read_image(picture.path) for picture in group]
+            with around():
+                answers = _answers(network, images, loaded.inference, asked)
+            for picture, image, answer in zip(group, images, answers, strict=True):
+                for kind, drawn in overlays(image, answer, asked.threshold).items():
+                    write_png(out / OVERLAYS / f"{picture.name}_{kind}.png", drawn)
+                prediction_files.write(out, asked.split, picture.name, answer)
+        done += len(group)
+        report(done, len(todo), group[-1].name)
+    return prediction_files.finish(out, asked.split, [picture.name for picture in todo])
+
+
+def _answers(network: Any, images: list[np.ndarray], inference: Strict, asked: Asked) -> list[Prediction]:
+    if asked.inference == "whole":
+        return network.predict(images, inference)
+
+    def ask(crops: Sequence[np.ndarray]) -> list[Prediction]:
+        parts = (crops[first : first + asked.batch_size] for first in range(0, len(crops), asked.batch_size))
+        return [answer for part in parts for answer in network.predict(part, inference)]
+
+    return [slide(image, ask, crop=asked.crop, overlap=asked.overlap) for image in images]
+
+
+def _ready(network: Any, asked: Asked) -> tuple[Any, Any]:
+    """The network on its device, and what its calls run inside of: no gradients, mixed precision."""
+    import torch
+
+    device = "cuda" if asked.device == "auto" and torch.cuda.is_available() else asked.device.replace("auto", "cpu")
+    network = network.to(checked_device(device)).eval()
+    if hasattr(network, "keep_votes"):
+        network.keep_votes = asked.inference == "sliding"
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(asked.precision)
+
+    @contextlib.contextmanager
+    def around() -> Iterator[None]:
+        mixed = kind is not None and torch.device(device).type != "cpu"
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, dtype=kind, enabled=mixed):
+            yield
+
+    return network, around
+
+
+def _groups(todo: Sequence[Picture], size: int) -> Iterator[list[Picture]]:
+    group: list[Picture] = []
+    for picture in todo:
+        if group and (len(group) == size or picture.size != group[0].size):
+            yield group
+            group = []
+        group.append(picture)
+    if group:
+        yield group
+
+
+def _keep_settings(out: Path, loaded: Loaded, asked: Asked) -> None:
+    """Write what decides the answers, or compare with what an earlier run wrote."""
+    wanted = {
+        "source": loaded.source,
+        "inference": loaded.inference.model_dump(mode="json"),
+        "how": asked.inference,
+        "threshold": asked.threshold,
+        "split": asked.split,
+        "precision": asked.precision,
+    }
+    if asked.inference == "sliding":
+        wanted |= {"crop": list(asked.crop), "overlap": asked.overlap}
+    path = out / SETTINGS
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}
+        if differing := sorted(key for key in wanted if found.get(key) != wanted[key]):
+            key = differing[0]
+            raise HarnessError(
+                f"{out} holds predictions made otherwise: {key} was {found.get(key)!r}, now {wanted[key]!r}",
+                hint="give another folder with --output",
+            )
+        return
+    write_bytes(path, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        empty = path.stat().st_size == 0
+        why = "the file is empty" if empty else f"truncated or not a readable image: {error}"
+        raise HarnessError(f"{path}: {why}") from None
+    if width == 0 or height == 0:
+        raise HarnessError(f"{path}: an image of {width} x {height} pixels has nothing to be found")
+    return height, width
+
+
+def _part(name: str, profile: str) -> SegmenterPart:
+    from harness.planning.suite import load_part
+
+    data, path = load_part("segmenters", name, profile)
+    return parse(SegmenterPart, data, path)
+
+
+def _config(folder: Path) -> dict[str, Any] | None:
+    """The config.json of one of our trainings; None for anything else."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "adapter" in found else None
+
+
+def _nothing(checkpoint: str) -> HarnessError:
+    if Path(checkpoint).is_dir():
+        return HarnessError(
+            f"{checkpoint}: not the folder of a training: it has no config.json of one",
+            hint="for a public checkpoint name --segmenter and --backbone, too",
+        )
+    return HarnessError(
+        f"the checkpoint {checkpoint!r} is no folder here",
+        hint="give the folder of a training; for a hub id name --segmenter and --backbone, too",
+    )
+
+
+def _own(folder: Path, config: dict[str, Any], part: SegmenterPart | None, backbone: str | None) -> Loaded:
+    from harness.segmenters import checkpoint
+
+    adapter = SEGMENTERS.load(config["adapter"])
+    if part is not None:
+        asked = {"adapter": part.adapter}
+        found = {"adapter": config["adapter"]}
+        if backbone is not None:
+            chosen = part.chosen(backbone)
+            asked |= {"family": chosen.family, "config": chosen.config}
+            found |= {"family": config["backbone"]["family"], "config": config["backbone"]["config"]}
+        for key, value in asked.items():
+            if value != found[key]:
+                raise HarnessError(
+                    f"{folder}: the checkpoint is of another architecture: {key} {found[key]!r}, asked was {value!r}",
+                    hint="leave --segmenter and --backbone out: the folder knows them",
+                )
+        table = part.inference
+    else:
+        table = _table(folder)
+    inference = parse(adapter.Inference, table, f"{folder}, inference")
+    network, _ = checkpoint.load(folder)
+    return Loaded(network=network, inference=inference, source=f"{config['adapter']} of {folder.resolve()}")
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    """The inference table a training was planned with, where it lies in a store; else the adapter's defaults."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return manifest["spec"]["segmenter"]["inference"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
+    from harness.segmenters.base import options
+
+    wanted = options(part, f"segmenter {part.label}")
+    chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
+    _same_model(source, part.adapter)
+    network = _whole(SEGMENTERS.load(part.adapter), chosen, wanted.model, source)
+    return Loaded(network=network.eval(), inference=wanted.inference, source=f"{part.adapter} of {source}")
+
+
+def _same_model(source: str, adapter: str) -> None:
+    """HarnessError when the checkpoint's configuration is that of another model of transformers."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    from harness.segmenters.backbones import fetched
+
+    if adapter not in CONFIG_MAPPING or Path(source).is_file():
+        return
+    found = fetched(source, AutoConfig.from_pretrained).model_type
+    if found != adapter:
+        raise HarnessError(
+            f"{source}: the checkpoint is of another architecture: expected {adapter}, found {found}",
+            hint=near(found, SEGMENTERS.names()),
+        )
+
+
+def _whole(adapter: Any, backbone: Backbone, model: Strict, source: str) -> Any:
+    """The network with nothing of it drawn at random: what a checkpoint lacks differs between two builds."""
+    import torch
+
+    built = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        built.append(adapter.build(backbone, model))
+    one, two = (network.state_dict() for network in built)
+    drawn = [name for name, value in one.items() if not torch.equal(value, two[name])]
+    if drawn:
+        raise HarnessError(
+            f"{source}: the checkpoint lacks {len(drawn)} tensors of this segmenter, or has them for other classes; "
+            f"first: {', '.join(drawn[:3])}",
+            hint="a checkpoint for other classes has to be trained further: set it as `checkpoint` of a backbone",
+        )
+    return built[0]

@@ -1,0 +1,354 @@
+"""How sure a score is: bootstrap over images, clustered by city, and over training seeds, from stored statistics alone.
+
+Images: the frames are drawn again with replacement (weights, no re-evaluation), the same draws for everything that is
+compared, so that differences are paired. Seeds: three are too few to resample, so what their spread exceeds that of
+images x seeds by (crossed analysis of variance, as for several readers of the same cases: Dorfman, Berbaum & Metz
+1992) widens the interval by Student's t; squared half-widths add up (Zou & Donner 2008). Where more runs of the same
+kind are known, their pooled spread with its more degrees of freedom stands for that of the two sides. Few frames, or
+few with a rare class, know their own spread badly: so images have Student's t as well, with the degrees of freedom of
+what each of them adds to the score (Satterthwaite 1946). Small sets flatter AP; the interval is for the score on
+unlimited frames of this kind, so half-samples (Quenouille 1949) shift it by that bias. In a difference the biases of
+the two sides cancel, and taking back what is estimated of them would only add noise.
+Imports numpy only; reads no image.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.core.seeds import derive
+from harness.metrics.frame_statistics import Statistics
+
+Unit = Literal["image", "city"]
+
+REPLICATES = 1000
+LEVEL = 0.95
+HALVES = 200
+"""Half-samples that the bias is estimated from."""
+
+
+class SeedSpread(NamedTuple):
+    """Variance of one score over seeds, and the degrees of freedom that it is known with."""
+
+    variance: float
+    freedom: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its confidence interval; `value` is the mean over seeds, `std` the standard error of it.
+
+    `bias` is what the small number of frames is estimated to add to `value`; `undefined` is the share of replicates
+    without a value (a rare class was not drawn). `sources` says what varies: images or cities, and seeds.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    bias: float
+    std: float
+    n_images: int
+    n_units: int
+    n_seeds: int
+    replicates: int
+    undefined: float
+    sources: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A paired difference of two scores, first minus second; `distinguishable` when its interval leaves 0 out."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    std: float
+    n_images: int
+    n_units: int
+    n_seeds: tuple[int, int]
+    replicates: int
+    undefined: float
+    sources: str
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+def interval(
+    evaluations: Sequence[Statistics],
+    metric: str,
+    *,
+    replicates: int = REPLICATES,
+    unit: Unit = "image",
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval | None:
+    """The interval of `metric` (such as "AP", "PQ", "IoU/car") over evaluations of one method, one for each seed.
+
+    None where the score is undefined. HarnessError for a metric that was not evaluated, or different frames.
+    """
+    return intervals(evaluations, [metric], replicates=replicates, unit=unit, level=level, seed=seed)[metric]
+
+
+def intervals(
+    evaluations: Sequence[Statistics],
+    metrics: Sequence[str],
+    *,
+    replicates: int = REPLICATES,
+    unit: Unit = "image",
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, Interval | None]:
+    """The intervals of several metrics from the same draws: class-wise ones cost nothing more."""
+    drawn, weights = _draws(evaluations, replicates, unit, seed)
+    samples = [_Sample.of(e, metrics, weights, seed) for e in evaluations]
+    result: dict[str, Interval | None] = {}
+    for metric in metrics:
+        arm = _Arm.of(samples, metric)
+        if arm is None:
+            result[metric] = None
+            continue
+        low, high, std = _ends([arm], arm.value - arm.bias, arm.replicates, drawn, level)
+        result[metric] = Interval(
+            metric=metric,
+            value=arm.value,
+            low=low,
+            high=high,
+            bias=arm.bias,
+            std=std,
+            n_images=len(evaluations[0].images),
+            n_units=drawn.shape[1],
+            n_seeds=len(evaluations),
+            replicates=replicates,
+            undefined=float(np.isnan(arm.replicates).mean()),
+            sources=_sources(unit, len(evaluations) > 1),
+        )
+    return result
+
+
+def difference(
+    first: Sequence[Statistics],
+    second: Sequence[Statistics],
+    metric: str,
+    *,
+    replicates: int = REPLICATES,
+    unit: Unit = "image",
+    level: float = LEVEL,
+    seed: int = 0,
+    over_seeds: Mapping[str, SeedSpread] | None = None,
+) -> Difference | None:
+    """The interval of score(first) - score(second), each the mean over its seeds, on the same draws of frames.
+
+    `over_seeds`: spreads by metric that are known from more runs than these; the sides' own without. None where either
+    score is undefined. HarnessError when they were not evaluated on the same frames.
+    """
+    how = {"replicates": replicates, "unit": unit, "level": level, "seed": seed, "over_seeds": over_seeds}
+    return differences(first, second, [metric], **how)[metric]
+
+
+def differences(
+    first: Sequence[Statistics],
+    second: Sequence[Statistics],
+    metrics: Sequence[str],
+    *,
+    replicates: int = REPLICATES,
+    unit: Unit = "image",
+    level: float = LEVEL,
+    seed: int = 0,
+    over_seeds: Mapping[str, SeedSpread] | None = None,
+) -> dict[str, Difference | None]:
+    """The differences of several metrics from the same draws."""
+    if not first or not second:
+        raise HarnessError("a difference needs evaluations on both sides")
+    drawn, weights = _draws([*first, *second], replicates, unit, seed)
+    sides = [[_Sample.of(e, metrics, weights, seed) for e in side] for side in (first, second)]
+    result: dict[str, Difference | None] = {}
+    for metric in metrics:
+        a, b = (_Arm.of(side, metric, (over_seeds or {}).get(metric)) for side in sides)
+        if a is None or b is None:
+            result[metric] = None
+            continue
+        value, found = a.value - b.value, a.replicates - b.replicates
+        low, high, std = _ends([a, b], value, found, drawn, level)
+        result[metric] = Difference(
+            metric=metric,
+            value=value,
+            low=low,
+            high=high,
+            std=std,
+            n_images=len(first[0].images),
+            n_units=drawn.shape[1],
+            n_seeds=(len(first), len(second)),
+            replicates=replicates,
+            undefined=float(np.isnan(found).mean()),
+            sources=_sources(unit, max(len(first), len(second)) > 1),
+        )
+    return result
+
+
+def draws(units: int, replicates: int, seed: int) -> np.ndarray:
+    """How often each of `units` is drawn in each replicate, [replicates, units]; the same for every method."""
+    generator = np.random.default_rng(derive(seed, "bootstrap", units))
+    return generator.multinomial(units, np.full(units, 1 / units), size=replicates).astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """One evaluation: its scores, its scores in every replicate, and in halves of the frames."""
+
+    points: dict[str, float]
+    drawn: dict[str, np.ndarray]
+    halves: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, statistics: Statistics, metrics: Sequence[str], weights: np.ndarray, seed: int) -> "_Sample":
+        points = statistics.scores(names=metrics)
+        found = statistics.scores(np.concatenate((weights, _halves(len(statistics.images), seed))), names=metrics)
+        n = len(weights)
+        return cls(
+            points={m: float(points[m][0]) for m in metrics},
+            drawn={m: found[m][:n] for m in metrics},
+            halves={m: found[m][n:] for m in metrics},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arm:
+    """One method: mean over its seeds, and what part of the variance of that mean its seeds and images have.
+
+    In the terms of the crossed design, each divided by the number of cells: `seeds` is the mean square of seeds with
+    `freedom` degrees, `mixed` that of images x seeds (0 for a single seed, which can't tell it).
+    """
+
+    value: float
+    bias: float
+    replicates: np.ndarray
+    seeds: float
+    mixed: float
+    freedom: int
+
+    @classmethod
+    def of(cls, samples: Sequence[_Sample], metric: str, known: SeedSpread | None = None) -> "_Arm | None":
+        points = np.array([sample.points[metric] for sample in samples])
+        if np.isnan(points).any():
+            return None
+        drawn = np.stack([sample.drawn[metric] for sample in samples])
+        together, n = drawn.mean(axis=0), len(points)
+        own = SeedSpread(float(points.var(ddof=1)), n - 1) if n > 1 else SeedSpread(0.0, 0)
+        over = known or own
+        mixed = 0.0
+        if n > 1:
+            # A seed alone varies over images by main effect + mixed, the mean of n by main effect + mixed / n.
+            mixed = max(0.0, (float(np.nanvar(drawn, axis=1).mean()) - float(np.nanvar(together))) / (n - 1))
+        # A bias of c / N in N frames is 2 c / N in half of them.
+        halves = np.concatenate([sample.halves[metric] - sample.points[metric] for sample in samples])
+        bias = 0.0 if np.isnan(halves).all() else float(np.nanmean(halves))
+        return cls(
+            value=float(points.mean()),
+            bias=bias,
+            replicates=together,
+            seeds=over.variance / n,
+            mixed=mixed,
+            freedom=over.freedom,
+        )
+
+
+def _ends(
+    arms: Sequence[_Arm], value: float, scores: np.ndarray, drawn: np.ndarray, level: float
+) -> tuple[float, float, float]:
+    """Ends of the interval and the standard error.
+
+    The bootstrap (`scores` [B] of the units `drawn` [B, units]) gives the variance over images; the seeds add what
+    their spread exceeds the mixed part by. Each has Student's t with its own degrees of freedom.
+    """
+    defined = ~np.isnan(scores)
+    scores, drawn, units = scores[defined], drawn[defined], drawn.shape[1]
+    if len(scores) < 2:
+        return value, value, 0.0
+    images = float(scores.var()) * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
+    # What seeds add beyond images x seeds, which the bootstrap holds already.
+    beyond = sum(student(level, arm.freedom) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.freedom)
+    std = math.sqrt(images + sum(max(0.0, arm.seeds - arm.mixed) for arm in arms))
+    width = math.sqrt(student(level, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
+    return value - width, value + width, std
+
+
+def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:
+    """Degrees of freedom of the variance of `scores` [B] over units; `drawn` [B, units] says how often each was drawn.
+
+    What a unit adds to the score is the covariance of the two (Efron 2014, infinitesimal jackknife). A variance of n
+    such values of kurtosis k varies as one of 2 n / (k - 1) degrees of freedom: n for normal ones, next to none when a
+    few units decide. The moments are freed of what a finite number of replicates adds.
+    """
+    replicates, units = drawn.shape
+    added = (drawn - drawn.mean(axis=0)).T @ (scores - scores.mean()) / replicates
+    noise = float(scores.var()) / replicates
+    second = float((added**2).mean()) - noise
+    fourth = float((added**4).mean()) - 6 * second * noise - 3 * noise**2
+    if second <= 0 or fourth <= second**2 * (1 + 2 / units):
+        return units - 1.0
+    return float(np.clip(2 * units / (fourth / second**2 - 1), 2.0 if units > 2 else 1.0, units - 1.0))
+
+
+@cache
+def student(level: float, freedom: float) -> float:
+    """Half-width of the central `level` of Student's t distribution (normal for infinite `freedom`)."""
+    below, above = 0.0, 1e4
+    for _ in range(80):
+        middle = (below + above) / 2
+        below, above = (middle, above) if _inside(middle, freedom) < level else (below, middle)
+    return (below + above) / 2
+
+
+def _inside(limit: float, freedom: float) -> float:
+    """Probability that |t| <= limit: Simpson's rule over atan(t / sqrt(freedom)), of density cos^(freedom - 1)."""
+    if freedom > 1e6:
+        return math.erf(limit / math.sqrt(2))
+    angle = math.atan(limit / math.sqrt(freedom))
+    values = np.cos(np.linspace(0.0, angle, 4001)) ** (freedom - 1)
+    area = (values[0] + values[-1] + 4 * values[1:-1:2].sum() + 2 * values[2:-1:2].sum()) * angle / 4000 / 3
+    return 2 * area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+
+
+def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often units were drawn [replicates, units], and weights of the frames that follow [replicates, N]."""
+    if not evaluations:
+        raise HarnessError("an interval needs at least one evaluation")
+    if replicates < 2:
+        raise HarnessError(f"replicates: expected at least 2, found {replicates}")
+    frames = evaluations[0].images
+    for other in evaluations[1:]:
+        if other.images != frames:
+            raise HarnessError(
+                f"evaluations of different frames don't compare: {len(frames)} and {len(other.images)} frames, "
+                f"{len(set(frames) & set(other.images))} in common"
+            )
+    groups = evaluations[0].city_index if unit == "city" else np.arange(len(frames))
+    units = int(groups.max()) + 1
+    if units < 2:
+        raise HarnessError(
+            f"one {unit} has no spread", hint="an interval needs two or more" if unit == "image" else "draw images"
+        )
+    drawn = draws(units, replicates, seed)
+    return drawn, drawn[:, groups]
+
+
+def _halves(n_images: int, seed: int) -> np.ndarray:
+    """Random halves of the frames as weights, each with its complement, so that all that is linear cancels."""
+    generator = np.random.default_rng(derive(seed, "halves", n_images))
+    order = generator.permuted(np.tile(np.arange(n_images), (HALVES // 2, 1)), axis=1)
+    first = (order < n_images // 2).astype(np.float64)
+    return np.concatenate((first, 1 - first))
+
+
+def _sources(unit: Unit, seeds: bool) -> str:
+    return {"image": "images", "city": "cities"}[unit] + (" and seeds" if seeds else "")

@@ -1,0 +1,58 @@
+"""What there is to choose from: suites, profiles and parts, and whether each is built here."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harness.core.errors import HarnessError
+from harness.core.registry import GENERATORS, METRICS, SEGMENTERS, Registry
+from harness.planning.plan import NONE
+from harness.planning.suite import load_part, load_profile, load_suite, names
+
+
+class Entry(NamedTuple):
+    """One choosable thing; `state` is "built", or says what is missing."""
+
+    kind: str
+    name: str
+    label: str
+    state: str
+
+
+def entries() -> Iterator[Entry]:
+    """Everything, kind by kind, sorted by name; plug-ins stand under the adapters."""
+    for name in names("suites"):
+        yield Entry("suite", name, load_suite(name).title, "")
+    for name in names("profiles"):
+        yield Entry("profile", name, load_profile(name).caption, "")
+    for name in names("datasets"):
+        yield Entry("dataset", name, load_part("datasets", name, "mini")[0].get("label", ""), "built")
+    yield from _parts("generators", GENERATORS)
+    yield from _parts("segmenters", SEGMENTERS)
+    for name in names("recipes"):
+        yield Entry("recipe", name, "", "")
+    for name in sorted(METRICS.entries.keys() - METRICS.builtin.keys()):
+        yield Entry("metric", name, METRICS.entries[name], "installed")
+
+
+def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
+    singular = kind.removesuffix("s")
+    used = set()
+    for name in names(kind):
+        data, _ = load_part(kind, name, "mini")
+        adapter = data.get("adapter", "")
+        used.add(adapter)
+        yield Entry(singular, name, data.get("label", ""), _state(adapter, registry))
+    for name in registry.names():
+        if name not in used:
+            yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
+
+
+def _state(adapter: str, registry: Registry) -> str:
+    if adapter == NONE:
+        return "built"
+    if not registry.has(adapter):
+        return f"not built: no adapter {adapter!r}"
+    try:
+        return registry.missing(adapter) or "built"
+    except HarnessError as error:
+        return f"not built: {error.message}"

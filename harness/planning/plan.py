@@ -1,0 +1,258 @@
+"""Turns the cells of a suite into steps, each once, with a key that is the hash of everything that decides its
+result.
+
+Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option
+changes the keys from `train` on, so the synthesis is found again. Transport (workers, store, device) is in no key.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.config import Strict, parse
+from harness.core.errors import HarnessError, NotBuiltError
+from harness.core.registry import GENERATORS, SEGMENTERS, Registry
+from harness.core.store import Store
+from harness.data.mix import Mix
+from harness.generators.base import GeneratorPart
+from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite
+from harness.segmenters.base import SegmenterPart, options
+from harness.segmenters.base import fingerprint as starting_weights
+from harness.stages import STAGES
+from harness.stages.dataset import DatasetSpec, fingerprint
+
+KEY_VERSION = 1
+"""Raise it when keys are made in another way: every artifact is then made anew."""
+
+NONE = "none"
+"""The adapter of the generator part that adds nothing: cells with it have no synthesis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One piece of work. `external`: it is not made but found there (a Cityscapes tree on disk)."""
+
+    kind: str
+    label: str
+    spec: Strict
+    inputs: dict[str, "Step"]
+    key: str
+    external: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A cell with the last step of each of its seeds; none when it can't be run, and `why` not."""
+
+    cell: Cell
+    labels: dict[str, str]
+    finals: dict[int, Step] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All of a suite under a profile."""
+
+    name: str
+    suite: Suite
+    profile_name: str
+    profile: Profile
+    dataset: Step
+    rows: list[Row]
+
+    def steps(self) -> dict[str, Step]:
+        """Every step once, inputs before what needs them."""
+        found: dict[str, Step] = {}
+        for row in self.rows:
+            for final in row.finals.values():
+                _collect(final, found, lambda step: True)
+        return found
+
+    def missing(self, store: Store) -> dict[str, Step]:
+        """The steps to be made, inputs first. An input is made again only when something that needs it is missing."""
+        found: dict[str, Step] = {}
+        for row in self.rows:
+            for final in row.finals.values():
+                _collect(final, found, lambda step: not step.external and not store.has(step.kind, step.key))
+        return found
+
+
+def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None) -> Plan:
+    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, if the profile wants one.
+
+    HarnessError for every unknown name, key or option, before anything runs.
+    """
+    profile = load_profile(profile_name)
+    return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile)
+
+
+def beside(plan: Plan, suite_name: str) -> Plan:
+    """The plan of another suite on the same data, under the same profile."""
+    return _on(plan.dataset, suite_name, plan.profile_name, plan.profile)
+
+
+def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
+    suite = load_suite(suite_name)
+    builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset)
+    rows = [builder.row(cell) for cell in cells(suite)]
+    # A title that named the data itself would be wrong under every profile but one.
+    suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
+    return Plan(
+        name=Path(suite_name).stem, suite=suite, profile_name=profile_name, profile=profile, dataset=dataset, rows=rows
+    )
+
+
+def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, weights: str = "") -> Step:
+    """A step with its key: the hash of stage version, specification, keys of the inputs and `weights`.
+
+    `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics.
+    """
+    material: dict[str, Any] = {
+        "key_version": KEY_VERSION,
+        "kind": kind,
+        "version": STAGES[kind].version,
+        "spec": spec.model_dump(mode="json", exclude=getattr(type(spec), "NOT_IN_KEY", None)),
+        "inputs": {name: step.key for name, step in inputs.items()},
+        "weights": weights,
+    }
+    canonical = json.dumps(material, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    key = hashlib.sha256(canonical.encode()).hexdigest()[:20]
+    return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Builder:
+    """What all rows of one plan share."""
+
+    profile: Profile
+    profile_name: str
+    suite: Suite
+    dataset: Step
+
+    def row(self, cell: Cell) -> Row:
+        generator = self._part(GeneratorPart, "generators", cell.generator)
+        labels = {"generator": generator.label}
+        segmenter = None
+        if cell.segmenter:
+            segmenter = self._part(SegmenterPart, "segmenters", cell.segmenter)
+            labels |= {"segmenter": segmenter.label, "backbone": segmenter.chosen(cell.backbone).label}
+        try:
+            finals = self._finals(cell, generator, segmenter)
+        except NotBuiltError as error:
+            return Row(cell=cell, labels=labels, why=error.message)
+        return Row(cell=cell, labels=labels, finals=finals)
+
+    def _finals(self, cell: Cell, generator: GeneratorPart, segmenter: SegmenterPart | None) -> dict[int, Step]:
+        """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
+        synthesis = None
+        if generator.adapter != NONE:
+            _require(GENERATORS, generator.adapter)
+            synthesis = self._synthesis(cell, generator)
+        if self.suite.kind == "image_quality":
+            if synthesis is None:
+                raise HarnessError(
+                    f"suite {self.suite.title!r}: generator {cell.generator!r} makes no images to assess"
+                )
+            return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
+        _require(SEGMENTERS, segmenter.adapter)
+        seeds = self.suite.seeds or self.profile.seeds
+        return {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
+
+    def _part(self, model: type[Strict], kind: str, name: str) -> Any:
+        data, path = load_part(kind, name, self.profile_name)
+        return parse(model, data, path)
+
+    def _synthesis(self, cell: Cell, generator: GeneratorPart) -> Step:
+        from harness.stages.synthesize import SynthesisSpec
+        from harness.synthesis import filters
+        from harness.synthesis.recipe import Recipe
+
+        adapter = GENERATORS.load(generator.adapter)
+        settings = parse(adapter.Options, generator.options, f"configs/generators/{cell.generator}.toml, options")
+        wanted = self.profile.synthesis
+        spec = SynthesisSpec(
+            generator=generator,
+            recipe=self._part(Recipe, "recipes", cell.recipe or wanted.recipe),
+            seed=wanted.seed,
+            split="train",
+            top_k=wanted.top_k,
+            variants=wanted.variants,
+            limit=wanted.frames,
+        )
+        weights = adapter.fingerprint(settings) if hasattr(adapter, "fingerprint") else ""
+        weights += filters.fingerprint(spec.recipe.filters)
+        return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
+
+    def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
+        from harness.stages.evaluate import EvaluateSpec
+        from harness.stages.predict import PredictSpec
+        from harness.stages.train import TrainSpec
+
+        # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
+        mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
+        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
+        label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
+        adapter = SEGMENTERS.load(segmenter.adapter)
+        options(segmenter, f"configs/segmenters/{cell.segmenter}.toml")  # a mistake there is told now, not by a step
+        weights = getattr(adapter, "fingerprint", starting_weights)(segmenter, cell.backbone)
+        inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
+        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, mix=mix, seed=seed)
+        train = make_step("train", label, spec, inputs, weights=weights)
+        spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
+        predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})
+        signatures = ""
+        if self.suite.metrics:
+            from harness.metrics import plugins
+
+            plugins.check(self.suite.metrics)
+            signatures = " ".join(map(plugins.signature, self.suite.metrics))
+        spec = EvaluateSpec(split="val", metrics=self.suite.metrics)
+        inputs = {"dataset": self.dataset, "predict": predict}
+        return make_step("evaluate", label, spec, inputs, weights=signatures)
+
+    def _assessment(self, cell: Cell, synthesis: Step) -> Step:
+        from harness.stages import assess
+
+        spec = self._part(assess.AssessSpec, "assessments", "image_quality")
+        return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
+
+
+def _require(registry: Registry, adapter: str) -> None:
+    if not registry.has(adapter):
+        raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is not built")
+    if why := registry.missing(adapter):
+        raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is {why}")
+
+
+def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:
+    data, path = load_part("datasets", profile.dataset, profile_name)
+    spec = parse(DatasetSpec, data, path)
+    if spec.adapter == "streets":
+        return make_step("dataset", spec.label, spec, {})
+    if data_root is None:
+        raise HarnessError(
+            f"profile {profile_name!r} needs {spec.label} on disk, and no data root is given",
+            hint="pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds leftImg8bit/ and gtFine/",
+        )
+    return Step(
+        kind="dataset", label=spec.label, spec=spec, inputs={}, key=fingerprint(data_root)[:20], external=data_root
+    )
+
+
+def _collect(step: Step, found: dict[str, Step], wanted: Any) -> None:
+    if step.key in found or not wanted(step):
+        return
+    for needed in step.inputs.values():
+        _collect(needed, found, wanted)
+    found[step.key] = step
+
+
+def chain(step: Step) -> Iterator[Step]:
+    """`step` and everything it is made from, inputs first, each once."""
+    found: dict[str, Step] = {}
+    _collect(step, found, lambda _: True)
+    yield from found.values()

@@ -1,0 +1,181 @@
+"""A suite asks a question; this file reads it, with the profile and the parts that its cells name.
+
+`Suite` (suites/*.toml) enumerates generator x segmenter x backbone; `Profile` (configs/profiles/*.toml) sets data,
+seeds and sizes; a part (configs/<kind>/*.toml) says how one named thing is built, with overlays for the profiles that
+differ. Nothing here runs anything: plan.py turns cells into steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.core.config import Strict, merge, parse, read_toml
+from harness.core.errors import HarnessError, near
+from harness.core.paths import CONFIGS, SUITES
+from harness.data.mix import Mix
+
+Names = str | list[str]
+
+
+class Synthesis(Strict):
+    """How much a profile synthesises. `frames`: only the first so many train frames; absent: all."""
+
+    recipe: str
+    seed: int = Field(ge=0)
+    top_k: int = Field(ge=1)
+    variants: int = Field(ge=1)
+    frames: int | None = Field(default=None, ge=1)
+
+
+class Profile(Strict):
+    """A scale at which suites run. `comparable`: whether its numbers may stand beside published ones."""
+
+    label: str
+    caption: str
+    comparable: bool = False
+    extends: str | None = None
+    dataset: str
+    seeds: list[int] = Field(min_length=1)
+    synthesis: Synthesis
+    minutes: dict[str, float] = {}
+
+
+class Rows(Strict):
+    """Rows of a table: the product of the named parts. `recipe` defaults to the profile's."""
+
+    method: str
+    generator: Names
+    segmenter: Names | None = None
+    backbone: Names | None = None
+    recipe: Names | None = None
+    mix: Mix | list[Mix] | None = None
+    """How the added frames join the real ones; default: all are one set. A list is one more factor of the product."""
+    version: str | None = None
+    note: str = ""
+
+
+class Suite(Strict):
+    """One question, one table. `published`: the paper's table whose printed rows stand beside ours."""
+
+    title: str
+    question: str
+    kind: Literal["segmentation", "image_quality"] = "segmentation"
+    published: int | str | None = None
+    counterparts: dict[str, str] = {}
+    """Backbone name, or version as printed here, to what the paper prints for it: the row that stands beside ours."""
+    seeds: list[int] | None = None
+    metrics: list[str] = []
+    """Metrics of plug-ins that every evaluation computes too."""
+    rows: list[Rows] = Field(min_length=1)
+    table: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _says_what_it_runs(self) -> "Suite":
+        for number, rows in enumerate(self.rows):
+            if self.kind == "segmentation" and (rows.segmenter is None or rows.backbone is None):
+                raise ValueError(f"rows.{number}: a segmentation row names a segmenter and a backbone")
+            if self.kind == "image_quality" and rows.segmenter is not None:
+                raise ValueError(f"rows.{number}: an image-quality row trains no segmenter")
+        named = [cell.name for cell in cells(self)]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"rows: {', '.join(twice)} stands twice")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row of a suite's table, before it is run."""
+
+    method: str
+    version: str | None
+    generator: str
+    recipe: str | None
+    segmenter: str | None
+    backbone: str | None
+    note: str
+    mix: Mix = field(default_factory=Mix)
+
+    @property
+    def name(self) -> str:
+        """A readable name, unique in its suite."""
+        parts = (self.generator, self.recipe, self.segmenter, self.backbone, self.mix.name)
+        return "/".join(part for part in parts if part)
+
+
+def cells(suite: Suite) -> Iterator[Cell]:
+    """The rows of `suite` in the order they are written, products expanded left to right."""
+    for rows in suite.rows:
+        axes = (rows.generator, rows.recipe, rows.segmenter, rows.backbone, rows.mix)
+        for generator, recipe, segmenter, backbone, mix in product(*map(_listed, axes)):
+            yield Cell(
+                method=rows.method,
+                version=rows.version,
+                generator=generator,
+                recipe=recipe,
+                segmenter=segmenter,
+                backbone=backbone,
+                note=rows.note,
+                mix=mix or Mix(),
+            )
+
+
+def load_suite(name: str) -> Suite:
+    """The suite suites/<name>.toml, or the file that `name` is a path of."""
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    return parse(Suite, read_toml(path), path)
+
+
+def load_profile(name: str) -> Profile:
+    """The profile configs/profiles/<name>.toml laid over the one it extends."""
+    data: dict[str, Any] = {}
+    for link in reversed(profile_chain(name)):
+        data = merge(data, read_toml(_part_path("profiles", link)))
+    return parse(Profile, data, _part_path("profiles", name))
+
+
+def profile_chain(name: str) -> list[str]:
+    """`name`, the profile it extends, and so on; the overlay of an earlier one lies over those of later ones."""
+    chain = [name]
+    while base := read_toml(_part_path("profiles", chain[-1])).get("extends"):
+        if base in chain:
+            raise HarnessError(
+                f"{_part_path('profiles', name)}: key 'extends': {' -> '.join([*chain, base])} is a circle"
+            )
+        chain.append(base)
+    return chain
+
+
+def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
+    """The part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file."""
+    path = _part_path(kind, name)
+    data = read_toml(path)
+    overlays = data.pop("profiles", {})
+    for overlay in overlays:
+        if overlay not in names("profiles"):
+            raise HarnessError(
+                f"{path}: key 'profiles.{overlay}': no such profile", hint=near(overlay, names("profiles"))
+            )
+    for link in reversed(profile_chain(profile)):
+        data = merge(data, overlays.get(link, {}))
+    return data, path
+
+
+def names(kind: str) -> list[str]:
+    """The names of all parts of a kind ("generators", "segmenters", ...), or of all "suites"."""
+    folder = SUITES if kind == "suites" else CONFIGS / kind
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _part_path(kind: str, name: str) -> Path:
+    path = CONFIGS / kind / f"{name}.toml"
+    if name not in names(kind):
+        raise HarnessError(f"unknown {kind.rstrip('s')} {name!r}: there is no {path}", hint=near(name, names(kind)))
+    return path
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,1 @@
+"""Image quality: CLIPScore, FID, KID, SSIM, PSNR and LPIPS of generated crops."""

@@ -1,0 +1,1 @@
+"""Result rows: what was measured or printed, and how rows compare."""

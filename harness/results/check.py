@@ -1,0 +1,340 @@
+"""Compares measured rows with a committed baseline: same, better, worse, missing or incomparable, metric by metric.
+
+A difference counts when it is larger than the largest of three tolerances: the one the baseline states, what resampling
+says (paired over images and seeds, from stored statistics), and what the spread over the seeds of all accepted rows
+says. It is two-sided: a jump up is a finding too. Rows on other data, or made by metrics of another signature, are
+incomparable and never a number. Rendering is in harness/report/verdicts.py; nothing here prints or exits.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field, NonNegativeFloat
+
+from harness.core.config import Strict, parse
+from harness.core.errors import HarnessError
+from harness.core.files import write_bytes, write_text
+from harness.report.columns import KNOWN, directions
+from harness.results.rows import Record, Row, SeedResult, finished, mean_scores, pooled_deviation
+
+BASELINE_FORMAT = 1
+STATISTICS = "statistics.npz"
+TOLERANCES = {"PQ": 0.02, "IoU": 0.02, "AP": 0.02, "AP50": 0.03}
+TOLERANCES |= {"CLIPScore": 0.01, "CLIPScore_text": 0.03, "FID": 2.0, "KID": 0.005, "SSIM": 0.01, "PSNR": 0.2}
+"""Stated tolerances of a baseline that is accepted for the first time, in the metric's unit (fractions, dB); it takes
+those of the metrics that it has."""
+ERROR_RATE = 0.05
+"""Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
+
+Kind = Literal["same", "better", "worse", "missing", "incomparable"]
+
+
+class Exit(IntEnum):
+    """What `harness check` ends with; 2 is bad input, as everywhere."""
+
+    FINE = 0
+    WORSE = 1
+    NOT_COMPARED = 3
+
+
+class Baseline(Record):
+    """`results/baselines/<suite>-<profile>.json`: accepted rows, and how far a rerun may stray from them."""
+
+    format: int
+    """Version of this format."""
+    suite: str
+    """Suite the rows belong to."""
+    profile: str
+    """Profile they were measured under."""
+    reason: str
+    """Why these rows were accepted."""
+    tolerance: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Stated tolerance by metric, in the metric's unit; metrics without one are not compared."""
+    rows: tuple[Row, ...]
+    """Accepted rows; their per-image statistics lie in the folder `statistics` beside this file, by evaluation key."""
+
+
+class Verdict(Strict):
+    """What became of one metric of one row. Values in the metric's own unit (fractions for segmentation)."""
+
+    kind: Kind
+    suite: str
+    row: str
+    metric: str
+    before: float | None = None
+    now: float | None = None
+    tolerance: float | None = None
+    decided_by: Literal["", "stated", "resampling", "seeds"] = ""
+    interval: tuple[float, float] | None = None
+    reason: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """Now minus before."""
+        return None if self.before is None or self.now is None else self.now - self.before
+
+
+class Spread(NamedTuple):
+    """How sure a difference is: its 95 % interval."""
+
+    low: float
+    high: float
+
+
+Noise = Callable[[Row, Row, str], Spread | None]
+"""(row before, row now, metric) to the spread of their difference; None where there are no statistics."""
+
+
+def no_noise(before: Row, now: Row, metric: str) -> None:
+    """A `Noise` for rows without per-image statistics."""
+
+
+def compare(
+    rows: Sequence[Row], baseline: Baseline, *, noise: Noise = no_noise, others: Iterable[Row] = ()
+) -> list[Verdict]:
+    """One verdict per accepted row and metric, and one per measured row that the baseline doesn't know.
+
+    `others`: accepted rows of other suites. One seed says nothing of what another seed would give; theirs may.
+    """
+    measured = {row.name: row for row in rows if row.origin == "measured"}
+    pairs = [(before, measured.get(before.name)) for before in baseline.rows]
+    compared = [(b, n, m) for b, n in pairs if n and not _obstacle(b, n) for m in baseline.tolerance if _both(b, n, m)]
+    judge = _Judge(baseline, noise, comparisons=len(compared), others=others)
+    verdicts: list[Verdict] = []
+    for before, now in pairs:
+        verdicts.extend(judge.row(before, now))
+    known = {row.name for row in baseline.rows}
+    verdicts.extend(_stranger(row) for row in measured.values() if row.name not in known and row.status != "not built")
+    return verdicts
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> Exit:
+    """WORSE when a metric is worse; else NOT_COMPARED when anything, or everything, couldn't be compared; else FINE."""
+    kinds = {verdict.kind for verdict in verdicts}
+    if "worse" in kinds:
+        return Exit.WORSE
+    return Exit.FINE if kinds and kinds <= {"same", "better"} else Exit.NOT_COMPARED
+
+
+def accept(
+    rows: Sequence[Row],
+    path: Path,
+    *,
+    reason: str,
+    statistics_of: Callable[[SeedResult], Path | None],
+    tolerance: Mapping[str, float] | None = None,
+) -> Baseline:
+    """Make the measured rows the baseline at `path`, statistics beside it; HarnessError when a row has no result.
+
+    `statistics_of` says in which folder the statistics of a run lie (None: nowhere). Tolerances are those given, else
+    those of the baseline that is replaced, else TOLERANCES.
+    """
+    kept = [row for row in rows if row.origin == "measured" and row.status != "not built"]
+    if not reason.strip():
+        raise HarnessError("a baseline is accepted for a reason", hint='--accept --reason "why the numbers changed"')
+    if not kept:
+        raise HarnessError("there are no measured rows to accept", hint="run the suite first")
+    for row in kept:
+        if row.status != "ok":
+            raise HarnessError(
+                f"row {row.name!r} can't be accepted: {row.status}", hint="run the suite to its end first"
+            )
+    old = read_baseline(path) if path.is_file() else None
+    known = {metric: value for metric, value in TOLERANCES.items() if any(row.scores.get(metric) for row in kept)}
+    stated = dict(tolerance or (old.tolerance if old else known))
+    baseline = Baseline(
+        format=BASELINE_FORMAT,
+        suite=kept[0].suite,
+        profile=kept[0].profile,
+        reason=reason.strip(),
+        tolerance=stated,
+        rows=tuple(_stripped(row) for row in kept),
+    )
+    _keep_statistics(kept, statistics_root(path), statistics_of)
+    write_text(path, baseline.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    _drop_statistics(statistics_root(path))
+    return baseline
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline at `path`; HarnessError when there is none or it is not one."""
+    import json
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HarnessError(
+            f"{path}: there is no baseline", hint='make one: harness check ... --accept --reason "..."'
+        ) from None
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: not a readable baseline: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != BASELINE_FORMAT:
+        raise HarnessError(f"{path}: expected a baseline of format {BASELINE_FORMAT}")
+    return parse(Baseline, data, path)
+
+
+def statistics_root(path: Path) -> Path:
+    """Where the statistics of the baseline at `path` and of all beside it lie, one folder per evaluation key."""
+    return path.parent / "statistics"
+
+
+def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
+    """Where the statistics of a run of the baseline at `path` lie; None for a run that has none."""
+
+    def where(run: SeedResult) -> Path | None:
+        folder = statistics_root(path) / run.key
+        return folder if run.key and (folder / STATISTICS).is_file() else None
+
+    return where
+
+
+def additions(new: Baseline) -> list[Verdict]:
+    """What a first baseline holds."""
+    return [
+        Verdict(kind="missing", suite=new.suite, row=row.name, metric=metric, now=row.scores.get(metric), reason="new")
+        for row in new.rows
+        for metric in new.tolerance
+    ]
+
+
+class _Judge:
+    """Judges rows of one check; knows how many comparisons share the chance of a false alarm."""
+
+    def __init__(self, baseline: Baseline, noise: Noise, *, comparisons: int, others: Iterable[Row]) -> None:
+        self.baseline = baseline
+        self.accepted = [*baseline.rows, *others]
+        self.noise = noise
+        self.tail = ERROR_RATE / max(1, comparisons) / 2
+        self.better = directions()
+
+    def row(self, before: Row, now: Row | None) -> Iterable[Verdict]:
+        for metric in self.baseline.tolerance:
+            if before.scores.get(metric) is None and (now is None or now.scores.get(metric) is None):
+                continue
+            yield self.metric(before, now, metric)
+
+    def metric(self, before: Row, now: Row | None, metric: str) -> Verdict:
+        common = {"suite": before.suite, "row": before.name, "metric": metric, "before": before.scores.get(metric)}
+        if now is None or now.status != "ok" or now.scores.get(metric) is None:
+            return Verdict(kind="missing", reason=_why_missing(now, metric), **common)
+        common["now"] = now.scores[metric]
+        obstacle = _obstacle(before, now)
+        if obstacle or common["before"] is None:
+            return Verdict(kind="incomparable", reason=obstacle or "the baseline has no value", **common)
+        spread = None if _same_runs(before, now) else self.noise(before, now, metric)
+        tolerance, decided_by = self.tolerance(before, now, metric, spread)
+        difference = common["now"] - common["before"]
+        kind: Kind = "same"
+        if abs(difference) > tolerance:
+            kind = "better" if (difference > 0) == (self.better.get(metric, "up") == "up") else "worse"
+        interval = (spread.low, spread.high) if spread else None
+        return Verdict(kind=kind, tolerance=tolerance, decided_by=decided_by, interval=interval, **common)
+
+    def tolerance(self, before: Row, now: Row, metric: str, spread: Spread | None) -> tuple[float, str]:
+        """The largest tolerance and where it comes from."""
+        found = {"stated": self.baseline.tolerance[metric]}
+        if spread is not None:
+            # From 95 % for one comparison to what all comparisons of the check share.
+            normal = statistics.NormalDist()
+            found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
+        deviation, freedom = self._over_seeds(before, metric)
+        if freedom:
+            error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))
+            found["seeds"] = _student(self.tail, freedom) * error
+        name = max(found, key=lambda key: found[key])
+        return found[name], name
+
+    def _over_seeds(self, row: Row, metric: str) -> tuple[float, int]:
+        """The spread over seeds of rows on the same data: of the same network, or where none has several, of all."""
+        there = [other for other in self.accepted if (other.profile, other.data) == (row.profile, row.data)]
+        alike = [other for other in there if (other.segmenter, other.backbone) == (row.segmenter, row.backbone)]
+        found = pooled_deviation(alike, metric)
+        return found if found[1] else pooled_deviation(there, metric)
+
+
+def _obstacle(before: Row, now: Row) -> str:
+    """Why two rows can't be compared; empty when they can."""
+    for name, label in (
+        ("suite", "suite"),
+        ("profile", "profile"),
+        ("data", "data"),
+        ("images", "number of evaluated images"),
+        ("signature", "metric signature"),
+    ):
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new:
+            return f"{label} differs: {old!r} in the baseline, {new!r} now"
+    return ""
+
+
+def _both(before: Row, now: Row, metric: str) -> bool:
+    return before.scores.get(metric) is not None and now.scores.get(metric) is not None
+
+
+def _why_missing(now: Row | None, metric: str) -> str:
+    if now is None:
+        return "the suite has no such row"
+    if now.status == "ok":
+        return f"no value of {metric}"
+    errors = [run.error.strip().splitlines()[-1] for run in now.seeds if run.error.strip()]
+    return f"{now.status}: {errors[0]}" if errors else now.status
+
+
+def _stranger(row: Row) -> Verdict:
+    if row.status != "ok":
+        return Verdict(kind="missing", suite=row.suite, row=row.name, metric="", reason=_why_missing(row, ""))
+    return Verdict(
+        kind="incomparable", suite=row.suite, row=row.name, metric="", reason="not in the baseline; accept it"
+    )
+
+
+def _same_runs(before: Row, now: Row) -> bool:
+    keys = [[run.key for run in finished(row.seeds)] for row in (before, now)]
+    return keys[0] == keys[1] and all(keys[0])
+
+
+def _student(tail: float, freedom: int) -> float:
+    """Upper `tail` quantile of Student's t: the expansion in 1/freedom of Abramowitz and Stegun, 26.7.5."""
+    z = -statistics.NormalDist().inv_cdf(tail)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def _stripped(row: Row) -> Row:
+    """The row without what belongs to one machine or can be computed again from its statistics."""
+    seeds = tuple(run.model_copy(update={"folder": "", "classes": {}}) for run in row.seeds)
+    names = [metric for metric in row.scores if metric in KNOWN]
+    seeds = tuple(
+        run.model_copy(update={"scores": {name: run.scores[name] for name in names if name in run.scores}})
+        for run in seeds
+    )
+    return row.model_copy(update={"seeds": seeds, "scores": mean_scores(seeds), "paper": {}, "paper_name": ""})
+
+
+def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[[SeedResult], Path | None]) -> None:
+    """Copy the statistics of every run to `folder`/<key>/."""
+    wanted: dict[str, bytes] = {}
+    for run in (run for row in rows for run in row.seeds):
+        source = statistics_of(run)
+        if source is not None and run.key:
+            try:
+                wanted[run.key] = (source / STATISTICS).read_bytes()
+            except OSError as error:
+                raise HarnessError(f"{source / STATISTICS}: cannot be read: {error.strerror}") from None
+    for key, content in wanted.items():
+        write_bytes(folder / key / STATISTICS, content)
+
+
+def _drop_statistics(folder: Path) -> None:
+    """Remove the statistics whose key stands in no baseline beside `folder`, be it one that can't be parsed."""
+    baselines = [path.read_bytes() for path in sorted(folder.parent.glob("*.json"))]
+    for stale in sorted(folder.glob(f"*/{STATISTICS}")):
+        if not any(stale.parent.name.encode() in baseline for baseline in baselines):
+            stale.unlink()
+            stale.parent.rmdir()

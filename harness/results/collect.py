@@ -1,0 +1,179 @@
+"""Reads the rows of a plan from the store: what was measured, and why a cell has no number.
+
+The only bridge from artifacts to rows; `report` and `check` see rows alone. Reads manifests and scores, never images.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.core.store import Store
+from harness.planning.plan import Plan, Step, chain
+from harness.planning.plan import Row as PlannedRow
+from harness.results import rows as results
+
+SCORES = "scores.json"
+
+
+def rows(plan: Plan, store: Store) -> list[results.Row]:
+    """The rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
+    printed = results.published(plan.suite.published) if plan.suite.published is not None else []
+    ours = [_row(plan, store, planned, printed) for planned in plan.rows]
+    beside = {row.paper_name for row in ours}
+    # Image quality has few enough rows to show them all.
+    quoted = [row for row in printed if row.name not in beside or plan.suite.kind == "image_quality"]
+    return [*quoted, *ours]
+
+
+def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
+    """The finished syntheses of a plan: label of the generator to folder, in the order of the rows."""
+    found = {}
+    for planned in plan.rows:
+        for step in (step for final in planned.finals.values() for step in chain(final)):
+            if step.kind == "synthesize" and _made(step, store):
+                found[planned.labels["generator"]] = store.path(step.kind, step.key)
+    return found
+
+
+def statistics_folder(run: results.SeedResult, store: Store) -> Path:
+    """Where the per-image statistics of a run lie."""
+    return store.root / run.folder
+
+
+def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Row]) -> results.Row:
+    cell, labels = planned.cell, planned.labels
+    seeds = tuple(_seed(seed, final, store) for seed, final in sorted(planned.finals.items()))
+    steps = {step.key: step for final in planned.finals.values() for step in chain(final)}
+    done = {step.kind: store.manifest(step.kind, step.key) for step in steps.values() if _made(step, store)}
+    version = cell.version if cell.version is not None else labels["generator"]
+    version = ", ".join(part for part in (version, cell.recipe, cell.mix.name) if part)
+    counterpart = _counterpart(plan, planned, version, printed)
+    status = _status(planned, seeds)
+    return results.Row(
+        suite=plan.name,
+        name=cell.name,
+        profile=plan.profile_name,
+        section="measured",
+        method=cell.method,
+        backbone=labels.get("backbone", ""),
+        version=version,
+        segmenter=cell.segmenter or "",
+        generator=cell.generator,
+        recipe=cell.recipe or plan.profile.synthesis.recipe,
+        mix=cell.mix.name,
+        crop=_crop(steps.values()),
+        status=status,
+        scores=results.mean_scores(seeds) if status == "ok" else {},
+        seeds=seeds,
+        paper=counterpart.scores if counterpart else {},
+        paper_name=counterpart.name if counterpart else "",
+        budget=_budget(done.get("train")),
+        cost=_cost(steps.values(), store),
+        images=_images(seeds, planned, store),
+        data=plan.dataset.key,
+        signature=_signature(planned, store),
+        note=planned.why or cell.note,
+    )
+
+
+def _seed(seed: int, final: Step, store: Store) -> results.SeedResult:
+    if not store.has(final.kind, final.key):
+        failures = [f for step in chain(final) if (f := store.failure(step.kind, step.key))]
+        if not failures:
+            return results.SeedResult(seed=seed, status="not run")
+        return results.SeedResult(seed=seed, status="failed", error=failures[0]["traceback"] or failures[0]["failure"])
+    folder = store.path(final.kind, final.key)
+    scores = _read(folder / SCORES)
+    environment = store.manifest(final.kind, final.key)["environment"]
+    return results.SeedResult(
+        seed=seed,
+        scores=_numbers(scores),
+        classes={name: _numbers(values) for name, values in (scores.get("classes") or {}).items()},
+        key=final.key,
+        folder=str(folder.relative_to(store.root)),
+        commit=environment["commit"][:12] + ("+" if environment["dirty"] else ""),
+    )
+
+
+def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> results.Status:
+    """A row has a number only when each of its seeds has one."""
+    if not planned.finals:
+        return "not built"
+    states = {run.status for run in seeds}
+    return "ok" if states == {"ok"} else "failed" if "failed" in states else "not run"
+
+
+def _counterpart(plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]) -> results.Row | None:
+    names = plan.suite.counterparts
+    backbone, version = names.get(planned.cell.backbone or "", ""), names.get(version, version)
+    for row in printed:
+        same = (row.method, row.backbone, row.version.casefold()) == (planned.cell.method, backbone, version.casefold())
+        if same and row.section != "quoted":
+            return row
+    return None
+
+
+def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
+    sides = [step.spec.segmenter.training.get("crop") for step in steps if step.kind == "train"]
+    return tuple(sides[0]) if sides and sides[0] else None
+
+
+def _budget(train: dict[str, Any] | None) -> results.Budget:
+    facts = (train or {}).get("facts", {})
+    return results.Budget(**{name: facts[name] for name in results.Budget.model_fields if name in facts})
+
+
+def _cost(steps: Iterable[Step], store: Store) -> results.Cost:
+    manifests = [store.manifest(step.kind, step.key) for step in steps if _made(step, store)]
+    if not manifests:
+        return results.Cost()
+    return results.Cost(
+        seconds=round(sum(m["facts"]["wall_s"] for m in manifests), 1),
+        gpu_seconds=_gpu_seconds(manifests),
+        peak_memory_mb=round(max(m["peak_memory_bytes"] for m in manifests) / 2**20, 1),
+    )
+
+
+def _gpu_seconds(manifests: Iterable[dict[str, Any]]) -> float | None:
+    """Seconds of the steps that had a GPU; None where none had."""
+    seconds = [m["facts"]["gpu_s"] for m in manifests if "gpu_s" in m["facts"]]
+    return round(sum(seconds), 1) if seconds else None
+
+
+def _images(seeds: tuple[results.SeedResult, ...], planned: PlannedRow, store: Store) -> int | None:
+    for run, final in zip(seeds, planned.finals.values(), strict=True):
+        if run.status == "ok":
+            return _read(store.path(final.kind, final.key) / SCORES).get("n_images")
+    return None
+
+
+def _signature(planned: PlannedRow, store: Store) -> str:
+    for final in planned.finals.values():
+        if store.has(final.kind, final.key):
+            signature = _read(store.path(final.kind, final.key) / SCORES).get("signature", "")
+            return signature if isinstance(signature, str) else results.SIGNATURE_JOINT.join(signature.values())
+    return ""
+
+
+def _made(step: Step, store: Store) -> bool:
+    return not step.external and store.has(step.kind, step.key)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
+    """The entries that are scores: numbers and nulls, no counts of images, no tables."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "n_images" and (value is None or (isinstance(value, int | float) and not isinstance(value, bool)))
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HarnessError(
+            f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again"
+        ) from None

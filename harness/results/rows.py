@@ -1,0 +1,394 @@
+"""Result rows: what was measured or printed, one row per cell of a table, and the file format they travel in.
+
+Tables, reports, checks and the leaderboard read rows and nothing else. Segmentation scores are fractions (AP 0.3846),
+image quality is in its own unit (FID, dB); turning them into percent is the table's business. Published numbers are
+data too: `results/published/*.toml`, as printed, with their sources.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, model_validator
+
+from harness.core.config import Strict, parse, read_toml
+from harness.core.errors import HarnessError, near
+from harness.core.files import write_text
+from harness.core.paths import RESULTS
+
+ROWS_FORMAT = 1
+"""Version of the row file; a reader refuses what it doesn't know."""
+
+SIGNATURE_JOINT = " + "
+"""Stands between the parts of a signature, one for each way in which scores are made."""
+
+Scores = dict[str, FiniteFloat | None]
+Status = Literal["ok", "not built", "not run", "missing", "failed"]
+Origin = Literal["published", "reproduced", "measured"]
+
+
+class Record(Strict):
+    """Base of what reaches a result file: the docstring under a field is its description in the JSON schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Budget(Record):
+    """What the training of a row was allowed to use, the same for every seed."""
+
+    images_seen: NonNegativeInt | None = None
+    """Training images drawn in all: iterations times batch size."""
+    iterations: NonNegativeInt | None = None
+    """Optimiser steps."""
+    batch_size: NonNegativeInt | None = None
+    """Images per step."""
+    real_images: NonNegativeInt | None = None
+    """Real frames in the training set."""
+    synthetic_images: NonNegativeInt | None = None
+    """Focused crops added to the training set."""
+
+
+class Cost(Record):
+    """What a row cost, summed over the steps that belong to it alone or are shared with others, and over its seeds."""
+
+    seconds: NonNegativeFloat | None = None
+    """Wall time of all steps in seconds."""
+    gpu_seconds: NonNegativeFloat | None = None
+    """Wall time in seconds of those steps that held a GPU; null where none did."""
+    peak_memory_mb: NonNegativeFloat | None = None
+    """Largest resident memory of a step in MiB."""
+
+
+class SeedResult(Record):
+    """One run of a row: one seed, one evaluation."""
+
+    seed: int
+    """The suite's seed that every random draw of this run derives from."""
+    scores: Scores = Field(default_factory=dict)
+    """Metric name to value; null where the metric is undefined on this data."""
+    classes: dict[str, Scores] = Field(default_factory=dict)
+    """Class name to metric to value; "instances" may stand among the metrics as a count of ground-truth instances."""
+    key: str = ""
+    """Content key of the evaluation artifact these scores were read from."""
+    folder: str = ""
+    """Folder of that artifact, relative to the store; empty in committed files."""
+    commit: str = ""
+    """Commit of the code that made it, with "+" when the work tree had changes."""
+    status: Status = "ok"
+    """What became of this run."""
+    error: str = ""
+    """Traceback or message when the run failed."""
+
+    @model_validator(mode="after")
+    def _scored(self) -> "SeedResult":
+        if self.status == "ok" and not self.scores:
+            raise ValueError("a seed with status 'ok' needs scores")
+        return self
+
+
+class Row(Record):
+    """One line of a table, published or measured, with everything a reader must know to trust it."""
+
+    suite: str
+    """Suite (question) the row belongs to; "published" for numbers read from papers."""
+    name: str
+    """Identity of the row inside its suite, readable, such as "oneformer-swin-none"; `check` matches rows by it."""
+    profile: str
+    """Profile it was measured under; "published" for numbers read from papers."""
+    section: str = ""
+    """Group of rows it stands in; a table draws a rule between sections."""
+    method: str
+    """Method as printed."""
+    backbone: str = ""
+    """Backbone as printed."""
+    version: str = ""
+    """Version as printed: "original", the generator's label, or empty."""
+    segmenter: str = ""
+    """Name of the segmenter part that was trained."""
+    generator: str = ""
+    """Name of the generator part that made the added images; "none" for real frames only."""
+    recipe: str = ""
+    """Name of the synthesis recipe."""
+    mix: str = ""
+    """How real and synthetic frames were mixed, as printed; empty: all of them take turns."""
+    crop: tuple[int, int] | None = None
+    """Training crop, height and width in pixels."""
+    origin: Origin = "measured"
+    """published: printed by the authors of the method; reproduced: printed by others; measured: by this harness."""
+    mark: str = ""
+    """Footnote mark of the row, such as a dagger for results quoted from elsewhere."""
+    status: Status = "ok"
+    """Whether there is a number, and why not."""
+    scores: Scores = Field(default_factory=dict)
+    """Metric name to value; the mean over seeds where there are seeds."""
+    seeds: tuple[SeedResult, ...] = ()
+    """The runs behind a measured row, ordered by seed."""
+    paper: Scores = Field(default_factory=dict)
+    """Scores of the published counterpart; empty where there is none."""
+    paper_name: str = ""
+    """Name of that published row."""
+    budget: Budget = Budget()
+    """What the training could use."""
+    cost: Cost = Cost()
+    """What it cost."""
+    images: NonNegativeInt | None = None
+    """Number of evaluated images."""
+    data: str = ""
+    """Key of the dataset the row was evaluated on; rows on different data don't compare."""
+    signature: str = ""
+    """Metric signature: how the scores were made."""
+    note: str = ""
+    """Free text shown as a footnote: why a row failed, what a mark means."""
+    source: str = ""
+    """Where a published number is printed."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Row":
+        if self.status == "ok" and not self.scores:
+            raise ValueError(f"row {self.name!r} has status 'ok' and no scores")
+        if self.seeds:
+            numbers = [run.seed for run in self.seeds]
+            if numbers != sorted(set(numbers)):
+                raise ValueError(f"row {self.name!r}: seeds {numbers} are not ordered and distinct")
+            for metric, mean in mean_scores(self.seeds).items() if self.status == "ok" else ():
+                if not _close(self.scores.get(metric), mean):
+                    found = self.scores.get(metric)
+                    raise ValueError(f"row {self.name!r}: {metric} is {found}, but the mean over its seeds is {mean}")
+        return self
+
+    def measurement(self, metric: str) -> "Measurement":
+        """Mean, spread and count of `metric` over the finished seeds, or the printed number."""
+        values = [run.scores.get(metric) for run in finished(self.seeds)]
+        if not values:
+            return Measurement(mean=self.scores.get(metric), std=None, n=0 if self.scores.get(metric) is None else 1)
+        mean = self.scores.get(metric)
+        if mean is None:
+            return Measurement(mean=None, std=None, n=0)
+        std = statistics.stdev(values) if len(values) > 1 else None
+        return Measurement(mean=mean, std=std, n=len(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A score over seeds: `std` is the sample standard deviation (ddof 1), None with fewer than two seeds."""
+
+    mean: float | None
+    std: float | None
+    n: int
+
+
+class RowFile(Record):
+    """What a rows file holds."""
+
+    format: int = ROWS_FORMAT
+    """Version of this format."""
+    rows: tuple[Row, ...]
+    """Rows in the order of the suite."""
+
+
+def finished(seeds: Iterable[SeedResult]) -> list[SeedResult]:
+    """The runs that ended with scores."""
+    return [run for run in seeds if run.status == "ok"]
+
+
+def pooled_deviation(rows: Iterable[Row], metric: str) -> tuple[float, int]:
+    """Standard deviation over seeds, pooled over the rows that have several, and its degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for row in rows:
+        found = row.measurement(metric)
+        if found.std is not None:
+            squares += found.std**2 * (found.n - 1)
+            freedom += found.n - 1
+    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0)
+
+
+def mean_scores(seeds: Sequence[SeedResult]) -> Scores:
+    """Mean of every metric over the finished runs; None where a metric is undefined in one of them."""
+    runs = finished(seeds)
+    metrics = list(dict.fromkeys(metric for run in runs for metric in run.scores))
+    means: Scores = {}
+    for metric in metrics:
+        values = [run.scores.get(metric) for run in runs]
+        means[metric] = None if any(value is None for value in values) else statistics.fmean(values)
+    return means
+
+
+def to_json(rows: Iterable[Row], *, exclude: set[str] | None = None) -> str:
+    """Rows as text that `from_json` reads back equal; stable, and only fields that differ from their default."""
+    body = {
+        "format": ROWS_FORMAT,
+        "rows": [row.model_dump(mode="json", exclude_defaults=True, exclude=exclude) for row in rows],
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str, path: Path | str = "rows") -> list[Row]:
+    """The rows of a rows file; HarnessError names `path` and the key that is wrong."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise HarnessError(f"{path}: not JSON: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != ROWS_FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise HarnessError(f"{path}: expected a rows file of format {ROWS_FORMAT}, found {found!r}")
+    return list(parse(RowFile, data, path).rows)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a rows file in one step."""
+    write_text(path, to_json(rows))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a rows file."""
+    try:
+        return from_json(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: cannot be read: {error}") from None
+
+
+def results_folder() -> Path:
+    """`results/` of the repository this package is installed from."""
+    if not (RESULTS / "published").is_dir():
+        raise HarnessError(
+            f"{RESULTS / 'published'}: not found; the committed results live in the repository",
+            hint="install from a clone: pip install -e .",
+        )
+    return RESULTS
+
+
+def published(table: int | str) -> list[Row]:
+    """The rows of a table as printed: 1, 2 or "ablation" (also "table1", "table2"); scores as fractions."""
+    name = str(table).removeprefix("table")
+    rows = [row for printed, row in _published() if printed == name]
+    if not rows:
+        raise HarnessError(f"no published table {table!r}", hint=near(name, {printed for printed, _ in _published()}))
+    return rows
+
+
+def published_row(name: str) -> Row:
+    """The published row called `name`, such as "table1/oneformer/swin-l/original"."""
+    rows = {row.name: row for _, row in _published()}
+    if name not in rows:
+        raise HarnessError(f"no published row {name!r}", hint=near(name, rows))
+    return rows[name]
+
+
+def published_facts() -> "PublishedFile":
+    """Everything else that is printed: instance statistics, training settings, seconds per image."""
+    return _published_file()
+
+
+class PrintedSegmentation(Strict):
+    """A printed segmentation row; percent."""
+
+    table: int
+    method: str
+    backbone: str
+    version: str = ""
+    crop: tuple[int, int] | None = None
+    PQ: float | None = None
+    IoU: float | None = None
+    AP: float | None = None
+    AP50: float | None = None
+    kind: Literal["published", "reproduced", "ours"]
+    mark: str = ""
+    note: str = ""
+    source: str
+
+
+class PrintedQuality(Strict):
+    """A printed image-quality row. FID is the one column on which the sources disagree, so both are kept."""
+
+    generator: str
+    CLIPScore: float
+    FID_poster: float
+    FID_paper: float
+    SSIM: float
+    PSNR: float
+
+
+class PrintedCount(Strict):
+    """Instances of a class before and after augmentation."""
+
+    original: int
+    augmented: int
+
+
+class PublishedFile(Strict):
+    """`results/published/<dataset>.toml`."""
+
+    dataset: str
+    split: str
+    sources: dict[str, str]
+    segmentation: tuple[PrintedSegmentation, ...]
+    image_quality: tuple[PrintedQuality, ...]
+    is_cityscapes: dict[str, PrintedCount]
+    training: dict[str, Any]
+    seconds_per_synthesised_image: dict[str, float]
+
+
+@cache
+def _published_file() -> PublishedFile:
+    path = results_folder() / "published" / "cityscapes.toml"
+    return parse(PublishedFile, read_toml(path), path)
+
+
+@cache
+def _published() -> tuple[tuple[str, Row], ...]:
+    file = _published_file()
+    segmentation = [(str(entry.table), _segmentation_row(entry, file.sources)) for entry in file.segmentation]
+    return (*segmentation, *(("ablation", _quality_row(entry, file.sources)) for entry in file.image_quality))
+
+
+def _segmentation_row(entry: PrintedSegmentation, sources: Mapping[str, str]) -> Row:
+    percent = {metric: getattr(entry, metric) for metric in ("PQ", "IoU", "AP", "AP50")}
+    parts = (f"table{entry.table}", entry.method, entry.backbone, entry.version)
+    return Row(
+        suite="published",
+        name="/".join(part.lower().replace(" ", "-") for part in parts if part),
+        profile="published",
+        section="quoted" if entry.kind == "published" else entry.kind,
+        method=entry.method,
+        backbone=entry.backbone,
+        version=entry.version,
+        crop=entry.crop,
+        origin="reproduced" if entry.kind == "reproduced" else "published",
+        mark=entry.mark,
+        # 38.46 / 100 is not 0.3846 in binary for every number; rounding keeps the printed digits.
+        scores={metric: None if value is None else round(value / 100, 6) for metric, value in percent.items()},
+        note=entry.note,
+        source=sources[entry.source],
+    )
+
+
+def _quality_row(entry: PrintedQuality, sources: Mapping[str, str]) -> Row:
+    return Row(
+        suite="published",
+        name=f"ablation/{entry.generator.lower()}",
+        profile="published",
+        section="ours",
+        method=entry.generator,
+        version=entry.generator,
+        origin="published",
+        scores={
+            "CLIPScore": entry.CLIPScore,
+            "FID": entry.FID_paper,
+            "FID_poster": entry.FID_poster,
+            "SSIM": entry.SSIM,
+            "PSNR": entry.PSNR,
+        },
+        note=f"FID as in the paper; the poster prints {entry.FID_poster:.2f}",
+        source=sources["paper"],
+    )
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return abs(a - b) <= 1e-9 * max(1.0, abs(a), abs(b))

@@ -1,0 +1,1 @@
+"""Models of detectron2, trained by detectron2 itself."""

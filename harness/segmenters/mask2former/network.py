@@ -1,0 +1,77 @@
+"""The network of Mask2Former: the model of transformers with our targets, loss and answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers.models.mask2former import modeling_mask2former
+
+from harness.data.cityscapes import EVALUATED, THINGS, Label
+from harness.segmenters import deformable
+from harness.segmenters.backbones import shown
+from harness.segmenters.base import Prediction, Sample
+from harness.segmenters.criterion import Layer
+from harness.segmenters.mask2former.adapter import Inference, Model
+from harness.segmenters.mask_network import MaskNetwork
+
+deformable.install(modeling_mask2former)
+
+
+class Mask2FormerNetwork(MaskNetwork):
+    """One question, which the options name: instances, or all three answers from the panoptic one."""
+
+    Kind, Config = Mask2FormerForUniversalSegmentation, Mask2FormerConfig
+    MAY_DIFFER = r"class_predictor|criterion|swin\.layernorm"
+    """Other classes, and a norm that nothing reads."""
+
+    def __init__(self, model: nn.Module, options: Model) -> None:
+        super().__init__(model, options, features=model.config.mask_feature_size)
+
+    @classmethod
+    def labels_of(cls, options: Model) -> tuple[Label, ...]:
+        """Things alone, or all."""
+        return THINGS if options.task == "instance" else EVALUATED
+
+    @classmethod
+    def sizes(cls, options: Model) -> dict[str, Any]:
+        """See `MaskNetwork.sizes`."""
+        return super().sizes(options) | {"feature_size": options.hidden, "mask_feature_size": options.hidden}
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Crops as pixels and targets."""
+        return self._crops(samples, self.options.task)
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weighted losses: class, mask, dice."""
+        features = self._features(batch["pixels"])
+        losses = self.criterion(self._layers(features), batch["classes"], batch["masks"])
+        return losses | self.aids.losses(features.decoder_last_hidden_state, batch.get("labels"))
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
+        """Answers for images of one size."""
+        inputs, view = shown(images, inference.short_side)
+        last = self._layers(self._features(inputs.to(next(self.parameters()).device)))[-1]
+        asked = ("instance",) if self.options.task == "instance" else ("instance", "semantic", "panoptic")
+        return [
+            self._answer(dict.fromkeys(asked, (classes, view.full_size(masks))), inference)
+            for classes, masks in zip(last.classes, last.masks, strict=True)
+        ]
+
+    def _features(self, inputs: Tensor) -> Any:
+        features = self.model.model.pixel_level_module(inputs)
+        features.decoder_last_hidden_state = self.aids.locate(features.decoder_last_hidden_state)
+        return features
+
+    def _layers(self, features: Any) -> list[Layer]:
+        decoded = self.model.model.transformer_module(
+            multi_scale_features=features.decoder_hidden_states,
+            mask_features=features.decoder_last_hidden_state,
+            output_hidden_states=True,
+        )
+        states = decoded.intermediate_hidden_states
+        classes = [self.model.class_predictor(state.transpose(0, 1)) for state in states]
+        return [Layer(*pair) for pair in zip(classes, decoded.masks_queries_logits, strict=True)]

@@ -1,0 +1,1 @@
+"""OneFormer: options, adapter, network, and the reader of its authors' files."""

@@ -1,0 +1,158 @@
+"""The network of OneFormer: the model of transformers with our targets, text lists, loss and answers.
+
+Features are computed once and shared by the three questions. The text branch reads each distinct text of a batch once:
+at the default sizes that is seconds against most of a minute per step, with the same result.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
+from transformers.models.oneformer import modeling_oneformer
+
+from harness.core.seeds import derive
+from harness.data.cityscapes import EVALUATED, Label
+from harness.segmenters import deformable
+from harness.segmenters.backbones import shown
+from harness.segmenters.base import Prediction, Sample
+from harness.segmenters.criterion import Layer
+from harness.segmenters.mask_network import MaskNetwork
+from harness.segmenters.oneformer.adapter import TASKS, Inference, Model
+from harness.segmenters.oneformer.text import LENGTHS, SIZES, task_text, texts, tokens
+
+deformable.install(modeling_oneformer)
+
+
+class OneFormerNetwork(MaskNetwork):
+    """Three questions, told by a text; in training also the texts of what a crop shows."""
+
+    Kind, Config = OneFormerForUniversalSegmentation, OneFormerConfig
+    MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
+    """Other classes, a text branch that was left out, and a norm that nothing reads."""
+
+    def __init__(self, model: nn.Module, options: Model) -> None:
+        scale = model.criterion.logit_scale.detach().clone()
+        del model.matcher
+        super().__init__(model, options, features=model.config.mask_dim)
+        self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
+        if options.text_contrastive:
+            for layer in model.model.text_mapper.text_encoder.transformer.layers:
+                layer.self_attn.register_forward_pre_hook(_causal, with_kwargs=True)
+
+    @classmethod
+    def labels_of(cls, options: Model) -> tuple[Label, ...]:
+        """All of them."""
+        return EVALUATED
+
+    @classmethod
+    def ours(cls, options: Model) -> dict[str, Any]:
+        """See `MaskNetwork.ours`."""
+        return super().ours(options) | {"is_training": options.text_contrastive}
+
+    @classmethod
+    def sizes(cls, options: Model) -> dict[str, Any]:
+        """See `MaskNetwork.sizes`."""
+        length = LENGTHS[options.vocabulary]
+        return super().sizes(options) | {
+            "conv_dim": options.hidden,
+            "mask_dim": options.hidden,
+            "query_dec_layers": options.query_layers,
+            "task_seq_len": length,
+            "text_encoder_width": options.hidden,
+            "text_encoder_context_length": length,
+            "text_encoder_num_layers": options.text_layers,
+            "text_encoder_vocab_size": SIZES[options.vocabulary],
+            "text_encoder_n_ctx": options.text_context,
+        }
+
+    def train(self, mode: bool = True) -> "OneFormerNetwork":
+        """As torch's; also for the dropout of the pixel decoder, which transformers ties to the text branch: on in
+        every prediction of a network with texts, and off in every training without.
+        """
+        for layer in self.model.model.pixel_level_module.decoder.encoder.layers:
+            layer.is_training = mode
+        return super().train(mode)
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
+        asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
+        batch = self._crops(samples, asked)
+        batch["tasks"] = self._task_tokens(asked)
+        if self.options.text_contrastive:
+            count = self.model.config.num_queries - self.options.text_context
+            named = [[EVALUATED[k].name for k in kinds] for kinds in batch["classes"]]
+            lines = [texts(task, names, count) for task, names in zip(asked, named, strict=True)]
+            unique = sorted({line for every in lines for line in every})
+            batch["texts"] = torch.from_numpy(np.stack([tokens(line, self.options.vocabulary) for line in unique]))
+            batch["text_index"] = torch.tensor([[unique.index(line) for line in every] for every in lines])
+        return batch
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weighted losses: class, mask, dice, and text where the text branch is on."""
+        features = self._features(batch["pixels"])
+        decoded = self._decode(features, batch["tasks"])
+        layers = [Layer(a["class_queries_logits"], a["masks_queries_logits"]) for a in decoded.auxiliary_predictions]
+        layers = [Layer(decoded.prediction_class, decoded.prediction_masks), *layers]
+        losses = self.criterion(layers, batch["classes"], batch["masks"])
+        losses |= self.aids.losses(features.decoder_last_feature, batch.get("labels"))
+        if self.options.text_contrastive:
+            losses["text"] = self.options.contrastive_weight * self._text_loss(batch, decoded.contrastive_logits)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
+        """Answers for images of one size; the three questions share backbone and pixel decoder."""
+        device = next(self.parameters()).device
+        inputs, view = shown(images, inference.short_side)
+        features = self._features(inputs.to(device))
+        answers = {}
+        for task in self.options.tasks:
+            decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
+            answers[task] = decoded.prediction_class, decoded.prediction_masks
+        answers = {task: answers.get(task, answers["panoptic"]) for task in TASKS}
+        return [
+            self._answer({task: (c[index], view.full_size(m[index])) for task, (c, m) in answers.items()}, inference)
+            for index in range(len(images))
+        ]
+
+    def _features(self, inputs: Tensor) -> Any:
+        features = self.model.model.pixel_level_module(inputs)
+        features.decoder_last_feature = self.aids.locate(features.decoder_last_feature)
+        return features
+
+    def _decode(self, features: Any, tasks: Tensor) -> Any:
+        return self.model.model.transformer_module(
+            multi_scale_features=features.decoder_features,
+            mask_features=features.decoder_last_feature,
+            task_token=self.model.model.task_encoder(tasks),
+        )
+
+    def _task_tokens(self, asked: Sequence[str]) -> Tensor:
+        rows = [tokens(task_text(task), self.options.vocabulary) for task in asked]
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def _text_loss(self, batch: Mapping[str, Any], queries: Tensor) -> Tensor:
+        """Query-text contrastive loss over the batch (OneFormer, section 3.3)."""
+        mapper = self.model.model.text_mapper
+        encoded = mapper.text_projector(mapper.text_encoder(batch["texts"]))[batch["text_index"]]
+        if mapper.prompt_ctx is not None:
+            context = mapper.prompt_ctx.weight.expand(len(encoded), -1, -1)
+            encoded = torch.cat([encoded, context], dim=1)
+        ours = F.normalize(queries.float().flatten(1), dim=-1)
+        theirs = F.normalize(encoded.float().flatten(1), dim=-1)
+        logits = theirs @ ours.T * self.logit_scale.exp().clamp(max=100)
+        same = torch.arange(len(logits), device=logits.device)
+        return F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)
+
+
+def _causal(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the padding
+    behind the last.
+    """
+    words = arguments[0]
+    mask = torch.full((len(words), len(words)), float("-inf"), device=words.device, dtype=words.dtype).triu(1)
+    return arguments, named | {"attn_mask": mask}

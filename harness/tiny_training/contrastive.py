@@ -1,0 +1,113 @@
+"""The tiny CLIP: image and text tower trained against each other on captioned crops.
+
+Trained twice: of one the text tower, then frozen, is the text encoder of all three generators, as OpenAI's CLIP is
+Stable Diffusion's; the other, of another seed and other crops, scores their images. Without the first (text encoder
+trained with the UNet) colours separate and classes do not, since silhouettes give classes away.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from harness.core.progress import Report, silent
+from harness.core.seeds import derive
+from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.pool import SIDE, Pool, detail, phrase
+from harness.tiny_training.tokenizer import CLASSES, POSITIONS, token_ids
+from harness.tiny_training.vae import to_tensor
+
+_BATCH = 64
+_FORMS = ("prompt", "phrase", "class")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """A text and what it claims: a class, and a detail (colour, woman, male) or none."""
+
+    text: str
+    label_id: int
+    detail: str | None
+
+    def true_of(self, label_id: int, detail: str) -> bool:
+        """Whether a crop of that class and detail fits the text."""
+        return self.label_id == label_id and self.detail in (None, detail)
+
+
+def build_clip(vocabulary: int, end: int):
+    """An untrained CLIPModel: vision 3 layers of 128 on 8 x 8 patches, text 2 layers of 64, 64 shared dimensions."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text |= {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS, "projection_dim": 64}
+    text |= {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
+    vision = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3, "num_attention_heads": 4}
+    vision |= {"image_size": SIDE, "patch_size": 8, "projection_dim": 64}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
+
+
+def train_clip(
+    pool: Pool, tokenizer, *, seed: int, budget: Budget, state: Path, device: str, report: Report = silent
+) -> tuple[torch.nn.Module, History]:  # fmt: skip
+    """Contrastive training (Radford et al. 2021), with every true caption of a batch as a target, not only a crop's
+    own."""
+    torch.manual_seed(derive(seed, "clip"))
+    model = build_clip(len(tokenizer), tokenizer.eos_token_id).to(device)
+
+    def loss_of(step: int) -> torch.Tensor:
+        rng = np.random.default_rng(derive(seed, "clip", step))
+        batch = pool.take(rng.integers(0, len(pool), _BATCH))
+        captions = _captions(batch, rng)
+        images = batch.images[:, :, ::-1] if rng.random() < 0.5 else batch.images
+        pixels = to_tensor(images, device)
+        pixels = pixels + 0.08 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        ids = token_ids(tokenizer, [caption.text for caption in captions]).to(device)
+        logits = model(input_ids=ids, pixel_values=pixels).logits_per_image
+        details = [detail(prompt) for prompt in batch.prompts]
+        facts = zip(batch.label_ids, details, strict=True)
+        truth = torch.tensor(
+            [[caption.true_of(*fact) for caption in captions] for fact in facts], device=device
+        ).float()
+        return (_soft(logits, truth) + _soft(logits.T, truth.T)) / 2
+
+    return fit(model, loss_of, budget=budget, state=state, device=device, rate=1e-3, report=report)
+
+
+def _captions(batch: Pool, rng: np.random.Generator) -> list[Caption]:
+    """One text per crop: the prompt in half of the draws, else its phrase or the bare class."""
+    found = []
+    for prompt, label in zip(batch.prompts, batch.label_ids, strict=True):
+        form = rng.choice(_FORMS, p=(0.55, 0.25, 0.2))
+        text = {"prompt": str(prompt), "phrase": phrase(prompt), "class": class_name(label)}[form]
+        found.append(Caption(text=text, label_id=int(label), detail=None if form == "class" else detail(prompt)))
+    return found
+
+
+def class_name(label_id: int) -> str:
+    """The name of a thing class: 26 -> "car"."""
+    return CLASSES[LABEL_IDS.index(int(label_id))]
+
+
+LABEL_IDS = (24, 25, 26, 27, 28, 31, 32, 33)
+"""Cityscapes' ids of the eight classes, in the order of CLASSES."""
+
+
+def _soft(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, truth / truth.sum(1, keepdim=True).clamp(min=1))
+
+
+@torch.no_grad()
+def zero_shot(model, tokenizer, pool: Pool) -> dict[str, float]:
+    """Share of crops whose class, and whose whole prompt among all prompts of the pool, is the nearest text."""
+    prompts = sorted(set(pool.prompts.tolist()))
+    names = token_ids(tokenizer, prompts + list(CLASSES))
+    logits = model(input_ids=names, pixel_values=to_tensor(pool.images)).logits_per_image.numpy()
+    found = np.array(prompts)[logits[:, : len(prompts)].argmax(1)]
+    classes = np.array(LABEL_IDS)[logits[:, len(prompts) :].argmax(1)]
+    return {
+        "class": float((classes == pool.label_ids).mean()),
+        "prompt": float((found == pool.prompts).mean()),
+        "prompts": float(len(prompts)),
+    }

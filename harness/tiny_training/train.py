@@ -1,0 +1,132 @@
+"""Trains the tiny checkpoints again, one command each, on a CPU or a GPU:
+
+    python -m harness.tiny_training.train diff_inpainting --minutes 30 --device cpu --out DIR
+
+What it needs and DIR lacks (tokenizer, text encoder, autoencoder, for gligen and blended the inpainting UNet) is taken
+from the shipped checkpoints; `everything` starts from nothing. Killed at any moment, the same command goes on where it
+stopped. DIR gets the layout of harness/weights/tiny: fp16 safetensors, a card and the pictures in it; DIR/work can be
+deleted.
+"""
+
+import argparse
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.weights import TINY
+
+PARTS = ("text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen")
+MINUTES = {
+    "text_encoder": 2.9,
+    "clip": 3.0,
+    "vae": 3.0,
+    "judge": 2.5,
+    "diff_inpainting": 20.0,
+    "blended": 20.0,
+    "gligen": 16.0,
+}
+"""The budgets that the shipped checkpoints were given, in CPU minutes of one core."""
+JUDGES = ("clip", "judge")
+"""They score what the others make, so they have the next seed, and with it other crops."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One training to be done."""
+
+    part: str
+    minutes: float
+    steps: int | None
+    device: str
+    seed: int
+    crops: int
+    workers: int
+    out: Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train what the command line asks for; 0, or 2 after one line about bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for chatty in ("diffusers", "transformers", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    options = _parser().parse_args(arguments)
+    try:
+        for part in PARTS if options.part == "everything" else (options.part,):
+            train(_order(part, options))
+    except HarnessError as error:
+        _log.error("error: %s", error)
+        return 2
+    return 0
+
+
+def _order(part: str, options: argparse.Namespace) -> Order:
+    """The order for a part; a seed that is given for one part is that part's, else judges get the next one."""
+    alone = options.part != "everything" and options.seed is not None
+    return Order(
+        part=part,
+        minutes=MINUTES[part] if options.minutes is None else options.minutes,
+        seed=options.seed if alone else (options.seed or 0) + (part in JUDGES),
+        **{name: getattr(options, name) for name in ("steps", "device", "crops", "workers", "out")},
+    )
+
+
+def train(order: Order) -> Path:
+    """Do one training; the folder of the finished checkpoint. HarnessError for a budget or device that can't be."""
+    import torch
+
+    if order.minutes <= 0 or order.crops < 500 or (order.steps is not None and order.steps < 1):
+        raise HarnessError("a training needs a budget: minutes > 0, steps >= 1, crops >= 500")
+    if order.device.startswith("cuda") and not torch.cuda.is_available():
+        raise HarnessError(f"device {order.device!r} is not there", hint="--device cpu")
+    from harness.tiny_training import recipes
+
+    return recipes.TRAININGS[order.part](order, throttled(order.part))
+
+
+def need(out: Path, name: str) -> Path:
+    """The folder of a part that another one builds on: in `out`, else a copy of the shipped one."""
+    folder = out / name
+    if not folder.is_dir():
+        if not (TINY / name).is_dir():
+            raise HarnessError(f"{out} has no {name}, and none is shipped", hint="train it first, or `everything`")
+        shutil.copytree(TINY / name, folder)
+    return folder
+
+
+def throttled(what: str, every: float = 10.0) -> Callable[[int, int, str], None]:
+    """A progress report that logs at most once in `every` seconds."""
+    last = 0.0
+
+    def report(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last > every:
+            last = time.monotonic()
+            _log.info("%s %3.0f %% %s", what, 100 * done / total, note)
+
+    return report
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.tiny_training.train", description="train a tiny checkpoint again"
+    )
+    parser.add_argument("part", choices=(*PARTS, "everything"))
+    parser.add_argument("--minutes", type=float, help="budget; CPU minutes on a CPU, wall-clock on a GPU")
+    parser.add_argument("--steps", type=int, help="budget in steps instead: repeats to the bit on one machine")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--seed", type=int, help="default 0, for the judges (clip, judge) 1")
+    parser.add_argument("--crops", type=int, default=12000, help="crops of the pool to learn from")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Where a generator's weights are: shipped with the harness, in a local folder, or on the hub by name.
+
+    embedded:NAME      harness/weights/tiny/NAME, trained here
+    a path             a folder in diffusers' layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/)
+    owner/name         a hub id; read from the local cache or fetched
+
+Torch-free: the planner asks for fingerprints. Loading is in harness/generators/diffusion.py.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import HarnessError, NotBuiltError, near
+from harness.weights import TINY
+
+EMBEDDED = "embedded:"
+_WHOLE = 64 * 2**20
+_BLOCKS, _BLOCK = 256, 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A checkpoint that is there (`folder`), or one that the hub library is to find (`hub_id`)."""
+
+    name: str
+    folder: Path | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+
+    def component(self, part: str) -> Path | None:
+        """Folder of a component; parts that checkpoints share stand beside them. None where there is none."""
+        for folder in (self.folder / part, self.folder.parent / part):
+            if folder.is_dir():
+                return folder
+        return None
+
+
+def find(checkpoint: str, revision: str | None = None) -> Source:
+    """The source that `checkpoint` names; HarnessError for an unknown embedded name or a missing folder."""
+    if checkpoint.startswith(EMBEDDED):
+        name = checkpoint.removeprefix(EMBEDDED)
+        known = sorted(path.parent.name for path in TINY.glob("*/unet"))
+        if name not in known:
+            raise NotBuiltError(f"no embedded checkpoint is called {name!r}", hint=near(name, known))
+        return Source(name=checkpoint, folder=TINY / name)
+    path = Path(checkpoint).expanduser()
+    if path.is_dir():
+        return Source(name=checkpoint, folder=path.resolve())
+    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+        raise HarnessError(
+            f"checkpoint {checkpoint!r}: no such folder",
+            hint="give embedded:NAME, a folder in diffusers' layout, or a hub id owner/name",
+        )
+    return Source(name=checkpoint, hub_id=checkpoint, revision=revision)
+
+
+def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ...]) -> None:
+    """HarnessError unless the folder of `source` holds `parts` and a UNet of one of those numbers of input channels."""
+    missing = [part for part in parts if source.component(part) is None]
+    if missing:
+        raise HarnessError(
+            f"checkpoint {source.name!r} has no {' and no '.join(missing)} in {source.folder}",
+            hint=f"a folder in diffusers' layout holds {', '.join(parts)}",
+        )
+    config = source.component("unet") / "config.json"
+    try:
+        found = json.loads(config.read_text(encoding="utf-8")).get("in_channels")
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"checkpoint {source.name!r}: {config} is not readable: {error}") from None
+    check_channels(source.name, found, channels)
+
+
+def check_channels(name: str, found: int, channels: tuple[int, ...]) -> None:
+    """HarnessError unless `found`, the input channels of a UNet, is among `channels`."""
+    if found not in channels:
+        kinds = {4: "a text-to-image model", 8: "an image-editing model", 9: "an inpainting model"}
+        wanted = " or ".join(f"{count} ({kinds.get(count, 'unknown')})" for count in channels)
+        raise HarnessError(
+            f"checkpoint {name!r}: its UNet takes {found} channels ({kinds.get(found, 'unknown')}), expected {wanted}"
+        )
+
+
+def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = None) -> str:
+    """What a content key says of a checkpoint: a hash of its files, or name and revision of a hub id.
+
+    Files up to 64 MB are hashed whole, of larger ones the size, both ends and 256 blocks evenly between: a network
+    that was trained on differs everywhere, and a plan must answer within a second.
+    """
+    source = find(checkpoint, revision)
+    if source.folder is None:
+        return f"hub:{source.hub_id}@{revision or 'main'}"
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        folder = source.component(part)
+        for path in sorted(folder.rglob("*")) if folder else ():
+            if path.is_file() and path.suffix not in (".md", ".png") and path.name != "training.json":
+                digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+                _hash(path, digest)
+    return f"files:{digest.hexdigest()}"
+
+
+def of_files(path: Path) -> str:
+    """What a content key says of a local file, or of all files of a folder: a hash as in `fingerprint`."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() and file.suffix not in (".md", ".png"):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+            _hash(file, digest)
+    return f"files:{digest.hexdigest()}"
+
+
+def _hash(path: Path, digest: "hashlib._Hash") -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+            return
+        for number in range(_BLOCKS):
+            file.seek(number * max(size - _BLOCK, 0) // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))

@@ -1,0 +1,123 @@
+"""The command line as a user meets it: quick answers without torch, one message and exit code 2 for bad input."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.core.paths import REPOSITORY
+
+HEAVY = ("torch", "diffusers", "transformers", "cv2", "scipy", "skimage", "numba", "matplotlib")
+
+
+def harness(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k not in ("CITYSCAPES_DATASET", "HARNESS_STORE")} | variables
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *arguments], capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["plan", "table1"], ["report", "table1"], ["report", "table1", "--format", "csv"]]
+)
+def test_answers_without_importing_anything_heavy(arguments, tmp_path):
+    program = (
+        "import sys; from harness.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        f"finally: assert not set({HEAVY!r}) & set(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))"
+    )
+    store = [] if arguments == ["list"] else ["--store", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments, *store], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_answers_in_about_a_second(tmp_path):
+    for arguments in (
+        ["list"],
+        ["plan", "table1", "--store", str(tmp_path)],
+        ["report", "table1", "--store", str(tmp_path)],
+    ):
+        harness(*arguments)
+        best = min(_seconds(arguments) for _ in range(3))
+        assert best < 2.5, (arguments, best)  # 1 s on a quiet machine; the rest is for a busy one
+
+
+def _seconds(arguments: list[str]) -> float:
+    started = time.monotonic()
+    harness(*arguments)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "tabel1"], ["tabel1.toml", "no such file", "'table1'"]),
+        (["plan", "table1", "--profile", "papr"], ["unknown profile 'papr'", "'paper'"]),
+        (["plan", "table1", "--profile", "paper"], ["Cityscapes on disk", "--data-root"]),
+        (["plan", "table1", "--profile", "paper", "--data-root", "/nowhere"], ["/nowhere: no such folder"]),
+        (["run", "table1", "--workers", "0"], ["--workers", "at least 1", "'0'"]),
+        (["run", "table1", "--store", "/dev/null/store"], ["/dev/null/store", "can't be written", "--store"]),
+        (
+            ["synthesize", "--dataset", "/nowhere", "--output", "/tmp/x", "--generator", "focus"],
+            ["/nowhere: no such folder"],
+        ),
+        (["synthesize", "--dataset", "/nowhere", "--output", "/tmp/x", "--generator", "foucs"], ["'foucs'", "'focus'"]),
+        (
+            ["synthesize", "--dataset", "/", "--output", "/tmp/x", "--generator", "focus", "--seed", "-1"],
+            ["--seed", "'-1'"],
+        ),
+        (["evaluate", "--data-root", "/nowhere", "--instances", "/x"], ["/nowhere"]),
+        (["evaluate", "--data-root", "/nowhere"], ["nothing to evaluate"]),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(arguments, words):
+    done = harness(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_suite_of_the_users_own_with_a_mistake(tmp_path):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\nsegmentr = "oneformer"\n'
+    )
+    done = harness("plan", str(suite))
+    assert done.returncode == 2
+    assert "mine.toml: unknown key 'rows.0.segmentr'" in done.stderr
+    assert "'segmenter'" in done.stderr
+
+
+def test_nothing_but_the_table_goes_to_standard_output(tmp_path):
+    done = harness("report", "table1", "--format", "json", "--store", str(tmp_path))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)
+
+
+def test_a_report_goes_where_it_is_asked_to(tmp_path):
+    target = tmp_path / "deep" / "table.md"
+    assert (
+        harness("report", "table1", "--format", "markdown", "--output", str(target), "--store", str(tmp_path)).stdout
+        == ""
+    )
+    assert "CMT-DeepLab" in target.read_text()
+
+
+def test_a_published_row_and_a_row_that_was_not_run_are_told_apart(tmp_path):
+    text = harness("report", "table1", "--store", str(tmp_path)).stdout
+    assert "64.60" in text
+    assert "not run" in text
+    assert "NOT COMPARABLE" in text
+
+
+def test_makefile_targets_all_exist_and_help_lists_them():
+    makefile = REPOSITORY / "Makefile"
+    done = subprocess.run(["make", "-f", str(makefile), "help"], capture_output=True, text=True, cwd=makefile.parent)
+    for target in ["help", "table1", "table2", "ablation", "controls", "smoke", "check", "bench", "test", "lint"]:
+        assert f"\n{target} " in "\n" + done.stdout

@@ -1,0 +1,37 @@
+"""Names to classes: near names for a typo, plug-ins by entry point, no name twice."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from harness.core import registry
+from harness.core.errors import HarnessError
+from harness.core.registry import GENERATORS, METRICS, SEGMENTERS, Registry
+
+
+@pytest.mark.parametrize("kind", [GENERATORS, SEGMENTERS, METRICS])
+def test_every_builtin_can_be_loaded(kind: Registry):
+    for name in kind.names():
+        assert kind.load(name).__module__.startswith("harness.")
+
+
+def test_an_unknown_name_has_a_near_one():
+    with pytest.raises(HarnessError, match=r"unknown generator adapter 'recolour'(.|\n)*'recolor'"):
+        GENERATORS.load("recolour")
+
+
+def test_plug_ins_add_names_and_may_not_take_one(monkeypatch):
+    points = [EntryPoint(name="mine", value="os:getcwd", group="harness.generators")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "harness.generators" else [])
+    mine = Registry("generator", {"identity": "a:B"})
+    assert mine.names() == ["identity", "mine"]
+    assert mine.load("mine").__name__ == "getcwd"
+    points[:] = [EntryPoint(name="identity", value="os:getcwd", group="harness.generators")]
+    with pytest.raises(HarnessError, match="'identity' is claimed by 'os:getcwd' and by 'a:B'"):
+        Registry("generator", {"identity": "a:B"}).names()
+
+
+def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
+    for value in ("no_such_module:Thing", "os:no_such_thing"):
+        with pytest.raises(HarnessError, match=f"'mine' can't be loaded from '{value}'"):
+            Registry("generator", {"mine": value}).load("mine")

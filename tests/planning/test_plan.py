@@ -1,0 +1,165 @@
+"""Plans: each step once, keys that follow what decides a result and nothing else, missing steps only."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import HarnessError
+from harness.core.paths import CONFIGS, SUITES
+from harness.core.store import Store
+from harness.planning import suite as suites
+from harness.planning.plan import Plan, beside, chain, make_plan
+
+SUITE = """
+title = "t"
+question = "q"
+[[rows]]
+method = "m"
+generator = ["none", "focus"]
+segmenter = "oneformer"
+backbone = ["convnext", "swin"]
+[[rows]]
+method = "m"
+generator = "unheard"
+segmenter = "oneformer"
+backbone = "swin"
+"""
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch) -> Path:
+    """A copy of the parts that a test may change, with one generator whose adapter doesn't exist."""
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    (tmp_path / "configs" / "generators" / "unheard.toml").write_text('label = "Unheard"\nadapter = "unheard_of"\n')
+    (tmp_path / "s.toml").write_text(SUITE)
+    monkeypatch.setattr(suites, "CONFIGS", tmp_path / "configs")
+    return tmp_path / "configs"
+
+
+def planned(configs: Path, profile: str = "mini", **options) -> Plan:
+    return make_plan(str(configs.parent / "s.toml"), profile, **options)
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    return {f"{step.kind} {step.label}": step.key for step in plan.steps().values()}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new))
+
+
+def test_cells_share_their_steps(configs: Path):
+    kinds = [step.kind for step in planned(configs).steps().values()]
+    counts = {kind: kinds.count(kind) for kind in kinds}
+    assert counts == {"dataset": 1, "synthesize": 1, "train": 4, "predict": 4, "evaluate": 4}
+
+
+def test_inputs_come_before_what_needs_them(configs: Path):
+    seen: set[str] = set()
+    for step in planned(configs).steps().values():
+        assert all(needed.key in seen for needed in step.inputs.values())
+        seen.add(step.key)
+
+
+def test_a_training_option_trains_again_and_synthesises_nothing(configs: Path):
+    before = keys(planned(configs))
+    edit(configs / "segmenters" / "oneformer.toml", "grad_clip = 5.0", "grad_clip = 4.0")
+    after = keys(planned(configs))
+    changed = {name.split()[0] for name in before if before[name] != after[name]}
+    assert changed == {"train", "predict", "evaluate"}
+    assert before["synthesize focus"] == after["synthesize focus"]
+
+
+def test_an_inference_option_predicts_again_and_trains_nothing(configs: Path):
+    before = keys(planned(configs))
+    edit(configs / "segmenters" / "oneformer.toml", "overlap_threshold = 0.8", "overlap_threshold = 0.7")
+    after = keys(planned(configs))
+    assert {name.split()[0] for name in before if before[name] != after[name]} == {"predict", "evaluate"}
+
+
+def test_a_backbone_is_not_in_the_key_of_the_other(configs: Path):
+    before = keys(planned(configs))
+    edit(configs / "segmenters" / "oneformer.toml", "num_heads = [2, ", "num_heads = [4, ")
+    after = keys(planned(configs))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {
+        f"{kind} oneformer-swin on {g}" for kind in ("train", "predict", "evaluate") for g in ("none", "focus")
+    }
+
+
+def test_a_recipe_synthesises_again_only_what_uses_it(configs: Path):
+    before = keys(planned(configs))
+    edit(configs / "profiles" / "mini.toml", 'recipe = "corrected"', 'recipe = "released"')
+    after = keys(planned(configs))
+    assert before["synthesize focus"] != after["synthesize focus"]
+    assert before["evaluate oneformer-swin on none"] == after["evaluate oneformer-swin on none"]
+    assert before["evaluate oneformer-swin on focus"] != after["evaluate oneformer-swin on focus"]
+
+
+def test_words_for_people_are_in_no_key(configs: Path):
+    before = {step.kind + str(i): step.key for i, step in enumerate(planned(configs).steps().values())}
+    edit(configs / "segmenters" / "oneformer.toml", 'label = "OneFormer"', 'label = "One Former"')
+    edit(configs / "generators" / "focus.toml", "label = ", 'label = "x" #')
+    edit(configs / "profiles" / "mini.toml", 'label = "mini"', 'label = "small"')
+    edit(configs / "profiles" / "mini.toml", "train = ", "train = 1")
+    assert before == {step.kind + str(i): step.key for i, step in enumerate(planned(configs).steps().values())}
+
+
+def test_seeds_are_trainings_of_their_own_on_one_synthesis(configs: Path):
+    edit(configs / "profiles" / "mini.toml", "seeds = [0]", "seeds = [0, 1]")
+    plan = planned(configs)
+    kinds = [step.kind for step in plan.steps().values()]
+    assert kinds.count("train") == 8
+    assert kinds.count("synthesize") == 1
+    assert all(set(row.finals) == {0, 1} for row in plan.rows if not row.why)
+
+
+def test_a_part_that_is_not_built_is_a_row_without_steps(configs: Path):
+    row = planned(configs).rows[-1]
+    assert row.finals == {}
+    assert row.labels["generator"] == "Unheard"
+    assert row.why == "the generator adapter 'unheard_of' is not built"
+
+
+def test_only_what_is_missing_is_made_and_its_inputs_only_then(configs: Path, tmp_path):
+    plan, store = planned(configs), Store(tmp_path / "store")
+    store.open()
+    assert plan.missing(store).keys() == plan.steps().keys()
+    for step in plan.steps().values():
+        store.partial(step.kind, step.key).mkdir()
+        store.commit(step.kind, step.key, {})
+    assert plan.missing(store) == {}
+    final = plan.rows[0].finals[0]
+    made_from = {step.kind: step for step in chain(final)}
+    shutil.rmtree(store.path("train", made_from["train"].key))
+    assert plan.missing(store) == {}
+    shutil.rmtree(store.path("evaluate", final.key))
+    assert [step.kind for step in plan.missing(store).values()] == ["evaluate"]
+    shutil.rmtree(store.path("predict", made_from["predict"].key))
+    assert [step.kind for step in plan.missing(store).values()] == ["train", "predict", "evaluate"]
+
+
+def test_the_paper_profile_says_what_it_needs(configs: Path, tmp_path):
+    with pytest.raises(HarnessError, match=r"Cityscapes on disk(.|\n)*--data-root"):
+        planned(configs, "paper")
+    with pytest.raises(HarnessError, match="no such folder"):
+        planned(configs, "paper", data_root=tmp_path / "nowhere")
+
+
+def test_a_mistake_in_a_part_is_found_before_anything_runs(configs: Path):
+    edit(configs / "segmenters" / "oneformer.toml", "grad_clip = 5.0", "grad_clpi = 5.0")
+    with pytest.raises(HarnessError, match=r"grad_clpi(.|\n)*grad_clip"):
+        planned(configs)
+
+
+def test_every_suite_can_be_planned():
+    for path in SUITES.glob("*.toml"):
+        assert make_plan(path.stem, "mini").rows
+
+
+def test_a_suite_beside_another_is_planned_on_the_same_data():
+    there = make_plan("ablation", "mini")
+    assert set(beside(make_plan("table1", "mini"), "ablation").steps()) == set(there.steps())

@@ -1,0 +1,358 @@
+"""The check: verdicts, tolerances, exit codes, baselines, and what CI reads of them."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from result_rows import measured, run, table1
+
+from harness.core.errors import HarnessError
+from harness.report import render
+from harness.report.leaderboard import read_baselines
+from harness.report.verdicts import describe, sentence, to_annotations, to_junit, to_summary, to_table, to_trend
+from harness.results.check import (
+    Baseline,
+    Exit,
+    Spread,
+    Verdict,
+    _student,
+    accept,
+    additions,
+    compare,
+    exit_code,
+    read_baseline,
+    statistics_in,
+    statistics_root,
+)
+from harness.results.rows import Row, SeedResult, results_folder
+
+TOLERANCE = {"AP": 0.02}
+
+
+def baseline(*rows: Row, tolerance: dict[str, float] | None = None) -> Baseline:
+    return Baseline(
+        format=1, suite="table1", profile="mini", reason="first", tolerance=tolerance or TOLERANCE, rows=rows
+    )
+
+
+def row(*aps: float, first: int = 0, **more) -> Row:
+    return measured(*(run(first + place, ap=ap) for place, ap in enumerate(aps)), **more)
+
+
+def kinds(verdicts: list[Verdict]) -> list[str]:
+    return [verdict.kind for verdict in verdicts]
+
+
+def nowhere(run: SeedResult) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("now", "kind", "code"),
+    [
+        (0.30, "same", Exit.FINE),
+        (0.281, "same", Exit.FINE),
+        (0.319, "same", Exit.FINE),
+        (0.27, "worse", Exit.WORSE),
+        (0.33, "better", Exit.FINE),
+    ],
+)
+def test_two_sided_verdicts_by_the_stated_tolerance(now, kind, code):
+    verdicts = compare([row(now)], baseline(row(0.30)))
+    assert kinds(verdicts) == [kind]
+    assert exit_code(verdicts) == code
+    assert verdicts[0].decided_by == "stated"
+
+
+def test_lower_is_better_where_the_metric_says_so():
+    before, now = (measured(status="ok", scores={"FID": value}, signature="FID", name="a") for value in (20.0, 30.0))
+    assert kinds(compare([now], baseline(before, tolerance={"FID": 1.0}))) == ["worse"]
+    assert kinds(compare([before], baseline(now, tolerance={"FID": 1.0}))) == ["better"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"data": "d1"}, "data differs: 'd0' in the baseline, 'd1' now"),
+        ({"signature": "other"}, "metric signature differs"),
+        ({"profile": "paper"}, "profile differs"),
+        ({"suite": "table2"}, "suite differs"),
+        ({"images": 41}, "number of evaluated images differs"),
+    ],
+)
+def test_what_was_measured_otherwise_is_incomparable_and_never_a_number(change, reason):
+    verdicts = compare([row(0.1, **change)], baseline(row(0.30)))
+    assert kinds(verdicts) == ["incomparable"]
+    assert reason in verdicts[0].reason
+    assert verdicts[0].tolerance is None
+    assert exit_code(verdicts) == Exit.NOT_COMPARED
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "the suite has no such row"),
+        ([measured()], "not built"),
+        ([measured(SeedResult(seed=0, status="failed", error="x\nOSError: disk"), status="failed")], "OSError: disk"),
+        ([measured(SeedResult(seed=0, scores={"PQ": 0.3, "AP": None}))], "no value of AP"),
+    ],
+)
+def test_a_lost_number_is_missing(rows, reason):
+    verdicts = compare(rows, baseline(row(0.30)))
+    assert kinds(verdicts) == ["missing"]
+    assert reason in verdicts[0].reason
+    assert exit_code(verdicts) == Exit.NOT_COMPARED
+
+
+def test_nothing_compared_is_not_fine():
+    assert exit_code([]) == Exit.NOT_COMPARED
+    assert exit_code(compare([], baseline())) == Exit.NOT_COMPARED
+    assert sentence([]) == "nothing was compared"
+
+
+def test_worse_outranks_missing():
+    verdicts = compare([row(0.1)], baseline(row(0.3), row(0.3, backbone="ConvNeXt (mini)")))
+    assert kinds(verdicts) == ["worse", "missing"]
+    assert exit_code(verdicts) == Exit.WORSE
+
+
+def test_a_row_the_baseline_does_not_know_asks_to_be_accepted():
+    verdicts = compare([row(0.3), row(0.3, backbone="New"), measured(backbone="Unbuilt")], baseline(row(0.3)))
+    assert kinds(verdicts) == ["same", "incomparable"]
+    assert "accept" in verdicts[1].reason
+
+
+def test_a_metric_that_never_had_a_value_is_not_compared():
+    before = measured(run(ap50=None))
+    assert compare([before], baseline(before, tolerance={"AP50": 0.1})) == []
+
+
+def test_statistics_widen_the_tolerance_and_never_narrow_it():
+    def noise(half: float):
+        return lambda before, now, metric: Spread(-0.04 - half, -0.04 + half)
+
+    rows, old = [row(0.26, first=1)], baseline(row(0.30))
+    wide, narrow = compare(rows, old, noise=noise(0.06)), compare(rows, old, noise=noise(0.002))
+    assert (wide[0].kind, wide[0].decided_by) == ("same", "resampling")
+    assert wide[0].tolerance == pytest.approx(0.06)
+    assert (narrow[0].kind, narrow[0].decided_by, narrow[0].tolerance) == ("worse", "stated", 0.02)
+    assert narrow[0].interval == pytest.approx((-0.042, -0.038))
+
+
+def test_the_more_is_compared_the_wider_the_interval():
+    def noise(before, now, metric):
+        return Spread(-0.1, 0.1)
+
+    rows = [row(0.3, first=1, backbone=f"B{place}") for place in range(20)]
+    old = [row(0.3, backbone=f"B{place}") for place in range(20)]
+    alone = compare(rows[:1], baseline(old[0]), noise=noise)[0].tolerance
+    together = compare(rows, baseline(*old), noise=noise)[0].tolerance
+    assert together > 1.5 * alone
+
+
+def test_the_spread_over_seeds_widens_the_tolerance():
+    old = baseline(row(0.28, 0.30, 0.32), row(0.28, 0.30, 0.32, backbone="B"), tolerance={"AP": 0.001})
+    verdicts = compare([row(0.26, 0.28, 0.30, first=5), row(0.08, 0.10, 0.12, backbone="B", first=5)], old)
+    assert kinds(verdicts) == ["same", "worse"]
+    assert verdicts[0].decided_by == "seeds"
+
+
+def test_what_seeds_do_is_learnt_from_other_suites_of_the_same_network_first():
+    """One seed a row can't tell what another seed would give: an honest rerun would be an alarm."""
+    old, now = baseline(row(0.30), tolerance={"AP": 0.001}), [row(0.28, first=1)]
+    steady, loose = row(0.300, 0.301, 0.302), row(0.26, 0.30, 0.34)
+    elsewhere = {"backbone": "ConvNeXt (mini)"}
+    assert kinds(compare(now, old)) == ["worse"]
+    assert kinds(compare(now, old, others=[loose])) == ["same"]
+    assert kinds(compare(now, old, others=[steady, row(0.26, 0.30, 0.34, **elsewhere)])) == ["worse"]
+    assert kinds(compare(now, old, others=[row(0.26, 0.30, 0.34, **elsewhere)])) == ["same"]
+    assert kinds(compare(now, old, others=[loose.model_copy(update={"data": "other"})])) == ["worse"]
+
+
+@pytest.mark.parametrize(("tail", "freedom", "quantile"), [(0.025, 4, 2.776), (0.025, 10, 2.228), (0.001, 16, 3.686)])
+def test_quantiles_of_student(tail, freedom, quantile):
+    assert _student(tail, freedom) == pytest.approx(quantile, rel=0.005)
+
+
+def test_the_same_evaluations_are_not_resampled():
+    def noise(before, now, metric):
+        raise AssertionError("equal keys need no statistics")
+
+    assert kinds(compare([row(0.3)], baseline(row(0.3)), noise=noise)) == ["same"]
+
+
+def test_accepting_writes_rows_and_statistics_and_reads_back(tmp_path):
+    source = tmp_path
+    (source / "statistics.npz").write_bytes(b"statistics")
+    path = tmp_path / "baselines" / "table1-mini.json"
+    rows = table1()
+    new = accept(rows, path, reason=" first run ", statistics_of=lambda run: source)
+    assert read_baseline(path) == new
+    assert new.reason == "first run"
+    assert len(new.rows) == 6
+    assert set(new.tolerance) == {"PQ", "IoU", "AP", "AP50"}
+    assert not any(seed.folder or seed.classes for row in new.rows for seed in row.seeds)
+    assert {found.name for found in statistics_root(path).iterdir()} == {row.seeds[0].key for row in new.rows}
+    assert (statistics_in(path)(new.rows[0].seeds[0]) / "statistics.npz").read_bytes() == b"statistics"
+    assert statistics_in(path)(run(9)) is None
+    assert kinds(compare(rows, new)) == ["same"] * 24
+
+
+def test_accepting_again_keeps_tolerances_shows_changes_and_drops_stale_statistics(tmp_path):
+    path = tmp_path / "b.json"
+    source = tmp_path
+    (source / "statistics.npz").write_bytes(b"s")
+    old = accept([row(0.30)], path, reason="one", statistics_of=lambda run: source, tolerance=TOLERANCE)
+    new = accept([row(0.20, first=3)], path, reason="two", statistics_of=lambda run: source)
+    assert new.tolerance == TOLERANCE
+    assert kinds(compare([row(0.20, first=3)], old)) == ["worse"]
+    assert kinds(additions(new)) == ["missing"]
+    assert [found.name for found in statistics_root(path).iterdir()] == [new.rows[0].seeds[0].key]
+
+
+def test_baselines_of_a_folder_share_statistics_that_stay_until_none_refers_to_them(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "statistics.npz").write_bytes(b"s")
+
+    def accepted(name: str, *rows: Row) -> set[str]:
+        accept(rows, tmp_path / f"{name}.json", reason="why", statistics_of=lambda run: source)
+        return {found.name for found in (tmp_path / "statistics").iterdir()}
+
+    shared, own, newer = row(0.30), row(0.31, backbone="B"), row(0.32, backbone="B")
+    keys = [found.seeds[0].key for found in (shared, own, newer)]
+    assert accepted("table1-mini", shared, own) == {keys[0], keys[1]}
+    assert accepted("controls-mini", shared) == {keys[0], keys[1]}
+    assert accepted("table1-mini", newer) == {keys[0], keys[2]}
+    (tmp_path / "controls-mini.json").write_text(f'{{"format": 7, "of": "{keys[0]}"}}')
+    assert accepted("table1-mini", newer) == {keys[0], keys[2]}
+    (tmp_path / "controls-mini.json").unlink()
+    assert accepted("table1-mini", newer) == {keys[2]}
+
+
+def test_the_committed_statistics_are_those_of_the_committed_rows():
+    folder = results_folder() / "baselines"
+    baselines = read_baselines(folder)
+    segmented = [row for found in baselines for row in found.rows if "AP" in row.scores]
+    runs = {run.key: run for row in segmented for run in row.seeds}
+    where = statistics_in(folder / "table1-mini.json")
+    assert {found.name for found in (folder / "statistics").iterdir()} == set(runs)
+    assert all((where(run) / "statistics.npz").stat().st_size for run in runs.values())
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason", "complaint"),
+    [
+        ([row(0.3)], "  ", "for a reason"),
+        ([], "why", "no measured rows"),
+        ([measured()], "why", "no measured rows"),
+        ([row(0.3), measured(status="not run", backbone="B")], "why", "can't be accepted: not run"),
+    ],
+)
+def test_what_cannot_be_accepted_leaves_the_baseline_alone(tmp_path, rows, reason, complaint):
+    path = tmp_path / "b.json"
+    with pytest.raises(HarnessError, match=complaint):
+        accept(rows, path, reason=reason, statistics_of=nowhere)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "there is no baseline"),
+        ("{", "not a readable baseline"),
+        ('{"format": 7}', "of format 1"),
+        ('{"format": 1}', "missing"),
+    ],
+)
+def test_a_broken_baseline_is_one_clear_error(tmp_path, text, complaint):
+    path = tmp_path / "b.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(HarnessError, match=complaint):
+        read_baseline(path)
+
+
+@pytest.fixture
+def mixed() -> list[Verdict]:
+    """One verdict of every kind."""
+    old = [row(0.3, backbone=name) for name in ("Same", "Better", "Worse", "Missing", "Other")]
+    now = [
+        row(0.3, backbone="Same"),
+        row(0.4, backbone="Better"),
+        row(0.2, backbone="Worse"),
+        row(0.3, backbone="Other", data="d1"),
+    ]
+    return compare(now, baseline(*old), noise=lambda *_: Spread(-0.108, -0.092))
+
+
+def test_the_table_has_the_worst_first_and_every_verdict(mixed):
+    text = render(to_table(mixed), "markdown")
+    assert [line.cells[-1].value for line in to_table(mixed).lines] == [
+        "worse",
+        "missing",
+        "incomparable",
+        "better",
+        "same",
+    ]
+    assert "WORSE: 1 worse, 1 missing, 1 incomparable, 1 better, 1 same" in text
+
+
+def test_the_summary_holds_what_changed_and_stays_small(mixed):
+    text = to_summary(mixed)
+    assert "1 more are the same" in text
+    assert "none/oneformer/same" not in text
+    many = [mixed[2].model_copy(update={"row": f"{'x' * 2000}{place}"}) for place in range(1000)]
+    assert len(to_summary(many).encode()) <= 1_000_000
+    assert "1000 verdicts" in to_summary(many)
+
+
+def test_annotations_name_row_numbers_and_interval_and_are_escaped(mixed):
+    lines = to_annotations(mixed)
+    assert lines[0].startswith("::error title=table1%3A none/oneformer/worse AP::worse: AP 30.00 -> 20.00 (−10.00")
+    assert "interval −10.80 to −9.20" in lines[0].replace("%25", "%")
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::error", "::warning", "::notice"]
+    nasty = mixed[0].model_copy(update={"kind": "missing", "before": None, "reason": "50%\nlost"})
+    assert to_annotations([nasty])[0].endswith("missing: 50%25%0Alost")
+    assert to_annotations([]) == ["::error title=harness check::nothing was compared"]
+    assert len(to_annotations([mixed[2]] * 30)) == 10
+
+
+def test_junit_has_a_case_per_row_and_metric(mixed):
+    root = ElementTree.fromstring(to_junit(mixed, properties={"commit": "0123", "bad": "\x00"}))
+    suite = root.find("testsuite")
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
+        "tests": "5",
+        "failures": "1",
+        "errors": "2",
+    }
+    assert [child.tag for case in suite.iter("testcase") for child in case] == [
+        "system-out",
+        "failure",
+        "error",
+        "error",
+    ]
+    assert suite.find("properties/property").get("value") == "0123"
+    assert "30.00 -> 20.00" in suite.find("testcase/failure").get("message")
+    assert ElementTree.fromstring(to_junit([])).find("testsuite").get("errors") == "1"
+
+
+def test_trend_files_have_one_direction_each():
+    rows = [row(0.2, 0.3, 0.4), measured(status="ok", scores={"FID": 12.5}, name="q"), measured(backbone="No")]
+    files = {name: json.loads(text) for name, text in to_trend(rows, ["AP", "FID", "own"]).items()}
+    assert [entry["value"] for entry in files["bigger"]] == [30.0]
+    assert files["bigger"][0]["range"] == "± 10"
+    assert [(entry["name"], entry["value"]) for entry in files["smaller"]] == [("table1 mini q FID", 12.5)]
+    assert set(files["bigger"][0]) == {"name", "unit", "value", "range", "extra"}
+
+
+def test_descriptions_are_words(mixed):
+    assert describe(mixed[3]) == "missing: the suite has no such row"
+    assert describe(mixed[0]).startswith("same: AP 30.00 -> 30.00 (0.00, tolerance 2.00 stated")
+
+
+def test_a_check_reads_no_statistics_it_does_not_need(tmp_path):
+    path = Path(tmp_path / "b.json")
+    accept([row(0.3)], path, reason="one", statistics_of=nowhere)
+    assert not statistics_root(path).exists()

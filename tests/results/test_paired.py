@@ -1,0 +1,94 @@
+"""Paired bootstrap of the difference between two rows, from stored statistics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_rows import measured, run
+
+from harness.core.errors import HarnessError
+from harness.metrics.frame_statistics import Statistics
+from harness.metrics.intervals import student
+from harness.results.check import Baseline, compare
+from harness.results.paired import intervals, noise
+
+FRAMES = 40
+
+
+def evaluated(folder: Path, quality: float, *, seed: int = 0, noise: float = 0.0, frames: int = FRAMES) -> Path:
+    """Panoptic statistics of one evaluation: per frame one class, ten segments, `quality` of them matched."""
+    rng = np.random.default_rng(0)
+    own = np.random.default_rng(seed)
+    share = (rng.uniform(0.6, 1.4, frames) * quality + own.normal(0, 1, frames) * noise).clip(0, 1)
+    panoptic = np.zeros((frames, 19, 4))
+    panoptic[:, 0] = np.stack([share * 9, share * 10, 10 - share * 10, 10 - share * 10], axis=1)
+    names = tuple(f"town_{index:06d}_000019" for index in range(frames))
+    statistics = Statistics(images=names, cities=("town",) * frames, parts={"panoptic": {"panoptic": panoptic}})
+    folder.mkdir(parents=True)
+    statistics.save(folder)
+    return folder
+
+
+def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
+    from harness.metrics import frame_statistics
+
+    found = frame_statistics.load(evaluated(tmp_path / "a", 0.5)).scores(names=["PQ"])["PQ"]
+    assert 0.35 < found[0] < 0.55
+
+
+def test_an_interval_is_of_after_minus_before(tmp_path):
+    rows = measured(run(0)), measured(run(1))
+    folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.6)}
+    low, high = intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
+    assert 0 < low < 0.09 < high
+    low, high = intervals(lambda found: folders[1 - found.seed], rows)(*rows, "PQ")
+    assert low < -0.09 < high < 0
+
+
+def test_other_images_are_an_error_and_not_an_interval(tmp_path):
+    rows = measured(run(0)), measured(run(1))
+    folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.5, frames=30)}
+    with pytest.raises(HarnessError, match="evaluations of different frames"):
+        intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
+
+
+def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
+    folders = {
+        run(0).key: evaluated(tmp_path / "before", 0.5, seed=1, noise=0.3),
+        run(1).key: evaluated(tmp_path / "now", 0.5, seed=2, noise=0.3),
+    }
+
+    def where(found):
+        return folders.get(found.key)
+
+    before, now = measured(run(0, pq=0.45)), measured(run(1, pq=0.44))
+    old = Baseline(format=1, suite="table1", profile="mini", reason="x", tolerance={"PQ": 1e-6}, rows=(before,))
+    verdict = compare([now], old, noise=noise(where, where))[0]
+    assert (verdict.kind, verdict.decided_by) == ("same", "resampling")
+    assert verdict.interval[0] < verdict.interval[1]
+    without = compare([now], old, noise=noise(where, lambda found: None))[0]
+    assert (without.kind, without.interval) == ("worse", None)
+
+
+def test_gains_have_intervals_only_where_there_are_statistics(tmp_path):
+    folder = evaluated(tmp_path / "a", 0.5)
+    rows = measured(run(0)), measured(run(0, pq=0.4))
+    assert intervals(lambda found: folder, rows)(*rows, "PQ") == (0.0, 0.0)
+    assert intervals(lambda found: None, rows)(*rows, "PQ") is None
+    assert intervals(lambda found: folder, rows)(*rows, "FID") is None
+
+
+def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_path):
+    """Two rows whose seeds agree by luck, among rows whose seeds don't: the difference is not as sure as it looks."""
+    folder = evaluated(tmp_path / "a", 0.5)
+    lucky = [
+        measured(*(run(seed, pq=pq) for seed in range(3)), generator=name) for name, pq in (("none", 0.4), ("b", 0.4))
+    ]
+    wide = [measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5), generator=name) for name in ("c", "d")]
+    others = [measured(run(0, pq=0.1), run(1, pq=0.9), generator="c", backbone="ConvNeXt (mini)")]
+    low, high = intervals(lambda found: folder, lucky)(*lucky, "PQ")
+    assert (low, high) == (0.0, 0.0)
+    low, high = intervals(lambda found: folder, [*lucky, *wide, *others])(*lucky, "PQ")
+    # Variance 0.1^2 in two rows and 0 in two, 8 degrees of freedom, two means of three.
+    half = student(0.95, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
+    assert (low, high) == pytest.approx((-half, half))
