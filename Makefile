@@ -1,35 +1,31 @@
 # Every target is one line over the command line `harness`; the first one that needs it makes the environment, once.
+# Every suite of suites/ is a target: `make table1`, `make controls`, ... PROFILE=smoke and PROFILE=paper change the scale.
 PYTHON  ?= python3
 VENV    ?= .venv
 PROFILE ?= mini
 WORKERS ?=
+SUITE   ?= table1
 CHECK   ?=
 HARNESS  = $(VENV)/bin/harness
-SUITE    = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
+RUN      = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help table1 table2 ablation controls smoke check bench gpu test lint clean
+SUITES   = $(basename $(notdir $(wildcard suites/*.toml)))
+
+.PHONY: help $(SUITES) smoke check bench gpu test lint clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@for suite in $(SUITES); do printf '%s\t%s\n' "$$suite" "$$(sed -n 's/^title = "\(.*\)"$$/\1/p' suites/$$suite.toml | head -n 1)"; done | expand -t 12
 
-table1: $(VENV)/installed  ## synthesise, train OneFormer, evaluate: the paper's Table 1
-	@$(SUITE) table1
-
-table2: $(VENV)/installed  ## the same for FastInst: the paper's Table 2
-	@$(SUITE) table2
-
-ablation: $(VENV)/installed  ## image quality of the generators: the paper's ablation
-	@$(SUITE) ablation
-
-controls: $(VENV)/installed  ## zoom, count or appearance: what the gain is made of
-	@$(SUITE) controls
+$(SUITES): $(VENV)/installed
+	@$(RUN) $@
 
 smoke: $(VENV)/installed  ## the whole path of Table 1 with a budget of seconds
 	@$(HARNESS) run --profile smoke table1
 
-check: $(VENV)/installed  ## compare the measured rows with the committed baseline
-	@$(HARNESS) check --profile $(PROFILE) $(CHECK) table1
+check: $(VENV)/installed  ## compare measured rows with the committed baseline: make check SUITE=controls PROFILE=mini
+	@$(HARNESS) check --profile $(PROFILE) $(CHECK) $(SUITE)
 
 bench: $(VENV)/installed  ## speed, as ratios against references in the same run
 	@$(VENV)/bin/pytest tests/bench --benchmark-enable -m "" -q -s
@@ -38,7 +34,7 @@ gpu: $(VENV)/installed  ## speed and memory of the models at paper size on this 
 	@$(VENV)/bin/pytest tests/bench/test_gpu.py -m slow -q -rs
 
 test: $(VENV)/installed  ## the fast tests
-	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest
+	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/installed  ## style
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

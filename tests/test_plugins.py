@@ -217,11 +217,11 @@ def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tm
     scores = json.loads(done.stdout)
     assert scores["pixel_accuracy"] == pytest.approx(7 / 8) and "pixel_accuracy:toys" in scores["signature"]
     program = (
-        "from pathlib import Path; from harness import stats; from harness.metrics import statistics\n"
+        "from pathlib import Path; from harness.metrics import frame_statistics, intervals\n"
         "from harness.core.progress import silent; from harness.stages.evaluate import EvaluateSpec, run\n"
         f"inputs, out = {{'dataset': Path({str(data)!r}), 'predict': Path({str(semantic.parent)!r})}}, Path('out')\n"
         "facts = run(EvaluateSpec(metrics=['pixel_accuracy']), inputs, out, silent)\n"
-        "found = stats.interval([statistics.load(out)], 'pixel_accuracy', replicates=20)\n"
+        "found = intervals.interval([frame_statistics.load(out)], 'pixel_accuracy', replicates=20)\n"
         "print(facts['scores']['pixel_accuracy'], found.value, found.n_images)"
     )
     done = checkout.run([sys.executable, "-c", program])

@@ -16,17 +16,16 @@ def seconds(work) -> float:
 
 
 @pytest.mark.parametrize(("side", "least"), [(512, 4), (1024, 4)])
-def test_ssim(benchmark, side: int, least: float) -> None:
+def test_ssim(benchmark, bar, side: int, least: float) -> None:
     rng = np.random.default_rng(0)
     real, generated = (rng.integers(0, 256, (side, side), dtype=np.uint8) for _ in range(2))
     found = benchmark(ssim, real, generated)
     assert found == pytest.approx(structural_similarity(real, generated), abs=1e-9)
     ratio = seconds(lambda: structural_similarity(real, generated)) / seconds(lambda: ssim(real, generated))
-    benchmark.extra_info["times as fast as scikit-image"] = round(ratio, 1)
-    assert ratio > least
+    bar("times as fast as scikit-image", ratio, least=least)
 
 
-def test_frechet_distance_of_few_crops(benchmark) -> None:
+def test_frechet_distance_of_few_crops(benchmark, bar) -> None:
     """240 crops, 1280 features: what the mini profile has."""
     rng = np.random.default_rng(0)
     a, b = (np.abs(rng.normal(size=(240, 1280))) for _ in range(2))
@@ -39,8 +38,7 @@ def test_frechet_distance_of_few_crops(benchmark) -> None:
     found = benchmark(frechet_distance, a, b)
     assert found == pytest.approx(textbook(), rel=1e-3)
     ratio = seconds_once(textbook) / seconds(lambda: frechet_distance(a, b))
-    benchmark.extra_info["times as fast as a matrix root"] = round(ratio, 1)
-    assert ratio > 10
+    bar("times as fast as a matrix root", ratio, least=10)
 
 
 def seconds_once(work) -> float:

@@ -1,0 +1,122 @@
+"""The layers of the package: imports go down, never back up, and no circle exists between modules.
+
+Folders stand in the order of LAYERS; a module imports from its own folder and from earlier lines. Imports inside
+functions count as well. The picture in docs/architecture.md shows the same order.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from harness.core.paths import REPOSITORY
+
+LAYERS = (
+    ("core",),
+    ("data",),
+    ("weights",),
+    ("generators", "metrics", "quality", "export"),
+    ("segmenters", "synthesis"),
+    ("stages",),
+    ("planning",),
+    ("running", "results", "inference", "tiny_training"),
+    ("report",),
+    ("commands",),
+    ("cli", "__main__"),
+)
+"""Rooms of one line do not import each other."""
+
+DEBT = {
+    ("data.prediction_files", "segmenters.base"),
+    ("metrics.evaluation", "results.rows"),
+    ("stages.synthesize", "planning.suite"),
+    ("results.gains", "report.columns"),
+    ("results.gains", "report.table"),
+    ("results.check", "report.columns"),
+    ("export.coco", "metrics.rle"),
+}
+"""Arrows that still run back up."""
+
+CIRCLES = {
+    "data.streets.furnish",
+    "data.streets.street",
+    "data.streets.traffic",
+    "segmenters.detectron2.adapter",
+    "segmenters.detectron2.network",
+    "segmenters.fastinst.adapter",
+    "segmenters.fastinst.network",
+    "segmenters.mask2former.adapter",
+    "segmenters.mask2former.network",
+    "segmenters.oneformer.adapter",
+    "segmenters.oneformer.network",
+    "tiny_training.recipes",
+    "tiny_training.train",
+}
+"""Modules that still stand in a circle."""
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below `harness` to file."""
+    root = REPOSITORY / "harness"
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        found[".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """Module to the modules of this package that it imports anywhere."""
+    known = modules()
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        mine = found.setdefault(name, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "harness":
+                base = node.module.removeprefix("harness").removeprefix(".")
+                for alias in node.names:
+                    full = f"{base}.{alias.name}".lstrip(".")
+                    mine.add(full if full in known else base)
+            elif isinstance(node, ast.Import):
+                mine |= {
+                    alias.name.removeprefix("harness.") for alias in node.names if alias.name.startswith("harness.")
+                }
+        mine -= {name, ""}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_folder_has_a_layer():
+    placed = [name for layer in LAYERS for name in layer]
+    assert sorted(placed) == sorted(set(placed))
+    assert {room(name) for name in modules() if name != "__init__"} <= set(placed)
+
+
+def test_no_arrow_runs_back_up(imports):
+    rank = {name: place for place, layer in enumerate(LAYERS) for name in layer}
+    wrong = {
+        (importer, imported)
+        for importer, mine in imports.items()
+        for imported in mine
+        if room(importer) != room(imported) and importer != "__init__" and rank[room(importer)] <= rank[room(imported)]
+    }
+    assert wrong == DEBT, f"new: {sorted(wrong - DEBT)}; paid back, so remove: {sorted(DEBT - wrong)}"
+
+
+def test_no_circle_between_modules(imports):
+    """A module stands in a circle when its imports, and theirs, lead back to it."""
+    circles = {name for name in imports if name in reached(name, imports)}
+    assert circles == CIRCLES, f"new: {sorted(circles - CIRCLES)}; opened, so remove: {sorted(CIRCLES - circles)}"
+
+
+def reached(start: str, imports: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = imports.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
