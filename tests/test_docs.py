@@ -355,7 +355,7 @@ def test_the_printed_settings_are_those_of_the_parts():
 
 
 def test_the_printed_numbers_are_those_of_the_paper():
-    from harness.results.rows import published
+    from harness.results.published import published
 
     lines = re.findall(r"^\| (.+?), (\S+) \|(.*)\|$", section("paper-profile.md", "5. What to expect"), re.MULTILINE)
     printed = {(f"{row.method} {row.version}".replace(" original", ""), row.backbone): row for row in published(1)}
@@ -367,7 +367,7 @@ def test_the_printed_numbers_are_those_of_the_paper():
 
 
 def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
-    from harness.results.rows import published
+    from harness.results.published import published
 
     text = section("paper-profile.md", "5. What to expect")
     lines = re.findall(r"^\| ([^|,]+?) \| (\d+\.\d\d) \| (\d+\.\d\d) \|$", text, re.MULTILINE)
@@ -379,7 +379,7 @@ def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
 
 
 def test_the_printed_seconds_are_those_of_the_authors():
-    from harness.results.rows import published_facts
+    from harness.results.published import published_facts
 
     text = section("paper-profile.md", "4. Run")
     for name, seconds in published_facts().seconds_per_synthesised_image.items():

@@ -113,7 +113,7 @@ def _instances(options: argparse.Namespace) -> int:
     from harness.planning.suite import load_profile
     from harness.report import print_table, render
     from harness.report.tables import count_instances, instance_table
-    from harness.results.rows import published_facts
+    from harness.results.published import published_facts
 
     out = console(stderr=True)
     with Bar(out, "original") as report:

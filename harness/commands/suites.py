@@ -205,12 +205,12 @@ def _write_reports(plan: Any, store: Any) -> Path:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from harness.core.paths import results_folder
     from harness.report import print_table, verdicts
     from harness.report.leaderboard import NAME, read_baselines, write
     from harness.results import check
     from harness.results.collect import rows, statistics_folder
     from harness.results.paired import noise
-    from harness.results.rows import results_folder
 
     plan, store = _planned(options)
     default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
@@ -257,8 +257,8 @@ def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metr
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
+    from harness.core.paths import results_folder
     from harness.report.leaderboard import NAME, is_current, read_baselines, write
-    from harness.results.rows import results_folder
 
     path, baselines = results_folder() / NAME, read_baselines()
     if not options.check:

@@ -7,6 +7,8 @@ go).
 import os
 from pathlib import Path
 
+from harness.core.errors import HarnessError
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs"
 SUITES = REPOSITORY / "suites"
@@ -22,3 +24,13 @@ def data_root(given: str | None) -> Path | None:
     """The Cityscapes tree: `--data-root`, else CITYSCAPES_DATASET, else None."""
     root = given or os.environ.get("CITYSCAPES_DATASET")
     return Path(root).absolute() if root else None
+
+
+def results_folder() -> Path:
+    """`results/` of the repository this package is installed from; HarnessError where there is none."""
+    if not (RESULTS / "published").is_dir():
+        raise HarnessError(
+            f"{RESULTS / 'published'}: not found; the committed results live in the repository",
+            hint="install from a clone: pip install -e .",
+        )
+    return RESULTS

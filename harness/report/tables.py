@@ -23,7 +23,8 @@ from harness.report.table import (
     rank,
     score_cell,
 )
-from harness.results.rows import PrintedCount, Row
+from harness.results.published import PrintedCount
+from harness.results.rows import Row
 
 METRICS = ("PQ", "IoU", "AP", "AP50")
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")

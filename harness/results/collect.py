@@ -13,13 +13,14 @@ from harness.core.store import Store
 from harness.planning.plan import Plan, Step, chain
 from harness.planning.plan import Row as PlannedRow
 from harness.results import rows as results
+from harness.results.published import published
 
 SCORES = "scores.json"
 
 
 def rows(plan: Plan, store: Store) -> list[results.Row]:
     """The rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
-    printed = results.published(plan.suite.published) if plan.suite.published is not None else []
+    printed = published(plan.suite.published) if plan.suite.published is not None else []
     ours = [_row(plan, store, planned, printed) for planned in plan.rows]
     beside = {row.paper_name for row in ours}
     # Image quality has few enough rows to show them all.

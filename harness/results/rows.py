@@ -1,25 +1,22 @@
 """Result rows: what was measured or printed, one row per cell of a table, and the file format they travel in.
 
 Tables, reports, checks and the leaderboard read rows and nothing else. Segmentation scores are fractions (AP 0.3846),
-image quality is in its own unit (FID, dB); turning them into percent is the table's business. Published numbers are
-data too: `results/published/*.toml`, as printed, with their sources.
+image quality is in its own unit (FID, dB). Not here: percent (the table's business), printed numbers (published.py).
 """
 
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, model_validator
 
-from harness.core.config import Strict, parse, read_toml
-from harness.core.errors import HarnessError, near
+from harness.core.config import Strict, parse
+from harness.core.errors import HarnessError
 from harness.core.files import write_text
-from harness.core.paths import RESULTS
 
 ROWS_FORMAT = 1
 """Version of the row file; a reader refuses what it doesn't know."""
@@ -250,142 +247,6 @@ def read_rows(path: Path) -> list[Row]:
         return from_json(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: cannot be read: {error}") from None
-
-
-def results_folder() -> Path:
-    """`results/` of the repository this package is installed from."""
-    if not (RESULTS / "published").is_dir():
-        raise HarnessError(
-            f"{RESULTS / 'published'}: not found; the committed results live in the repository",
-            hint="install from a clone: pip install -e .",
-        )
-    return RESULTS
-
-
-def published(table: int | str) -> list[Row]:
-    """The rows of a table as printed: 1, 2 or "ablation" (also "table1", "table2"); scores as fractions."""
-    name = str(table).removeprefix("table")
-    rows = [row for printed, row in _published() if printed == name]
-    if not rows:
-        raise HarnessError(f"no published table {table!r}", hint=near(name, {printed for printed, _ in _published()}))
-    return rows
-
-
-def published_row(name: str) -> Row:
-    """The published row called `name`, such as "table1/oneformer/swin-l/original"."""
-    rows = {row.name: row for _, row in _published()}
-    if name not in rows:
-        raise HarnessError(f"no published row {name!r}", hint=near(name, rows))
-    return rows[name]
-
-
-def published_facts() -> "PublishedFile":
-    """Everything else that is printed: instance statistics, training settings, seconds per image."""
-    return _published_file()
-
-
-class PrintedSegmentation(Strict):
-    """A printed segmentation row; percent."""
-
-    table: int
-    method: str
-    backbone: str
-    version: str = ""
-    crop: tuple[int, int] | None = None
-    PQ: float | None = None
-    IoU: float | None = None
-    AP: float | None = None
-    AP50: float | None = None
-    kind: Literal["published", "reproduced", "ours"]
-    mark: str = ""
-    note: str = ""
-    source: str
-
-
-class PrintedQuality(Strict):
-    """A printed image-quality row. FID is the one column on which the sources disagree, so both are kept."""
-
-    generator: str
-    CLIPScore: float
-    FID_poster: float
-    FID_paper: float
-    SSIM: float
-    PSNR: float
-
-
-class PrintedCount(Strict):
-    """Instances of a class before and after augmentation."""
-
-    original: int
-    augmented: int
-
-
-class PublishedFile(Strict):
-    """`results/published/<dataset>.toml`."""
-
-    dataset: str
-    split: str
-    sources: dict[str, str]
-    segmentation: tuple[PrintedSegmentation, ...]
-    image_quality: tuple[PrintedQuality, ...]
-    is_cityscapes: dict[str, PrintedCount]
-    training: dict[str, Any]
-    seconds_per_synthesised_image: dict[str, float]
-
-
-@cache
-def _published_file() -> PublishedFile:
-    path = results_folder() / "published" / "cityscapes.toml"
-    return parse(PublishedFile, read_toml(path), path)
-
-
-@cache
-def _published() -> tuple[tuple[str, Row], ...]:
-    file = _published_file()
-    segmentation = [(str(entry.table), _segmentation_row(entry, file.sources)) for entry in file.segmentation]
-    return (*segmentation, *(("ablation", _quality_row(entry, file.sources)) for entry in file.image_quality))
-
-
-def _segmentation_row(entry: PrintedSegmentation, sources: Mapping[str, str]) -> Row:
-    percent = {metric: getattr(entry, metric) for metric in ("PQ", "IoU", "AP", "AP50")}
-    parts = (f"table{entry.table}", entry.method, entry.backbone, entry.version)
-    return Row(
-        suite="published",
-        name="/".join(part.lower().replace(" ", "-") for part in parts if part),
-        profile="published",
-        section="quoted" if entry.kind == "published" else entry.kind,
-        method=entry.method,
-        backbone=entry.backbone,
-        version=entry.version,
-        crop=entry.crop,
-        origin="reproduced" if entry.kind == "reproduced" else "published",
-        mark=entry.mark,
-        # 38.46 / 100 is not 0.3846 in binary for every number; rounding keeps the printed digits.
-        scores={metric: None if value is None else round(value / 100, 6) for metric, value in percent.items()},
-        note=entry.note,
-        source=sources[entry.source],
-    )
-
-
-def _quality_row(entry: PrintedQuality, sources: Mapping[str, str]) -> Row:
-    return Row(
-        suite="published",
-        name=f"ablation/{entry.generator.lower()}",
-        profile="published",
-        section="ours",
-        method=entry.generator,
-        version=entry.generator,
-        origin="published",
-        scores={
-            "CLIPScore": entry.CLIPScore,
-            "FID": entry.FID_paper,
-            "FID_poster": entry.FID_poster,
-            "SSIM": entry.SSIM,
-            "PSNR": entry.PSNR,
-        },
-        note=f"FID as in the paper; the poster prints {entry.FID_poster:.2f}",
-        source=sources["paper"],
-    )
 
 
 def _close(a: float | None, b: float | None) -> bool:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores, published, published_row
+from harness.results.published import published, published_row
+from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores
 
 SIGNATURE = "AP,AP50,IoU,PQ: Cityscapes definition"
 TWINS = {"ConvNeXt (mini)": "mapillary-convnext-l", "Swin (mini)": "swin-l"}

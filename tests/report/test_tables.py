@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
+from harness.core.paths import results_folder
 from harness.report import FORMATS, TABLES, named_table, render
 from harness.report.data import from_json
 from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
 from harness.results.check import Baseline, accept
-from harness.results.rows import Budget, Cost, published_facts, published_row, results_folder
+from harness.results.published import published_facts, published_row
+from harness.results.rows import Budget, Cost
 
 
 def verdicts(table) -> list[str]:

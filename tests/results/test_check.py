@@ -8,6 +8,7 @@ import pytest
 from result_rows import measured, run, table1
 
 from harness.core.errors import HarnessError
+from harness.core.paths import results_folder
 from harness.report import render
 from harness.report.leaderboard import read_baselines
 from harness.report.verdicts import describe, sentence, to_annotations, to_junit, to_summary, to_table, to_trend
@@ -25,7 +26,7 @@ from harness.results.check import (
     statistics_in,
     statistics_root,
 )
-from harness.results.rows import Row, SeedResult, results_folder
+from harness.results.rows import Row, SeedResult
 
 TOLERANCE = {"AP": 0.02}
 
