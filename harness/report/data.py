@@ -11,8 +11,9 @@ from typing import Any
 
 from harness.core.config import parse
 from harness.core.errors import HarnessError
+from harness.core.numbers import number
 from harness.report.columns import Column
-from harness.report.table import Cell, Line, Table, number
+from harness.report.table import Cell, Line, Table
 
 FORMAT = 1
 META = ("title", "caption", "columns", "notes", "groups", "marks")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from harness.report.table import number
+from harness.core.numbers import number
 
 WIDTH = 760
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 24, 40

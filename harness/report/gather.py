@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import __version__
+from harness.core.numbers import number
 from harness.core.store import Store
 from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
+from harness.report.answer import sentences
 from harness.report.columns import KNOWN, Column
 from harness.report.page import Failure, Page, Section
-from harness.report.table import Cell, Line, Table, number
+from harness.report.table import Cell, Line, Table
 from harness.report.tables import class_table, cost_table, reproduction_table
-from harness.results.gains import Gain, Paired, decompose, sentences
+from harness.results.gains import Gain, Paired, decompose
 from harness.results.rows import Row, finished
 
 MAIN = "AP"

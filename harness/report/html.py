@@ -2,8 +2,9 @@
 
 from html import escape
 
+from harness.core.numbers import number
 from harness.report.columns import Column
-from harness.report.table import Cell, Line, Table, number
+from harness.report.table import Cell, Line, Table
 
 RANKS = {1: "first", 2: "second", 3: "third"}
 NAMES = {1: "best", 2: "second best", 3: "third best"}

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.core.files import write_text
+from harness.core.numbers import number
 from harness.core.paths import results_folder
 from harness.report.columns import KNOWN
 from harness.report.markdown import escape
-from harness.report.table import number, signatures
+from harness.report.table import signatures
 from harness.results.check import Baseline, read_baseline
 from harness.results.rows import Row, finished
 

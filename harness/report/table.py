@@ -12,6 +12,7 @@ from pydantic import Field
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
+from harness.core.numbers import number
 from harness.report.columns import Column, column, difference_to_paper
 from harness.results.rows import SIGNATURE_JOINT, Row, finished
 
@@ -162,14 +163,6 @@ def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks) -> list
         )
         for index, line in enumerate(lines)
     ]
-
-
-def number(value: float, decimals: int, *, signed: bool = False) -> str:
-    """A number as printed: fixed decimals, thousands apart, a real minus sign, no negative zero."""
-    text = f"{value:{'+' if signed else ''},.{decimals}f}"
-    if float(text.replace(",", "")) == 0:
-        text = f"{0:,.{decimals}f}"
-    return text.replace("-", "−")
 
 
 def score_cell(value: float | None, entry: Column, *, std: float | None = None, n: int = 1) -> Cell:

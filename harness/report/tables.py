@@ -6,6 +6,7 @@ All are the one Table of table.py, so every renderer prints them.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.core.numbers import number
 from harness.core.progress import Report, silent
 from harness.report.columns import KNOWN, Column
 from harness.report.table import (
@@ -18,7 +19,6 @@ from harness.report.table import (
     TableSpec,
     build,
     difference_cell,
-    number,
     provenance,
     rank,
     score_cell,

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
+from harness.core.numbers import number
 from harness.report.columns import KNOWN, Column
 from harness.report.markdown import to_markdown
-from harness.report.table import Cell, Line, Note, Table, number
+from harness.report.table import Cell, Line, Note, Table
 from harness.results.check import Exit, Verdict, exit_code
 from harness.results.rows import Row
 

@@ -20,10 +20,11 @@ from harness.planning.plan import Row as PlannedRow
 from harness.planning.suite import Cell, Profile, Rows, Synthesis
 from harness.planning.suite import Suite as RealSuite
 from harness.report import figures, table_for
+from harness.report.answer import sentences
 from harness.report.gather import ONE_SEED, _answer, _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
-from harness.results.gains import decompose, sentences
+from harness.results.gains import decompose
 from harness.stages.dataset import DatasetSpec
 from harness.synthesis.manifest import NAME, Entry, render
 

@@ -8,7 +8,7 @@ from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
 from harness.core.errors import HarnessError
 from harness.report import table_for
-from harness.report.table import Table, number, signatures
+from harness.report.table import Table, signatures
 from harness.results.rows import Budget, Row, SeedResult
 
 
@@ -185,20 +185,6 @@ def test_a_new_metric_and_a_new_table_are_one_toml():
 def test_a_wrong_table_definition_is_one_error(given, complaint):
     with pytest.raises(HarnessError, match=complaint):
         table_for(Suite(table=given), Setting(), [measured(run())])
-
-
-@pytest.mark.parametrize(
-    ("value", "signed", "text"),
-    [
-        (-0.001, True, "0.00"),
-        (-0.001, False, "0.00"),
-        (1234.5, False, "1,234.50"),
-        (2.0, True, "+2.00"),
-        (-2.0, False, "−2.00"),
-    ],
-)
-def test_numbers_have_a_real_minus_and_no_negative_zero(value, signed, text):
-    assert number(value, 2, signed=signed) == text
 
 
 def test_reports_import_nothing_slow():

@@ -1,0 +1,9 @@
+"""Prints numbers: one form for tables, sentences, figures and checks."""
+
+
+def number(value: float, decimals: int, *, signed: bool = False) -> str:
+    """A number as printed: fixed decimals, thousands apart, a real minus sign, no negative zero."""
+    text = f"{value:{'+' if signed else ''},.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        text = f"{0:,.{decimals}f}"
+    return text.replace("-", "−")
