@@ -30,8 +30,6 @@ DEBT = {
     ("data.prediction_files", "segmenters.base"),
     ("metrics.evaluation", "results.rows"),
     ("stages.synthesize", "planning.suite"),
-    ("results.gains", "report.columns"),
-    ("results.gains", "report.table"),
     ("results.check", "report.columns"),
     ("export.coco", "metrics.rle"),
 }
