@@ -15,7 +15,6 @@ Imports numpy only; reads no image.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.metrics.frame_statistics import Statistics
+from harness.metrics.student import student
 
 Unit = Literal["image", "city"]
 
@@ -275,10 +275,11 @@ def _ends(
     if len(scores) < 2:
         return value, value, 0.0
     images = float(scores.var()) * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
+    tail = (1 - level) / 2
     # What seeds add beyond images x seeds, which the bootstrap holds already.
-    beyond = sum(student(level, arm.freedom) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.freedom)
+    beyond = sum(student(tail, arm.freedom) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.freedom)
     std = math.sqrt(images + sum(max(0.0, arm.seeds - arm.mixed) for arm in arms))
-    width = math.sqrt(student(level, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
+    width = math.sqrt(student(tail, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
     return value - width, value + width, std
 
 
@@ -297,26 +298,6 @@ def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:
     if second <= 0 or fourth <= second**2 * (1 + 2 / units):
         return units - 1.0
     return float(np.clip(2 * units / (fourth / second**2 - 1), 2.0 if units > 2 else 1.0, units - 1.0))
-
-
-@cache
-def student(level: float, freedom: float) -> float:
-    """Half-width of the central `level` of Student's t distribution (normal for infinite `freedom`)."""
-    below, above = 0.0, 1e4
-    for _ in range(80):
-        middle = (below + above) / 2
-        below, above = (middle, above) if _inside(middle, freedom) < level else (below, middle)
-    return (below + above) / 2
-
-
-def _inside(limit: float, freedom: float) -> float:
-    """Probability that |t| <= limit: Simpson's rule over atan(t / sqrt(freedom)), of density cos^(freedom - 1)."""
-    if freedom > 1e6:
-        return math.erf(limit / math.sqrt(2))
-    angle = math.atan(limit / math.sqrt(freedom))
-    values = np.cos(np.linspace(0.0, angle, 4001)) ** (freedom - 1)
-    area = (values[0] + values[-1] + 4 * values[1:-1:2].sum() + 2 * values[2:-1:2].sum()) * angle / 4000 / 3
-    return 2 * area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
 
 
 def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed: int) -> tuple[np.ndarray, np.ndarray]:

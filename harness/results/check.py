@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeFloat
 from harness.core.config import Strict, parse
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes, write_text
+from harness.metrics.student import student
 from harness.report.columns import KNOWN, directions
 from harness.results.rows import Record, Row, SeedResult, finished, mean_scores, pooled_deviation
 
@@ -244,7 +245,7 @@ class _Judge:
         deviation, freedom = self._over_seeds(before, metric)
         if freedom:
             error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))
-            found["seeds"] = _student(self.tail, freedom) * error
+            found["seeds"] = student(self.tail, freedom) * error
         name = max(found, key=lambda key: found[key])
         return found[name], name
 
@@ -295,15 +296,6 @@ def _stranger(row: Row) -> Verdict:
 def _same_runs(before: Row, now: Row) -> bool:
     keys = [[run.key for run in finished(row.seeds)] for row in (before, now)]
     return keys[0] == keys[1] and all(keys[0])
-
-
-def _student(tail: float, freedom: int) -> float:
-    """Upper `tail` quantile of Student's t: the expansion in 1/freedom of Abramowitz and Stegun, 26.7.5."""
-    z = -statistics.NormalDist().inv_cdf(tail)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def _stripped(row: Row) -> Row:

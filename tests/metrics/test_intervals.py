@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import scipy.stats
 import simulated
 
 from harness.core.errors import HarnessError
@@ -214,11 +213,6 @@ def test_replicates_without_a_value_are_counted():
     statistics = Statistics(images=tuple("abcdef"), cities=("x",) * 6, parts={"panoptic": {"panoptic": table}})
     found = intervals.interval([statistics], "PQ_things")
     assert 0.2 < found.undefined < 0.5
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3.7, 30, 499, 1e5, np.inf])
-def test_student(freedom):
-    assert intervals.student(0.95, freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), abs=1e-8)
 
 
 def test_what_does_not_compare_is_an_error():

@@ -1,6 +1,7 @@
 """The check: verdicts, tolerances, exit codes, baselines, and what CI reads of them."""
 
 import json
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,6 @@ from harness.results.check import (
     Exit,
     Spread,
     Verdict,
-    _student,
     accept,
     additions,
     compare,
@@ -159,6 +159,18 @@ def test_the_spread_over_seeds_widens_the_tolerance():
     assert verdicts[0].decided_by == "seeds"
 
 
+def test_two_seeds_know_their_spread_badly_and_twenty_comparisons_share_the_chance_of_a_false_alarm():
+    """One degree of freedom, tail 0.05 / 20 / 2: Student's t is 254.65."""
+    backbones = [f"B{place}" for place in range(20)]
+    old = baseline(*(row(0.29, 0.31, backbone=name) for name in backbones[:1]), tolerance={"AP": 0.001})
+    old = old.model_copy(update={"rows": (*old.rows, *(row(0.3, backbone=name) for name in backbones[1:]))})
+    now = [row(0.30, first=7, backbone=name) for name in backbones]
+    first = compare(now, old)[0]
+    deviation = math.sqrt(0.0002)  # of 0.29 and 0.31
+    assert first.decided_by == "seeds"
+    assert first.tolerance == pytest.approx(254.6466 * deviation * math.sqrt(1 / 2 + 1))
+
+
 def test_what_seeds_do_is_learnt_from_other_suites_of_the_same_network_first():
     """One seed a row can't tell what another seed would give: an honest rerun would be an alarm."""
     old, now = baseline(row(0.30), tolerance={"AP": 0.001}), [row(0.28, first=1)]
@@ -169,11 +181,6 @@ def test_what_seeds_do_is_learnt_from_other_suites_of_the_same_network_first():
     assert kinds(compare(now, old, others=[steady, row(0.26, 0.30, 0.34, **elsewhere)])) == ["worse"]
     assert kinds(compare(now, old, others=[row(0.26, 0.30, 0.34, **elsewhere)])) == ["same"]
     assert kinds(compare(now, old, others=[loose.model_copy(update={"data": "other"})])) == ["worse"]
-
-
-@pytest.mark.parametrize(("tail", "freedom", "quantile"), [(0.025, 4, 2.776), (0.025, 10, 2.228), (0.001, 16, 3.686)])
-def test_quantiles_of_student(tail, freedom, quantile):
-    assert _student(tail, freedom) == pytest.approx(quantile, rel=0.005)
 
 
 def test_the_same_evaluations_are_not_resampled():

@@ -8,7 +8,7 @@ from result_rows import measured, run
 
 from harness.core.errors import HarnessError
 from harness.metrics.frame_statistics import Statistics
-from harness.metrics.intervals import student
+from harness.metrics.student import student
 from harness.results.check import Baseline, compare
 from harness.results.paired import intervals, noise
 
@@ -90,5 +90,5 @@ def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_p
     assert (low, high) == (0.0, 0.0)
     low, high = intervals(lambda found: folder, [*lucky, *wide, *others])(*lucky, "PQ")
     # Variance 0.1^2 in two rows and 0 in two, 8 degrees of freedom, two means of three.
-    half = student(0.95, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
+    half = student(0.025, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
     assert (low, high) == pytest.approx((-half, half))
