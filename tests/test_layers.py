@@ -22,7 +22,8 @@ LAYERS = (
     ("running", "results", "inference", "tiny_training"),
     ("report",),
     ("commands",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 """Rooms of one line do not import each other."""
 

@@ -1,8 +1,11 @@
-"""Strict TOML: a part is exactly what its model says, or one error names the file and the key.
+"""Strict TOML and JSON: a part is exactly what its model says, or one error names the file and the key.
 
-Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name.
+Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name. A file
+that is no TOML, or no JSON, of finite numbers and sane depth is one error too.
 """
 
+import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +27,46 @@ Model = TypeVar("Model", bound=BaseModel)
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; HarnessError when it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_finite)
     except FileNotFoundError:
         names = [p.stem for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise HarnessError(f"{path}: no such file", hint=near(path.stem, names)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise HarnessError(f"{path}: not a readable TOML file: {error}") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise HarnessError(f"{path}: not a readable TOML file: {_reason(error)}") from None
+
+
+def read_json(path: Path, what: str = "JSON file", *, hint: str = "") -> Any:
+    """The content of a JSON file; HarnessError, which calls it a `what`, when it is missing, unreadable or not JSON.
+
+    NaN, infinities and numbers too large for a float are no JSON here.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise HarnessError(f"{path}: not a readable {what}: {_reason(error)}", hint=hint) from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON text as values; ValueError or RecursionError when it is not JSON with finite numbers."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """Why a file can't be read, in one line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if "integer string conversion" in str(error):
+        return "a number has too many digits"
+    return str(error).splitlines()[0][:300]
 
 
 def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
@@ -48,7 +85,7 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
             ) from None
         if first["type"] == "missing":
             raise HarnessError(f"{path}: key '{key}' is missing") from None
-        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        found = "" if isinstance(first["input"], dict) else f", found {_shown(first['input'])}"
         raise HarnessError(f"{path}: key '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{found}") from None
 
 
@@ -62,9 +99,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(data: dict[str, Any]) -> str:
-    import json
-
     return json.dumps(data, default=str)
+
+
+def _shown(value: object, longest: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
 def _keys(model: type[BaseModel], location: tuple) -> list[str]:
