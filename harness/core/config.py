@@ -8,9 +8,9 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from harness.core.errors import HarnessError, near
 
@@ -19,6 +19,19 @@ class Strict(BaseModel):
     """Base of everything parsed: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class Grown(Strict):
+    """A model that got fields after content keys were made of it: such a field is dumped only where it differs from its
+    default, so that what was accepted keeps its key."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """The names of those fields."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        quiet = {name for name in self.LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in plain(self).items() if name not in quiet}
 
 
 Model = TypeVar("Model", bound=BaseModel)
