@@ -29,9 +29,7 @@ LAYERS = (
 
 DEBT = {
     ("data.prediction_files", "segmenters.base"),
-    ("metrics.evaluation", "results.rows"),
     ("stages.synthesize", "planning.suite"),
-    ("results.check", "report.columns"),
     ("export.coco", "metrics.rle"),
 }
 """Arrows that still run back up."""

@@ -6,7 +6,7 @@ Not here: how gains are computed (harness/results/gains.py), the figure beside t
 from collections.abc import Sequence
 
 from harness.core.numbers import number
-from harness.report.columns import KNOWN
+from harness.report.columns import of_score
 from harness.results.gains import SHARES, Gain
 
 
@@ -20,12 +20,12 @@ def _sentence(group: str, gains: Sequence[Gain]) -> str:
     for name, minus in dict.fromkeys((name, gain.minus) for name in SHARES for gain in gains if gain.name == name):
         mine = [gain for gain in gains if (gain.name, gain.minus) == (name, minus)]
         shares.append(f"{SHARES[name]} ({minus}) is {', '.join(map(_amount, mine))}")
-    unit = KNOWN[gains[0].metric].label
+    unit = of_score(gains[0].metric).label
     return f"{group}, differences in {unit} with 95 % intervals: {'; '.join(shares)}."
 
 
 def _amount(gain: Gain) -> str:
-    entry = KNOWN[gain.metric]
+    entry = of_score(gain.metric)
 
     def printed(value: float) -> str:
         return number(value * entry.scale, entry.decimals, signed=True)

@@ -14,7 +14,7 @@ from harness.core.store import Store
 from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
 from harness.report.answer import sentences
-from harness.report.columns import KNOWN, Column
+from harness.report.columns import Column, of_score
 from harness.report.page import Failure, Page, Section
 from harness.report.table import Cell, Line, Table
 from harness.report.tables import class_table, cost_table, reproduction_table
@@ -116,7 +116,7 @@ def _answer(gains: Sequence[Gain]) -> Section:
             *([end * scale for end in gain.interval] if gain.interval else (None, None)),
         )
         for gain in gains
-        for scale in (KNOWN[gain.metric].scale,)
+        for scale in (of_score(gain.metric).scale,)
     ]
     drawn = (figures.intervals(f"Differences in {MAIN}", items, unit=f"{MAIN} points"),) if items else ()
     return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)

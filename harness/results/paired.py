@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from harness.metrics.table import known
 from harness.results.check import Noise, Spread
 from harness.results.gains import Interval, Paired
 from harness.results.rows import Row, SeedResult, finished, pooled_deviation
 
-METRICS = ("PQ", "IoU", "AP", "AP50")
 Where = Callable[[SeedResult], Path | None]
 """The folder with the statistics of a run; None where there are none."""
 
@@ -32,7 +32,8 @@ def intervals(where: Where, rows: Sequence[Row]) -> Paired:
 
     def interval(before: Row, after: Row, metric: str) -> Interval | None:
         alike = [row for row in rows if (row.segmenter, row.backbone) == (after.segmenter, after.backbone)]
-        deviations = {name: pooled_deviation(alike, name) for name in METRICS}
+        metrics = [info.key for info in known() if info.key in before.scores and info.key in after.scores]
+        deviations = {name: pooled_deviation(alike, name) for name in metrics}
         pooled = tuple((name, deviation**2, freedom) for name, (deviation, freedom) in deviations.items() if freedom)
         found = _between(where, where, before, after, pooled).get(metric)
         return (found.low, found.high) if found else None
@@ -53,13 +54,13 @@ def _between(
 def _spreads(
     before: tuple[Path, ...], after: tuple[Path, ...], pooled: tuple[tuple[str, float, int], ...]
 ) -> dict[str, Spread]:
-    """The spread of after minus before for every headline metric that both have; `pooled`: (metric, variance over
-    seeds, degrees of freedom)."""
+    """The spread of after minus before for every metric that both have; `pooled`: (metric, variance over seeds, degrees
+    of freedom)."""
     from harness.metrics import frame_statistics
     from harness.metrics.intervals import SeedSpread, differences
 
     old, new = ([frame_statistics.load(path) for path in side] for side in (before, after))
-    known = set.intersection(*(set(found.scores()) for found in (*old, *new)))
+    both = set.intersection(*(set(found.scores()) for found in (*old, *new)))
     over_seeds = {metric: SeedSpread(variance, freedom) for metric, variance, freedom in pooled}
-    found = differences(new, old, [metric for metric in METRICS if metric in known], over_seeds=over_seeds)
+    found = differences(new, old, [info.key for info in known() if info.key in both], over_seeds=over_seeds)
     return {metric: Spread(one.low, one.high) for metric, one in found.items() if one is not None}
