@@ -90,7 +90,10 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
     except ValidationError as error:
         complaints = error.errors(include_url=False)
         # A misspelt key is both unknown and missing: the unknown one is what the user wrote.
-        first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
+        unknown = [c for c in complaints if c["type"] == "extra_forbidden"]
+        # Where a string or a list may stand, a wrong list is told about as a list.
+        apt = [c for c in complaints if not (c["type"] == "string_type" and isinstance(c["input"], list))]
+        first = (unknown or apt or complaints)[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         if first["type"] == "extra_forbidden":
             raise HarnessError(
