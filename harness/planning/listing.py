@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 
 def entries() -> Iterator[Entry]:
-    """Everything, kind by kind, sorted by name; plug-ins stand under the adapters."""
+    """Everything, kind by kind, sorted by name; plug-ins stand under the adapters. Controls are called so."""
     for name in names("suites"):
         yield Entry("suite", name, load_suite(name).title, "")
     for name in names("profiles"):
@@ -41,7 +41,7 @@ def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
         data, _ = load_part(kind, name, "mini")
         adapter = data.get("adapter", "")
         used.add(adapter)
-        yield Entry(singular, name, data.get("label", ""), _state(adapter, registry))
+        yield Entry(data.get("role", singular), name, data.get("label", ""), _state(adapter, registry))
     for name in registry.names():
         if name not in used:
             yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")

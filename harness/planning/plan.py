@@ -8,17 +8,17 @@ changes the keys from `train` on, so the synthesis is found again. Transport (wo
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.config import Strict, parse
-from harness.core.errors import HarnessError, NotBuiltError
+from harness.core.errors import HarnessError, NotBuiltError, near
 from harness.core.registry import GENERATORS, SEGMENTERS, Registry
 from harness.core.store import Store
 from harness.data.mix import Mix
-from harness.generators.base import GeneratorPart
-from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite
+from harness.generators.base import GeneratorPart, compared_with
+from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite, names
 from harness.segmenters.base import SegmenterPart, options
 from harness.segmenters.base import fingerprint as starting_weights
 from harness.stages import STAGES
@@ -44,11 +44,18 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A cell with the last step of each of its seeds; none when it can't be run, and `why` not."""
+class PlannedRow:
+    """A row of the table to be: a cell and the last step of each of its seeds.
+
+    `compared_with`: name of another generator to what the difference is called. `segmenter` and `backbone` as printed.
+    A row that can't be run has no steps, and `why` says what is missing.
+    """
 
     cell: Cell
-    labels: dict[str, str]
+    generator: GeneratorPart
+    compared_with: dict[str, str] = field(default_factory=dict)
+    segmenter: str = ""
+    backbone: str = ""
     finals: dict[int, Step] = field(default_factory=dict)
     why: str = ""
 
@@ -62,7 +69,7 @@ class Plan:
     profile_name: str
     profile: Profile
     dataset: Step
-    rows: list[Row]
+    rows: list[PlannedRow]
 
     def steps(self) -> dict[str, Step]:
         """Every step once, inputs before what needs them."""
@@ -97,8 +104,10 @@ def beside(plan: Plan, suite_name: str) -> Plan:
 
 def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
     suite = load_suite(suite_name)
-    builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset)
-    rows = [builder.row(cell) for cell in cells(suite)]
+    arms = list(cells(suite))
+    named = {cell.generator: _generator(cell.generator, profile_name) for cell in arms}
+    builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, generators=named)
+    rows = [builder.row(cell) for cell in arms]
     # A title that named the data itself would be wrong under every profile but one.
     suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
     return Plan(
@@ -132,19 +141,19 @@ class _Builder:
     profile_name: str
     suite: Suite
     dataset: Step
+    generators: dict[str, GeneratorPart]
 
-    def row(self, cell: Cell) -> Row:
-        generator = self._part(GeneratorPart, "generators", cell.generator)
-        labels = {"generator": generator.label}
+    def row(self, cell: Cell) -> PlannedRow:
+        generator = self.generators[cell.generator]
+        row = PlannedRow(cell=cell, generator=generator, compared_with=compared_with(generator, self.generators))
         segmenter = None
         if cell.segmenter:
             segmenter = self._part(SegmenterPart, "segmenters", cell.segmenter)
-            labels |= {"segmenter": segmenter.label, "backbone": segmenter.chosen(cell.backbone).label}
+            row = replace(row, segmenter=segmenter.label, backbone=segmenter.chosen(cell.backbone).label)
         try:
-            finals = self._finals(cell, generator, segmenter)
+            return replace(row, finals=self._finals(cell, generator, segmenter))
         except NotBuiltError as error:
-            return Row(cell=cell, labels=labels, why=error.message)
-        return Row(cell=cell, labels=labels, finals=finals)
+            return replace(row, why=error.message)
 
     def _finals(self, cell: Cell, generator: GeneratorPart, segmenter: SegmenterPart | None) -> dict[int, Step]:
         """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
@@ -219,6 +228,17 @@ class _Builder:
 
         spec = self._part(assess.AssessSpec, "assessments", "image_quality")
         return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
+
+
+def _generator(name: str, profile_name: str) -> GeneratorPart:
+    data, path = load_part("generators", name, profile_name)
+    part = parse(GeneratorPart, data, path)
+    if part.control and part.control.minus not in names("generators"):
+        raise HarnessError(
+            f"{path}: key 'control.minus': there is no generator {part.control.minus!r}",
+            hint=near(part.control.minus, names("generators")),
+        )
+    return part
 
 
 def _require(registry: Registry, adapter: str) -> None:

@@ -6,8 +6,8 @@ Not here: how gains are computed (harness/results/gains.py), the figure beside t
 from collections.abc import Sequence
 
 from harness.core.numbers import number
-from harness.report.columns import of_score
-from harness.results.gains import SHARES, Gain
+from harness.report.columns import KNOWN
+from harness.results.gains import Gain, printed
 
 
 def sentences(gains: Sequence[Gain]) -> list[str]:
@@ -15,23 +15,41 @@ def sentences(gains: Sequence[Gain]) -> list[str]:
     return [_sentence(group, [g for g in gains if g.group == group]) for group in dict.fromkeys(g.group for g in gains)]
 
 
-def _sentence(group: str, gains: Sequence[Gain]) -> str:
-    shares = []
-    for name, minus in dict.fromkeys((name, gain.minus) for name in SHARES for gain in gains if gain.name == name):
-        mine = [gain for gain in gains if (gain.name, gain.minus) == (name, minus)]
-        shares.append(f"{SHARES[name]} ({minus}) is {', '.join(map(_amount, mine))}")
-    unit = of_score(gains[0].metric).label
-    return f"{group}, differences in {unit} with 95 % intervals: {'; '.join(shares)}."
+def label(gain: Gain) -> str:
+    """What is subtracted from what, for a figure."""
+    new, old = _sides(gain)
+    of = "" if gain.factor == "generator" else f", {gain.after.generator_label}"
+    return f"{gain.share}: {new or gain.after.generator_label} − {old}{of}"
+
+
+def _sentence(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
+    shares: dict[tuple[str, str, str], list[Gain]] = {}
+    for gain in gains:
+        shares.setdefault((gain.share, *_sides(gain)), []).append(gain)
+    parts = [
+        f"{share} ({new or 'generator'} − {old}) is {', '.join(map(_amount, mine))}"
+        for (share, new, old), mine in shares.items()
+    ]
+    unit = KNOWN[gains[0].metric].label
+    return f"{', '.join(group)}, differences in {unit} with 95 % intervals: {'; '.join(parts)}."
+
+
+def _sides(gain: Gain) -> tuple[str, str]:
+    """What is subtracted from what; the first is empty for a generator that is no control."""
+    if gain.factor != "generator":
+        return printed(gain.after, gain.factor), printed(gain.before, gain.factor)
+    return gain.after.generator if gain.after.role == "control" else "", gain.before.generator
 
 
 def _amount(gain: Gain) -> str:
-    entry = of_score(gain.metric)
+    entry = KNOWN[gain.metric]
 
-    def printed(value: float) -> str:
+    def points(value: float) -> str:
         return number(value * entry.scale, entry.decimals, signed=True)
 
-    text = f"{printed(gain.value)} {f'for {gain.version} ' if gain.version else ''}"
-    if gain.interval is None:
+    named = gain.factor != "generator" or gain.after.role != "control"
+    text = f"{points(gain.value)} {f'for {gain.after.generator_label} ' if named else ''}"
+    if gain.difference is None:
         return f"{text}(no interval, so nothing can be concluded)"
-    low, high = map(printed, gain.interval)
-    return f"{text}({low} to {high}{'' if gain.certain else ', not distinguishable from zero'})"
+    ends = f"{points(gain.difference.low)} to {points(gain.difference.high)}"
+    return f"{text}({ends}{'' if gain.certain else ', not distinguishable from zero'})"

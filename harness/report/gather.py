@@ -13,8 +13,9 @@ from harness.core.numbers import number
 from harness.core.store import Store
 from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
-from harness.report.answer import sentences
-from harness.report.columns import Column, of_score
+from harness.report.answer import label, sentences
+from harness.report.columns import KNOWN, Column
+from harness.report.names import short_name, version
 from harness.report.page import Failure, Page, Section
 from harness.report.table import Cell, Line, Table
 from harness.report.tables import class_table, cost_table, reproduction_table
@@ -35,7 +36,7 @@ class Run(NamedTuple):
     @property
     def label(self) -> str:
         """A short name for columns and legends."""
-        return ", ".join(part for part in (self.row.version or self.row.method, self.row.backbone) if part)
+        return short_name(self.row)
 
 
 def no_interval(before: Row, after: Row, metric: str) -> None:
@@ -104,19 +105,20 @@ def _answer(gains: Sequence[Gain]) -> Section:
     several = len({gain.group for gain in gains}) > 1
     texts = sentences(gains)
     seeds: dict[tuple[str, str], int] = {}
-    for row in (gain.after for gain in gains if gain.interval):
+    for row in (gain.after for gain in gains if gain.difference):
         network = row.segmenter, row.backbone
         seeds[network] = max(seeds.get(network, 0), len(finished(row.seeds)))
     if 1 in seeds.values():
         texts.append(ONE_SEED)
     items = [
         figures.Interval(
-            f"{gain.label}, {gain.group}" if several else gain.label,
+            ", ".join((label(gain), *gain.group)) if several else label(gain),
             gain.value * scale,
-            *([end * scale for end in gain.interval] if gain.interval else (None, None)),
+            gain.difference.low * scale if gain.difference else None,
+            gain.difference.high * scale if gain.difference else None,
         )
         for gain in gains
-        for scale in (of_score(gain.metric).scale,)
+        for scale in (KNOWN[gain.metric].scale,)
     ]
     drawn = (figures.intervals(f"Differences in {MAIN}", items, unit=f"{MAIN} points"),) if items else ()
     return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)
@@ -126,7 +128,7 @@ def _samples(runs: Sequence[Run]) -> Section:
     from harness.report.pictures import sample_grid
 
     syntheses = {
-        run.row.version: run.folders["synthesize"] for run in _first_seeds(runs) if "synthesize" in run.folders
+        version(run.row): run.folders["synthesize"] for run in _first_seeds(runs) if "synthesize" in run.folders
     }
     grid = sample_grid(syntheses)
     return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
@@ -186,20 +188,22 @@ _QUALITIES = ("CLIPScore", "FID", "SSIM", "PSNR")
 
 def _quality(gains: Sequence[Gain], quality: Sequence[Row]) -> Section:
     """Image quality against the gain in AP, one figure per metric that at least two generators have."""
-    whole = [gain for gain in gains if gain.name == "whole"]
-    several = len({gain.group for gain in whole}) > 1
+    whole = [gain for gain in gains if gain.before.role == "baseline" and gain.after.role == "generator"]
+    groups = {gain.group for gain in whole}
     measured = [row for row in quality if row.origin == "measured"]
     pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
     drawn = []
     for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if _drawn(name)):
         there = [(scores[metric], gain) for scores, gain in pairs if scores.get(metric) is not None]
         if len({_source(gain.after) for _, gain in there}) > 1:
-            points = [
-                (f"{gain.version} ({gain.group})" if several else gain.version, score, gain.value * 100)
-                for score, gain in there
-            ]
+            points = [(_source_name(gain, groups), score, gain.value * 100) for score, gain in there]
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
     return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
+
+
+def _source_name(gain: Gain, groups: set[tuple[str, ...]]) -> str:
+    """The generator of a point; with the group where there are several."""
+    return f"{gain.after.generator_label} ({', '.join(gain.group)})" if len(groups) > 1 else gain.after.generator_label
 
 
 def _drawn(metric: str) -> bool:

@@ -13,9 +13,9 @@ from pydantic import Field
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
-from harness.metrics.table import SIGNATURE_JOINT
 from harness.report.columns import Column, column, difference_to_paper
-from harness.results.rows import Row, finished
+from harness.report.names import version
+from harness.results.rows import SIGNATURE_JOINT, Row, finished
 
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]
@@ -275,7 +275,7 @@ def _text_cell(row: Row, entry: Column) -> Cell:
     if entry.key == "crop":
         text = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
     else:
-        text = getattr(row, entry.key, None)
+        text = version(row) if entry.key == "version" else getattr(row, entry.key, None)
         if not isinstance(text, str):
             raise HarnessError(f"[table] columns: a row has no text called {entry.key!r}")
     return Cell(value=text, text=text or "–", status="ok" if text else "undefined")

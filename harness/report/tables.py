@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
-from harness.metrics.table import find
-from harness.report.columns import FACTS, Column, column
+from harness.report.columns import KNOWN, Column
+from harness.report.names import version
 from harness.report.table import (
     STATUS_NOTES,
     Cell,
@@ -27,16 +27,19 @@ from harness.report.table import (
 from harness.results.published import PrintedCount
 from harness.results.rows import Row
 
+METRICS = ("PQ", "IoU", "AP", "AP50")
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
-def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01) -> Table:
-    """Measured beside published, for every published fraction, and whether they agree within `tolerance` (a fraction).
+def reproduction_table(
+    rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01, metrics: Sequence[str] = METRICS
+) -> Table:
+    """Measured beside published, metric by metric, and whether they agree within `tolerance` (in the row's unit).
 
     Under a profile that isn't the paper's nothing is reproduced: the verdict of every line is "not comparable".
     """
     columns = (
-        *(FACTS[key] for key in ("method", "backbone", "version")),
+        *(KNOWN[key] for key in ("method", "backbone", "version")),
         Column(key="metric", label="Metric", kind="text"),
         Column(key="measured", label="Measured"),
         Column(key="published", label="Published"),
@@ -47,8 +50,8 @@ def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: floa
         _reproduction_line(row, metric, columns, tolerance, comparable=setting.comparable)
         for row in rows
         if row.origin == "measured"
-        for metric, published in row.paper.items()
-        if published is not None and (info := find(metric)) and info.unit == "%"
+        for metric in metrics
+        if row.paper.get(metric) is not None
     ]
     warning = () if setting.comparable else ("NOT COMPARABLE with the paper: nothing here is a reproduction.",)
     return Table(
@@ -75,10 +78,10 @@ def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
     names = [
         name for name in names if any(metric in run.classes.get(name, {}) for row in measured for run in row.seeds)
     ]
-    if (info := find(metric)) and info.each == "thing":
+    if metric.startswith("AP"):
         names = [name for name in names if name in THINGS] or [*THINGS]
-    entry = column(metric)
-    columns = [FACTS[key] for key in ("method", "backbone", "version")]
+    entry = KNOWN[metric]
+    columns = [KNOWN[key] for key in ("method", "backbone", "version")]
     columns += [
         Column(
             key=name, label=_class_label(name, measured), direction="up", scale=entry.scale, decimals=1, unit=entry.unit
@@ -170,7 +173,7 @@ def count_instances(root: Path, split: str, report: Report = silent) -> dict[str
 
 
 def _reproduction_line(row: Row, metric: str, columns: Sequence[Column], tolerance: float, *, comparable: bool) -> Line:
-    entry = column(metric).model_copy(update={"key": "measured"})
+    entry = KNOWN[metric].model_copy(update={"key": "measured"})
     published = row.paper[metric]
     if row.status == "ok":
         found = row.measurement(metric)
@@ -179,7 +182,7 @@ def _reproduction_line(row: Row, metric: str, columns: Sequence[Column], toleran
         found, measured = None, Cell(text=row.status, status=row.status)
     value = found.mean if found else None
     verdict = _agreement(value, published, tolerance, comparable=comparable)
-    texts = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, row.version, metric)]
+    texts = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row), metric)]
     return Line(
         name=f"{row.name} {metric}",
         group="measured",
@@ -211,7 +214,7 @@ def _class_label(name: str, rows: Sequence[Row]) -> str:
 
 
 def _class_line(row: Row, metric: str, columns: Sequence[Column]) -> Line:
-    cells = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, row.version)]
+    cells = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row))]
     for entry in columns[3:]:
         if row.status != "ok":
             cells.append(Cell(text=row.status, status=row.status))

@@ -10,15 +10,14 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.store import Store
-from harness.planning.plan import Plan, Step, chain
-from harness.planning.plan import Row as PlannedRow
-from harness.results import rows as results
+from harness.planning.plan import Plan, PlannedRow, Step, chain
 from harness.results.published import published
+from harness.results.rows import SIGNATURE_JOINT, Budget, Cost, Row, SeedResult, Status, mean_scores
 
 SCORES = "scores.json"
 
 
-def rows(plan: Plan, store: Store) -> list[results.Row]:
+def rows(plan: Plan, store: Store) -> list[Row]:
     """The rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
     printed = published(plan.suite.published) if plan.suite.published is not None else []
     ours = [_row(plan, store, planned, printed) for planned in plan.rows]
@@ -34,39 +33,43 @@ def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
     for planned in plan.rows:
         for step in (step for final in planned.finals.values() for step in chain(final)):
             if step.kind == "synthesize" and _made(step, store):
-                found[planned.labels["generator"]] = store.path(step.kind, step.key)
+                found[planned.generator.label] = store.path(step.kind, step.key)
     return found
 
 
-def statistics_folder(run: results.SeedResult, store: Store) -> Path:
+def statistics_folder(run: SeedResult, store: Store) -> Path:
     """Where the per-image statistics of a run lie."""
     return store.root / run.folder
 
 
-def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Row]) -> results.Row:
-    cell, labels = planned.cell, planned.labels
+def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[Row]) -> Row:
+    cell, part = planned.cell, planned.generator
     seeds = tuple(_seed(seed, final, store) for seed, final in sorted(planned.finals.items()))
     steps = {step.key: step for final in planned.finals.values() for step in chain(final)}
     done = {step.kind: store.manifest(step.kind, step.key) for step in steps.values() if _made(step, store)}
-    version = cell.version if cell.version is not None else labels["generator"]
-    version = ", ".join(part for part in (version, cell.recipe, cell.mix.name) if part)
-    counterpart = _counterpart(plan, planned, version, printed)
+    counterpart = _counterpart(plan, planned, printed)
     status = _status(planned, seeds)
-    return results.Row(
+    recipe = "" if part.role == "baseline" else cell.recipe or plan.profile.synthesis.recipe
+    return Row(
         suite=plan.name,
         name=cell.name,
         profile=plan.profile_name,
         section="measured",
         method=cell.method,
-        backbone=labels.get("backbone", ""),
-        version=version,
+        backbone=planned.backbone,
         segmenter=cell.segmenter or "",
         generator=cell.generator,
-        recipe=cell.recipe or plan.profile.synthesis.recipe,
-        mix=cell.mix.name,
+        generator_label=_generator_label(planned),
+        role=part.role,
+        compared_with=planned.compared_with,
+        expects=(part.control and part.control.expects) or "",
+        recipe=recipe,
+        recipe_label=cell.recipe or "",
+        mix=cell.mix.model_copy(update={"labels": "true"}).name,
+        labels=cell.mix.labels,
         crop=_crop(steps.values()),
         status=status,
-        scores=results.mean_scores(seeds) if status == "ok" else {},
+        scores=mean_scores(seeds) if status == "ok" else {},
         seeds=seeds,
         paper=counterpart.scores if counterpart else {},
         paper_name=counterpart.name if counterpart else "",
@@ -79,16 +82,20 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[results.Ro
     )
 
 
-def _seed(seed: int, final: Step, store: Store) -> results.SeedResult:
+def _generator_label(planned: PlannedRow) -> str:
+    return planned.generator.label if planned.cell.version is None else planned.cell.version
+
+
+def _seed(seed: int, final: Step, store: Store) -> SeedResult:
     if not store.has(final.kind, final.key):
         failures = [f for step in chain(final) if (f := store.failure(step.kind, step.key))]
         if not failures:
-            return results.SeedResult(seed=seed, status="not run")
-        return results.SeedResult(seed=seed, status="failed", error=failures[0]["traceback"] or failures[0]["failure"])
+            return SeedResult(seed=seed, status="not run")
+        return SeedResult(seed=seed, status="failed", error=failures[0]["traceback"] or failures[0]["failure"])
     folder = store.path(final.kind, final.key)
     scores = _read(folder / SCORES)
     environment = store.manifest(final.kind, final.key)["environment"]
-    return results.SeedResult(
+    return SeedResult(
         seed=seed,
         scores=_numbers(scores),
         classes={name: _numbers(values) for name, values in (scores.get("classes") or {}).items()},
@@ -98,7 +105,7 @@ def _seed(seed: int, final: Step, store: Store) -> results.SeedResult:
     )
 
 
-def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> results.Status:
+def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:
     """A row has a number only when each of its seeds has one."""
     if not planned.finals:
         return "not built"
@@ -106,12 +113,14 @@ def _status(planned: PlannedRow, seeds: tuple[results.SeedResult, ...]) -> resul
     return "ok" if states == {"ok"} else "failed" if "failed" in states else "not run"
 
 
-def _counterpart(plan: Plan, planned: PlannedRow, version: str, printed: list[results.Row]) -> results.Row | None:
-    names = plan.suite.counterparts
-    backbone, version = names.get(planned.cell.backbone or "", ""), names.get(version, version)
+def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | None:
+    """The printed row of the same method, backbone and generator; papers print no other recipe or mix."""
+    cell, names, label = planned.cell, plan.suite.counterparts, _generator_label(planned)
+    if cell.recipe or cell.mix.name:
+        return None
+    wanted = (cell.method, names.get(cell.backbone or "", ""), names.get(label, label).casefold())
     for row in printed:
-        same = (row.method, row.backbone, row.version.casefold()) == (planned.cell.method, backbone, version.casefold())
-        if same and row.section != "quoted":
+        if (row.method, row.backbone, row.generator_label.casefold()) == wanted and row.section != "quoted":
             return row
     return None
 
@@ -121,16 +130,16 @@ def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
     return tuple(sides[0]) if sides and sides[0] else None
 
 
-def _budget(train: dict[str, Any] | None) -> results.Budget:
+def _budget(train: dict[str, Any] | None) -> Budget:
     facts = (train or {}).get("facts", {})
-    return results.Budget(**{name: facts[name] for name in results.Budget.model_fields if name in facts})
+    return Budget(**{name: facts[name] for name in Budget.model_fields if name in facts})
 
 
-def _cost(steps: Iterable[Step], store: Store) -> results.Cost:
+def _cost(steps: Iterable[Step], store: Store) -> Cost:
     manifests = [store.manifest(step.kind, step.key) for step in steps if _made(step, store)]
     if not manifests:
-        return results.Cost()
-    return results.Cost(
+        return Cost()
+    return Cost(
         seconds=round(sum(m["facts"]["wall_s"] for m in manifests), 1),
         gpu_seconds=_gpu_seconds(manifests),
         peak_memory_mb=round(max(m["peak_memory_bytes"] for m in manifests) / 2**20, 1),
@@ -143,7 +152,7 @@ def _gpu_seconds(manifests: Iterable[dict[str, Any]]) -> float | None:
     return round(sum(seconds), 1) if seconds else None
 
 
-def _images(seeds: tuple[results.SeedResult, ...], planned: PlannedRow, store: Store) -> int | None:
+def _images(seeds: tuple[SeedResult, ...], planned: PlannedRow, store: Store) -> int | None:
     for run, final in zip(seeds, planned.finals.values(), strict=True):
         if run.status == "ok":
             return _read(store.path(final.kind, final.key) / SCORES).get("n_images")
@@ -154,7 +163,7 @@ def _signature(planned: PlannedRow, store: Store) -> str:
     for final in planned.finals.values():
         if store.has(final.kind, final.key):
             signature = _read(store.path(final.kind, final.key) / SCORES).get("signature", "")
-            return signature if isinstance(signature, str) else results.SIGNATURE_JOINT.join(signature.values())
+            return signature if isinstance(signature, str) else SIGNATURE_JOINT.join(signature.values())
     return ""
 
 

@@ -1,130 +1,132 @@
-"""What a gain is made of: zoom, count and generated appearance, from the control rows of one segmenter.
+"""What a gain is made of: each row less those that it is compared with, in one metric, with a paired interval.
 
-    zoom = focus - none, count = duplicate - none, appearance = generator - focus, whole = generator - none
-
-Where a suite has several recipes or mixes, each is also compared with the first one, generator by generator. Each
-difference comes with a paired interval over images and seeds, and is called indistinguishable from zero where the
-interval holds zero. Without an interval nothing is concluded.
+What is compared with what stands in the rows, which have it from the generators' TOML: zoom = focus - none, generated
+appearance = generator - focus. Recipes, mixes and labels are compared with the first of the suite, generator by
+generator. Not here: the words (harness/report/answer.py), and where intervals come from (paired.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from harness.results.rows import Row
 
-CONTROLS = ("none", "duplicate", "focus", "recolor", "copy_paste")
-Interval = tuple[float, float]
-Paired = Callable[[Row, Row, str], Interval | None]
-"""(row before, row after, metric) to the 95 % interval of after minus before; None where there are no statistics."""
+if TYPE_CHECKING:
+    from harness.metrics.intervals import Difference
 
+Paired = Callable[[Row, Row, str], "Difference | None"]
+"""(row before, row after, metric) to the difference after minus before; None where there is no interval of it."""
+Factor = Literal["generator", "recipe", "mix", "labels"]
 
-SHARES = {
-    "zoom": "zoom",
-    "count": "count",
-    "appearance": "generated appearance",
-    "whole": "the whole gain",
-    "recipe": "the recipe",
-    "mix": "the mix",
-}
-"""What a difference is called, in the order of the answer."""
+MAIN = "AP"
+"""The metric in which gains are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """One difference between two rows of `group`, in the metric's unit (fractions for segmentation)."""
+    """One difference between two rows that differ in one factor, in the metric's unit (fractions for segmentation)."""
 
-    name: str
-    """One of SHARES."""
-    new: str
-    """From what `old` is subtracted, "focus" or "released"; empty for a generator, which `version` names."""
-    old: str
-    group: str
-    """Segmenter, backbone and what else the two rows have in common, as printed."""
-    version: str
-    """The generator as printed, less what `group`, `new` and `old` say; empty for `zoom` and `count`."""
+    share: str
+    """What the difference is called: "zoom", "generated appearance"."""
+    factor: Factor
+    """In what the two rows differ."""
+    before: Row
     after: Row
-    """The row whose gain it is."""
+    group: tuple[str, ...]
+    """What the two rows have in common, as printed: the backbone, and what else differs between rows of the suite."""
     metric: str
     value: float
-    interval: Interval | None
-
-    @property
-    def minus(self) -> str:
-        """What is subtracted from what, for a sentence about several versions."""
-        return f"{self.new or 'generator'} − {self.old}"
-
-    @property
-    def label(self) -> str:
-        """What is subtracted from what, for a figure."""
-        about = f", {self.version}" if self.new and self.version else ""
-        return f"{self.name}: {self.new or self.version} − {self.old}{about}"
+    """Score of `after` minus score of `before`."""
+    difference: "Difference | None"
+    """The same with its interval; None where nothing can be concluded."""
 
     @property
     def certain(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+        """Whether there is an interval and it leaves zero out."""
+        return self.difference is not None and self.difference.distinguishable
 
 
-def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = "AP") -> list[Gain]:
-    """The gains of every segmenter, backbone, recipe and mix for which the rows they need have scores.
-
-    Real frames alone know neither recipe nor mix: a group without such a row is compared with that of its network.
-    """
+def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = MAIN) -> list[Gain]:
+    """The gains between measured rows that have a score: those of controls first, then share by share."""
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
-    several = {name: len({getattr(row, name) for row in measured}) > 1 for name in _GROUPED}
-    alone = {_group(row)[:2]: row for row in measured[::-1] if row.generator == "none" and not row.mix}
+    varied = [name for name in _SHARED if len({getattr(row, name) for row in measured if _has(row, name)}) > 1]
 
-    def gain(name: str, before: Row, after: Row, new: str, old: str, shared: Sequence[str]) -> Gain:
-        group = ", ".join(filter(None, (_said(after, n) for n in shared if n == "backbone" or several[n])))
-        known = f"{group}, {new}".split(", ")
-        version = ", ".join(part for part in after.version.split(", ") if part not in known)
+    def gain(share: str, factor: Factor, before: Row, after: Row) -> Gain:
+        shared = [name for name in _SHARED if name != factor and (name == "backbone" or name in varied)]
         return Gain(
-            name=name,
-            new=new,
-            old=old,
-            group=group,
-            version="" if name in ("zoom", "count") else version,
+            share=share,
+            factor=factor,
+            before=before,
             after=after,
+            group=tuple(filter(None, (printed(after, name) for name in shared if _has(after, name)))),
             metric=metric,
-            value=after.scores[metric] - before.scores[metric],
-            interval=paired(before, after, metric),
+            value=_score(after, metric) - _score(before, metric),
+            difference=paired(before, after, metric),
         )
 
-    gains: list[Gain] = []
-    for key in dict.fromkeys(map(_group, measured)):
-        mine = {row.generator: row for row in measured if _group(row) == key}
-        if key[:2] in alone:
-            mine.setdefault("none", alone[key[:2]])
-        for name, before, after in _differences(mine):
-            if before in mine and after in mine:
-                new = after if after in CONTROLS else ""
-                gains.append(gain(name, mine[before], mine[after], new, before, _GROUPED))
-    for name in ("recipe", "mix"):
-        shared = [field for field in _GROUPED if field != name]
-        first: dict[tuple[str, ...], Row] = {}
-        for row in measured:
-            before = first.setdefault((row.generator, *(getattr(row, field) for field in shared)), row)
-            if getattr(before, name) != getattr(row, name):
-                gains.append(gain(name, before, row, _said(row, name), _said(before, name), shared))
-    return gains
+    found = [gain(share, "generator", before, after) for share, before, after in _between_generators(measured)]
+    for factor in ("recipe", "mix", "labels"):
+        found += [gain(f"the {factor}", factor, before, after) for before, after in _between_levels(measured, factor)]
+    return found
 
 
-_GROUPED = ("segmenter", "backbone", "recipe", "mix")
+def printed(row: Row, factor: str) -> str:
+    """The level of a factor (or a part) of a row, as printed."""
+    if factor == "mix":
+        return row.mix or "concat"
+    if factor == "labels":
+        return f"{row.labels} labels"
+    return getattr(row, factor)
 
 
-def _said(row: Row, field: str) -> str:
-    return getattr(row, field) or ("concat" if field == "mix" else "")
+_SHARED = ("segmenter", "backbone", "recipe", "mix", "labels")
 
 
-def _group(row: Row) -> tuple[str, ...]:
-    return tuple(getattr(row, name) for name in _GROUPED)
+def _has(row: Row, factor: str) -> bool:
+    """Whether a factor plays a part in a row: real frames alone know neither recipe nor mix."""
+    return row.role != "baseline" or factor not in ("recipe", "mix")
 
 
-def _differences(mine: dict[str, Row]) -> list[tuple[str, str, str]]:
-    generators = [name for name in mine if name not in CONTROLS]
-    return [
-        ("zoom", "none", "focus"),
-        ("count", "none", "duplicate"),
-        *(("appearance", "focus", name) for name in generators),
-        *(("whole", "none", name) for name in generators),
+def _between_generators(rows: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
+    """(share, before, after) for rows of one network, recipe, mix and kind of labels."""
+    networks: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        networks.setdefault((row.segmenter, row.backbone), []).append(row)
+    pairs = [
+        (share, before, after)
+        for after in rows
+        for generator, share in after.compared_with.items()
+        if (before := _mate(after, generator, networks[after.segmenter, after.backbone])) is not None
     ]
+    controls = [pair for pair in pairs if pair[2].role == "control"]
+    yield from controls
+    others = [pair for pair in pairs if pair[2].role != "control"]
+    for share in dict.fromkeys(share for share, _, _ in others):
+        yield from (pair for pair in others if pair[0] == share)
+
+
+def _mate(row: Row, generator: str, rows: Sequence[Row]) -> Row | None:
+    """The row of `generator` that `row` is compared with."""
+    there = [other for other in rows if other.generator == generator and other.name != row.name]
+    return next((other for other in there if all(_alike(row, other, name) for name in _SHARED)), None)
+
+
+def _between_levels(rows: Sequence[Row], factor: Factor) -> Iterator[tuple[Row, Row]]:
+    """(first level, other level) for rows that differ in `factor` alone."""
+    firsts: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        if _has(row, factor):
+            alike = (row.generator, *(getattr(row, name) for name in _SHARED if name != factor))
+            first = firsts.setdefault(alike, row)
+            if getattr(first, factor) != getattr(row, factor):
+                yield first, row
+
+
+def _alike(row: Row, other: Row, factor: str) -> bool:
+    return not _has(other, factor) or getattr(row, factor) == getattr(other, factor)
+
+
+def _score(row: Row, metric: str) -> float:
+    score = row.scores[metric]
+    assert score is not None
+    return score

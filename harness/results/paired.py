@@ -7,12 +7,16 @@ For `check`, which widens its tolerance by it, and for the gains of the report. 
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.metrics.table import known
-from harness.results.check import Noise, Spread
-from harness.results.gains import Interval, Paired
+from harness.results.check import Noise
+from harness.results.gains import Paired
 from harness.results.rows import Row, SeedResult, finished, pooled_deviation
 
+if TYPE_CHECKING:
+    from harness.metrics.intervals import Difference
+
+METRICS = ("PQ", "IoU", "AP", "AP50")
 Where = Callable[[SeedResult], Path | None]
 """The folder with the statistics of a run; None where there are none."""
 
@@ -30,20 +34,18 @@ def intervals(where: Where, rows: Sequence[Row]) -> Paired:
     seeds a row say little, the same three of eight rows much more.
     """
 
-    def interval(before: Row, after: Row, metric: str) -> Interval | None:
+    def difference(before: Row, after: Row, metric: str) -> "Difference | None":
         alike = [row for row in rows if (row.segmenter, row.backbone) == (after.segmenter, after.backbone)]
-        metrics = [info.key for info in known() if info.key in before.scores and info.key in after.scores]
-        deviations = {name: pooled_deviation(alike, name) for name in metrics}
+        deviations = {name: pooled_deviation(alike, name) for name in METRICS}
         pooled = tuple((name, deviation**2, freedom) for name, (deviation, freedom) in deviations.items() if freedom)
-        found = _between(where, where, before, after, pooled).get(metric)
-        return (found.low, found.high) if found else None
+        return _between(where, where, before, after, pooled).get(metric)
 
-    return interval
+    return difference
 
 
 def _between(
     before: Where, now: Where, old: Row, new: Row, pooled: tuple[tuple[str, float, int], ...] = ()
-) -> dict[str, Spread]:
+) -> dict[str, "Difference"]:
     sides = [tuple(where(run) for run in finished(row.seeds)) for row, where in ((old, before), (new, now))]
     if not all(sides) or any(path is None for side in sides for path in side):
         return {}
@@ -53,14 +55,14 @@ def _between(
 @cache
 def _spreads(
     before: tuple[Path, ...], after: tuple[Path, ...], pooled: tuple[tuple[str, float, int], ...]
-) -> dict[str, Spread]:
-    """The spread of after minus before for every metric that both have; `pooled`: (metric, variance over seeds, degrees
-    of freedom)."""
+) -> dict[str, "Difference"]:
+    """After minus before for every headline metric that both have; `pooled`: (metric, variance over seeds, degrees of
+    freedom)."""
     from harness.metrics import frame_statistics
     from harness.metrics.intervals import SeedSpread, differences
 
     old, new = ([frame_statistics.load(path) for path in side] for side in (before, after))
-    both = set.intersection(*(set(found.scores()) for found in (*old, *new)))
+    known = set.intersection(*(set(found.scores()) for found in (*old, *new)))
     over_seeds = {metric: SeedSpread(variance, freedom) for metric, variance, freedom in pooled}
-    found = differences(new, old, [info.key for info in known() if info.key in both], over_seeds=over_seeds)
-    return {metric: Spread(one.low, one.high) for metric, one in found.items() if one is not None}
+    found = differences(new, old, [metric for metric in METRICS if metric in known], over_seeds=over_seeds)
+    return {metric: one for metric, one in found.items() if one is not None}

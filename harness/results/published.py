@@ -108,7 +108,7 @@ def _segmentation_row(entry: PrintedSegmentation, sources: Mapping[str, str]) ->
         section="quoted" if entry.kind == "published" else entry.kind,
         method=entry.method,
         backbone=entry.backbone,
-        version=entry.version,
+        generator_label=entry.version,
         crop=entry.crop,
         origin="reproduced" if entry.kind == "reproduced" else "published",
         mark=entry.mark,
@@ -126,7 +126,7 @@ def _quality_row(entry: PrintedQuality, sources: Mapping[str, str]) -> Row:
         profile="published",
         section="ours",
         method=entry.generator,
-        version=entry.generator,
+        generator_label=entry.generator,
         origin="published",
         scores={
             "CLIPScore": entry.CLIPScore,

@@ -17,10 +17,12 @@ from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegati
 from harness.core.config import Strict, parse
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
-from harness.metrics.table import SIGNATURE_JOINT as SIGNATURE_JOINT
 
-ROWS_FORMAT = 1
+ROWS_FORMAT = 2
 """Version of the row file; a reader refuses what it doesn't know."""
+
+SIGNATURE_JOINT = " + "
+"""Stands between the parts of a signature, one for each way in which scores are made."""
 
 Scores = dict[str, FiniteFloat | None]
 Status = Literal["ok", "not built", "not run", "missing", "failed"]
@@ -101,16 +103,26 @@ class Row(Record):
     """Method as printed."""
     backbone: str = ""
     """Backbone as printed."""
-    version: str = ""
-    """Version as printed: "original", the generator's label, or empty."""
     segmenter: str = ""
     """Name of the segmenter part that was trained."""
     generator: str = ""
-    """Name of the generator part that made the added images; "none" for real frames only."""
+    """Name of the generator part that made the added images, or that adds none."""
+    generator_label: str = ""
+    """That generator as printed."""
+    role: Literal["", "baseline", "control", "generator"] = ""
+    """What the generator is in the comparison: real frames alone, a control, or a method; empty for printed rows."""
+    compared_with: dict[str, str] = Field(default_factory=dict)
+    """What the row is compared with: name of another generator to what the difference is called."""
+    expects: Literal["", "none", "gain"] = ""
+    """The known truth of a control's first difference; empty: it is not known."""
     recipe: str = ""
-    """Name of the synthesis recipe."""
+    """Name of the synthesis recipe; empty for real frames alone."""
+    recipe_label: str = ""
+    """That recipe as printed; empty where the suite leaves it to the profile."""
     mix: str = ""
     """How real and synthetic frames were mixed, as printed; empty: all of them take turns."""
+    labels: Literal["true", "shuffled"] = "true"
+    """shuffled: each training frame carried the labels of another one."""
     crop: tuple[int, int] | None = None
     """Training crop, height and width in pixels."""
     origin: Origin = "measured"

@@ -103,6 +103,8 @@ def test_words_for_people_are_in_no_key(configs: Path):
     before = {step.kind + str(i): step.key for i, step in enumerate(planned(configs).steps().values())}
     edit(configs / "segmenters" / "oneformer.toml", 'label = "OneFormer"', 'label = "One Former"')
     edit(configs / "generators" / "focus.toml", "label = ", 'label = "x" #')
+    edit(configs / "generators" / "focus.toml", 'share = "zoom"', 'share = "size"\nexpects = "none"')
+    edit(configs / "generators" / "focus.toml", 'base_of = "generated appearance"', "")
     edit(configs / "profiles" / "mini.toml", 'label = "mini"', 'label = "small"')
     edit(configs / "profiles" / "mini.toml", "train = ", "train = 1")
     assert before == {step.kind + str(i): step.key for i, step in enumerate(planned(configs).steps().values())}
@@ -120,7 +122,7 @@ def test_seeds_are_trainings_of_their_own_on_one_synthesis(configs: Path):
 def test_a_part_that_is_not_built_is_a_row_without_steps(configs: Path):
     row = planned(configs).rows[-1]
     assert row.finals == {}
-    assert row.labels["generator"] == "Unheard"
+    assert row.generator.label == "Unheard"
     assert row.why == "the generator adapter 'unheard_of' is not built"
 
 
@@ -140,6 +142,28 @@ def test_only_what_is_missing_is_made_and_its_inputs_only_then(configs: Path, tm
     assert [step.kind for step in plan.missing(store).values()] == ["evaluate"]
     shutil.rmtree(store.path("predict", made_from["predict"].key))
     assert [step.kind for step in plan.missing(store).values()] == ["train", "predict", "evaluate"]
+
+
+def test_rows_say_what_they_are_compared_with(configs: Path):
+    (configs.parent / "s.toml").write_text(SUITE.replace('"none", "focus"', '"none", "focus", "recolor", "gligen"'))
+    found = {row.cell.generator: (row.generator.role, row.compared_with) for row in planned(configs).rows}
+    bases = {"focus": "generated appearance", "none": "the whole gain"}
+    assert found == {
+        "none": ("baseline", {}),
+        "focus": ("control", {"none": "zoom"}),
+        "recolor": ("control", {"focus": "recolouring"}),
+        "gligen": ("generator", bases),
+        "unheard": ("generator", bases),
+    }
+
+
+def test_a_control_that_is_compared_with_nothing_known_is_refused(configs: Path):
+    edit(configs / "generators" / "focus.toml", 'minus = "none"', 'minus = "nun"')
+    with pytest.raises(HarnessError, match=r"control\.minus.*'nun'(.|\n)*did you mean 'none'"):
+        planned(configs)
+    edit(configs / "generators" / "focus.toml", 'role = "control"', "")
+    with pytest.raises(HarnessError, match="belong together"):
+        planned(configs)
 
 
 def test_the_paper_profile_says_what_it_needs(configs: Path, tmp_path):

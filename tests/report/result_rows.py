@@ -3,11 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.config import parse
+from harness.generators.base import GeneratorPart, compared_with
+from harness.metrics.intervals import Difference
+from harness.planning.suite import load_part, names
 from harness.results.published import published, published_row
 from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores
 
 SIGNATURE = "AP,AP50,IoU,PQ: Cityscapes definition"
 TWINS = {"ConvNeXt (mini)": "mapillary-convnext-l", "Swin (mini)": "swin-l"}
+
+PARTS = {name: parse(GeneratorPart, *load_part("generators", name, "mini")) for name in names("generators")}
+"""The generators that are shipped, with their roles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +52,17 @@ def run(
     )
 
 
+def difference(low: float, high: float, metric: str = "AP") -> Difference:
+    """A difference with the interval from `low` to `high`."""
+    counts = {"n_images": 40, "n_units": 40, "n_seeds": (1, 1), "replicates": 1000, "undefined": 0.0}
+    std, sources = (high - low) / 4, "images"
+    return Difference(metric=metric, value=(low + high) / 2, low=low, high=high, std=std, sources=sources, **counts)
+
+
 def measured(
     *seeds: SeedResult,
     method: str = "OneFormer",
-    version: str = "Original",
+    label: str = "Original",
     generator: str = "none",
     backbone: str = "Swin (mini)",
     twin: str = "",
@@ -56,7 +70,11 @@ def measured(
 ) -> Row:
     """A measured row beside the printed row `twin`; without seeds it is not built."""
     done = bool(seeds) and all(one.status == "ok" for one in seeds)
+    part = PARTS.get(generator, GeneratorPart(label=label, adapter="identity"))
     fields: dict[str, Any] = {
+        "role": part.role,
+        "compared_with": compared_with(part, PARTS),
+        "expects": (part.control and part.control.expects) or "",
         "suite": "table1",
         "name": f"{generator}/oneformer/{backbone.split()[0].lower()}",
         "profile": "mini",
@@ -75,7 +93,7 @@ def measured(
     return Row(
         method=method,
         backbone=backbone,
-        version=version,
+        generator_label=label,
         segmenter="oneformer",
         generator=generator,
         seeds=seeds,
@@ -101,12 +119,12 @@ def table1(*, seeds: int = 1, **more: Any) -> list[Row]:
             measured(*baseline, backbone=backbone, twin=f"table1/oneformer/{twin}/original", **more),
             measured(
                 *ours,
-                version="DiffInpainting",
+                label="DiffInpainting",
                 generator="diff_inpainting",
                 twin=f"table1/instsynth/{twin}/diffinpainting",
                 **synthetic,
             ),
-            measured(version="GLIGEN", generator="gligen", twin=f"table1/instsynth/{twin}/gligen", **synthetic),
-            measured(*focus, version="Focused crop only", generator="focus", **{**synthetic, "method": "Control"}),
+            measured(label="GLIGEN", generator="gligen", twin=f"table1/instsynth/{twin}/gligen", **synthetic),
+            measured(*focus, label="Focused crop only", generator="focus", **{**synthetic, "method": "Control"}),
         ]
     return rows

@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from result_rows import Setting, Suite, measured, run, table1
+from result_rows import PARTS, Setting, Suite, difference, measured, run, table1
 
 from harness.core.store import Store
 from harness.data.cityscapes import frames, read_ids, write_frame, write_panoptic
 from harness.metrics import evaluation
-from harness.planning.plan import Plan, Step
-from harness.planning.plan import Row as PlannedRow
+from harness.planning.plan import Plan, PlannedRow, Step
 from harness.planning.suite import Cell, Profile, Rows, Synthesis
 from harness.planning.suite import Suite as RealSuite
 from harness.report import figures, table_for
-from harness.report.answer import sentences
 from harness.report.gather import ONE_SEED, _answer, _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
@@ -216,86 +214,16 @@ def test_predictions_below_the_confidence_are_not_drawn(dataset, prediction):
     ]
 
 
-def test_gains_are_taken_within_one_segmenter_and_need_an_interval():
-    rows = [row for row in table1() if row.backbone == "Swin (mini)" or row.origin != "measured"]
-    plain = decompose(rows, lambda *_: None)
-    assert [(gain.name, round(gain.value, 4)) for gain in plain] == [
-        ("zoom", 0.0361),
-        ("appearance", 0.0063),
-        ("whole", 0.0424),
-    ]
-    assert [text.count("nothing can be concluded") for text in sentences(plain)] == [3]
-    certain = decompose(rows, lambda before, after, metric: (0.01, 0.05))
-    assert sentences(certain) == [
-        "Swin (mini), differences in AP with 95 % intervals: zoom (focus − none) is +3.61 (+1.00 to +5.00); "
-        "generated appearance (generator − focus) is +0.63 for DiffInpainting (+1.00 to +5.00); "
-        "the whole gain (generator − none) is +4.24 for DiffInpainting (+1.00 to +5.00)."
-    ]
-    unsure = decompose(rows, lambda before, after, metric: (-0.01, 0.05))
-    assert sentences(unsure)[0].count("not distinguishable from zero") == 3
-
-
 def test_an_answer_of_one_seed_says_so():
     names = ("none", "focus", "gligen")
 
     def answer(*seeds: int) -> tuple[str, ...]:
         rows = [measured(*(run(seed) for seed in seeds), generator=name) for name in names]
-        return _answer(decompose(rows, lambda *_: (0.01, 0.05))).texts
+        return _answer(decompose(rows, lambda *_: difference(0.01, 0.05))).texts
 
     assert answer(0)[-1] == ONE_SEED
     assert answer(0)[:-1] == answer(0, 1)
     assert ONE_SEED not in answer(0, 1)
-
-
-def test_gains_of_different_mixes_are_kept_apart():
-    rows = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
-    shuffled = [row.model_copy(update={"mix": "shuffled labels", "scores": {"AP": 0.0}}) for row in rows]
-    gains = decompose([*rows, *shuffled], lambda *_: None)
-    assert {gain.value for gain in gains if "shuffled labels" in gain.group} == {0.0}
-    assert len(sentences(gains)) == 3
-    parts = {"Swin (mini), concat", "Swin (mini), shuffled labels"}
-    assert {gain.group for gain in gains} == parts | {"Swin (mini)"}
-    assert {gain.name for gain in gains if gain.group not in parts} == {"mix"}
-
-
-def test_real_frames_alone_are_the_base_of_every_mix_and_recipe():
-    rows = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
-    other = {"mix": "probability 0.5", "recipe": "released"}
-    other |= {"version": "DiffInpainting, released, probability 0.5"}
-    mixed = [row.model_copy(update=other) for row in rows if row.generator != "none"]
-    gains = decompose([*rows, *mixed], lambda *_: None)
-    split = len(gains) // 2
-    assert [(gain.name, gain.value) for gain in gains[:split]] == [(gain.name, gain.value) for gain in gains[split:]]
-    assert {gain.group for gain in gains[split:]} == {"Swin (mini), released, probability 0.5"}
-    assert {gain.version for gain in gains} == {"", "DiffInpainting"}
-
-
-def test_recipes_and_mixes_are_compared_with_the_first_one_generator_by_generator():
-    made = ("diff_inpainting", "focus")
-    swin = [row for row in table1() if row.backbone == "Swin (mini)" and row.origin == "measured"]
-    rows = [row.model_copy(update={"recipe": "corrected"}) for row in swin if row.generator in made]
-    worse = [
-        row.model_copy(
-            update={
-                "recipe": "released",
-                "version": f"{row.version}, released",
-                "scores": {"AP": row.scores["AP"] - 0.02},
-            }
-        )
-        for row in rows
-    ]
-    mixed = [row.model_copy(update={"mix": "probability 0.5"}) for row in rows]
-    gains = [gain for gain in decompose([*rows, *worse], lambda *_: (-0.03, -0.01)) if gain.name == "recipe"]
-    assert [gain.label for gain in gains] == [
-        "recipe: released − corrected, DiffInpainting",
-        "recipe: released − corrected, Focused crop only",
-    ]
-    assert sentences(gains) == [
-        "Swin (mini), differences in AP with 95 % intervals: the recipe (released − corrected) is −2.00 for "
-        "DiffInpainting (−3.00 to −1.00), −2.00 for Focused crop only (−3.00 to −1.00)."
-    ]
-    gains = [gain for gain in decompose([*rows, *mixed], lambda *_: None) if gain.name == "mix"]
-    assert [(gain.minus, gain.value) for gain in gains] == [("probability 0.5 − concat", 0.0)] * 2
 
 
 def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
@@ -357,17 +285,18 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
         ),
         dataset=data,
         rows=[
-            PlannedRow(cell=cells[0], labels={"generator": "Original", "backbone": "Swin"}, finals={0: final}),
+            PlannedRow(cell=cells[0], generator=PARTS["none"], backbone="Swin", finals={0: final}),
             PlannedRow(
                 cell=cells[1],
-                labels={"generator": "Focused", "backbone": "Swin"},
+                generator=PARTS["focus"],
+                backbone="Swin",
                 finals={0: step("evaluate", "g", predict=step("predict", "h", train=other))},
             ),
         ],
     )
     rows = [
         measured(run(), name=cells[0].name, backbone="Swin"),
-        measured(status="failed", name=cells[1].name, backbone="Swin", version="Focused"),
+        measured(status="failed", name=cells[1].name, backbone="Swin", label="Focused"),
     ]
     return plan, store, rows
 
@@ -390,8 +319,8 @@ def test_a_report_is_gathered_from_artifacts(tmp_path, dataset, synthesis, predi
 
 
 def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
-    names = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
-    rows = [measured(run(ap=ap), generator=name, version=version) for name, (version, ap) in names.items()]
+    shown = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
+    rows = [measured(run(ap=ap), generator=name, label=printed) for name, (printed, ap) in shown.items()]
     gains = decompose(rows, lambda before, after, metric: None)
     regions = {"FID (other).corrected.inside": 8.0, "SSIM.corrected.inside": 0.4}
     quality = [

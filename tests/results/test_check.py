@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from result_rows import measured, run, table1
+from result_rows import difference, measured, run, table1
 
 from harness.core.errors import HarnessError
 from harness.core.paths import results_folder
@@ -16,7 +16,6 @@ from harness.report.verdicts import describe, sentence, to_annotations, to_junit
 from harness.results.check import (
     Baseline,
     Exit,
-    Spread,
     Verdict,
     accept,
     additions,
@@ -131,7 +130,7 @@ def test_a_metric_that_never_had_a_value_is_not_compared():
 
 def test_statistics_widen_the_tolerance_and_never_narrow_it():
     def noise(half: float):
-        return lambda before, now, metric: Spread(-0.04 - half, -0.04 + half)
+        return lambda before, now, metric: difference(-0.04 - half, -0.04 + half)
 
     rows, old = [row(0.26, first=1)], baseline(row(0.30))
     wide, narrow = compare(rows, old, noise=noise(0.06)), compare(rows, old, noise=noise(0.002))
@@ -143,7 +142,7 @@ def test_statistics_widen_the_tolerance_and_never_narrow_it():
 
 def test_the_more_is_compared_the_wider_the_interval():
     def noise(before, now, metric):
-        return Spread(-0.1, 0.1)
+        return difference(-0.1, 0.1)
 
     rows = [row(0.3, first=1, backbone=f"B{place}") for place in range(20)]
     old = [row(0.3, backbone=f"B{place}") for place in range(20)]
@@ -270,8 +269,8 @@ def test_what_cannot_be_accepted_leaves_the_baseline_alone(tmp_path, rows, reaso
     [
         (None, "there is no baseline"),
         ("{", "not a readable baseline"),
-        ('{"format": 7}', "of format 1"),
-        ('{"format": 1}', "missing"),
+        ('{"format": 7}', "of format 2"),
+        ('{"format": 2}', "missing"),
     ],
 )
 def test_a_broken_baseline_is_one_clear_error(tmp_path, text, complaint):
@@ -292,7 +291,7 @@ def mixed() -> list[Verdict]:
         row(0.2, backbone="Worse"),
         row(0.3, backbone="Other", data="d1"),
     ]
-    return compare(now, baseline(*old), noise=lambda *_: Spread(-0.108, -0.092))
+    return compare(now, baseline(*old), noise=lambda *_: difference(-0.108, -0.092))
 
 
 def test_the_table_has_the_worst_first_and_every_verdict(mixed):

@@ -8,6 +8,7 @@ from result_rows import measured, run
 
 from harness.core.errors import HarnessError
 from harness.metrics.frame_statistics import Statistics
+from harness.metrics.intervals import Difference
 from harness.metrics.student import student
 from harness.results.check import Baseline, compare
 from harness.results.paired import intervals, noise
@@ -29,6 +30,12 @@ def evaluated(folder: Path, quality: float, *, seed: int = 0, noise: float = 0.0
     return folder
 
 
+def ends(found: Difference | None) -> tuple[float, float]:
+    """The interval of a difference that has one."""
+    assert found is not None
+    return found.low, found.high
+
+
 def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
     from harness.metrics import frame_statistics
 
@@ -39,9 +46,9 @@ def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
 def test_an_interval_is_of_after_minus_before(tmp_path):
     rows = measured(run(0)), measured(run(1))
     folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.6)}
-    low, high = intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
+    low, high = ends(intervals(lambda found: folders[found.seed], rows)(*rows, "PQ"))
     assert 0 < low < 0.09 < high
-    low, high = intervals(lambda found: folders[1 - found.seed], rows)(*rows, "PQ")
+    low, high = ends(intervals(lambda found: folders[1 - found.seed], rows)(*rows, "PQ"))
     assert low < -0.09 < high < 0
 
 
@@ -73,7 +80,7 @@ def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
 def test_gains_have_intervals_only_where_there_are_statistics(tmp_path):
     folder = evaluated(tmp_path / "a", 0.5)
     rows = measured(run(0)), measured(run(0, pq=0.4))
-    assert intervals(lambda found: folder, rows)(*rows, "PQ") == (0.0, 0.0)
+    assert ends(intervals(lambda found: folder, rows)(*rows, "PQ")) == (0.0, 0.0)
     assert intervals(lambda found: None, rows)(*rows, "PQ") is None
     assert intervals(lambda found: folder, rows)(*rows, "FID") is None
 
@@ -86,9 +93,9 @@ def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_p
     ]
     wide = [measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5), generator=name) for name in ("c", "d")]
     others = [measured(run(0, pq=0.1), run(1, pq=0.9), generator="c", backbone="ConvNeXt (mini)")]
-    low, high = intervals(lambda found: folder, lucky)(*lucky, "PQ")
+    low, high = ends(intervals(lambda found: folder, lucky)(*lucky, "PQ"))
     assert (low, high) == (0.0, 0.0)
-    low, high = intervals(lambda found: folder, [*lucky, *wide, *others])(*lucky, "PQ")
+    low, high = ends(intervals(lambda found: folder, [*lucky, *wide, *others])(*lucky, "PQ"))
     # Variance 0.1^2 in two rows and 0 in two, 8 degrees of freedom, two means of three.
     half = student(0.025, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
     assert (low, high) == pytest.approx((-half, half))

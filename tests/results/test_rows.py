@@ -68,9 +68,9 @@ def test_rows_read_back_equal(tmp_path):
     [
         ("{", "rows.json: not JSON"),
         ("[]", "found 'list'"),
-        ('{"format": 99, "rows": []}', "expected a rows file of format 1, found 99"),
+        ('{"format": 99, "rows": []}', "expected a rows file of format 2, found 99"),
         (
-            '{"format": 1, "rows": [{"suite": "s", "nmae": "a"}]}',
+            '{"format": 2, "rows": [{"suite": "s", "nmae": "a"}]}',
             "unknown key 'rows.0.nmae'|key 'rows.0.name' is missing",
         ),
     ],
