@@ -1,0 +1,1 @@
+"""Backbones of the DeepLab line: ResNet, (Scaled) Wide ResNet, Axial-ResNet and MaX-S as one family."""
