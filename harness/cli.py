@@ -5,46 +5,68 @@
     harness predict IMAGES                         a trained segmenter on anybody's images
     harness leaderboard                            the page of accepted rows
 
-Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 130
-interrupted. Results go to standard output, everything else to standard error.
+Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 4 standard
+output took no text (files are written all the same), 130 interrupted. Results go to standard output, everything else to
+standard error.
 """
 
-import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import data, predict, suites
+from harness.commands import data, output, predict, suites
+from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
+
+NO_OUTPUT = 4
+"""Exit code when standard output is closed, full or gone: what was to be printed was not."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script `harness`."""
-    sys.exit(_run(_parser().parse_args(arguments)))
+    output.prepare()
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(arguments: list[str]) -> int:
     try:
-        return options.command(options)
+        parser = _parser()
+        if not arguments:
+            parser.print_help()
+            return 0
+        options = parser.parse_args(arguments)
+        code = options.command(options)
+        output.finish()
+        return code
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _told(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return _told("interrupted; the same command goes on where this one stopped", 130)
+    except output.OutputError as error:
+        output.give_up()
+        return _told(f"error: standard output took no text: {error}", NO_OUTPUT)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that nobody foresaw: too long, a folder, a circle of links.
+        return _told(f"error: {error.filename}: {error.strerror or error}", 2)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="harness", description="Do synthesised instances really make a segmenter better?"
-    )
+def _told(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
+    return code
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (suites, data, predict):
         group.add(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 

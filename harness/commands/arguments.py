@@ -1,11 +1,45 @@
-"""What several commands share: arguments that are checked, and where text goes."""
+"""What several commands share: the parser that suggests near names, arguments that are checked, where text goes."""
 
 import argparse
+import re
 import sys
-from typing import Any
+from typing import Any, NoReturn
+
+from harness.core.errors import near
 
 WIDTH_OF_A_FILE = 200
 FORMATS = ("console", "markdown", "csv", "json", "latex", "html")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses abbreviations and names what is near a misspelt command, choice or option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it; an unknown option is told by the command it was given to."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.unknown(found, unknown[0])
+        return found
+
+    def unknown(self, found: argparse.Namespace, argument: str) -> NoReturn:
+        """End with what is near `argument`, among the options of the command that was chosen."""
+        chosen: Parser = getattr(found, "parser", self)
+        known = [name for action in chosen._actions for name in action.option_strings if name.startswith("--")]
+        option = argument.split("=")[0]
+        hint = f": {near(option, known)}" if option.startswith("--") else ""
+        chosen.error(f"unknown argument {argument!r}{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2, one sentence and where help is."""
+        if wrong := re.match(r"argument (.+): invalid choice: '(.*)' \(choose from (.+)\)", message):
+            what, found, listed = wrong.groups()
+            what = "unknown command" if what == "COMMAND" else f"{what}: unknown value"
+            known = re.findall(r"'([^']+)'", listed)
+            message = f"{what} {found!r}: {near(found, known)}"
+        self.exit(2, f"error: {message}\n  see `{self.prog} --help`\n")
 
 
 def count(text: str) -> int:
@@ -33,4 +67,6 @@ def console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+    width = None if stream is not None and stream.isatty() else WIDTH_OF_A_FILE
+    # Names and paths come from outside: nothing in them is markup, or the code of a picture.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)

@@ -57,10 +57,10 @@ class RunView(AbstractContextManager["RunView"]):
         self.progress.advance(self.whole)
         seconds = f"{time.monotonic() - started:6.1f} s"
         if event.what == "done":
-            self.console.print(f"[green]done  [/] {seconds}  {name}", highlight=False)
+            self.console.print(f"[green]done  [/] {seconds}  {name}", highlight=False, markup=True)
         else:
             self.console.print(
-                f"[red]failed[/] {seconds}  {name}: {escape(event.note)}", highlight=False, soft_wrap=True
+                f"[red]failed[/] {seconds}  {name}: {escape(event.note)}", highlight=False, soft_wrap=True, markup=True
             )
 
 

@@ -236,8 +236,9 @@ def _check(options: argparse.Namespace) -> int:
         print(f"nothing to compare with: {path} is not there yet; --accept makes it", file=sys.stderr)
         return check.Exit.NOT_COMPARED
     found = compared()
-    print_table(verdicts.to_table(found), console())
+    # Files first: they are whole whatever standard output does.
     _write_verdicts(options, found, measured, list(check.read_baseline(path).tolerance))
+    print_table(verdicts.to_table(found), console())
     return check.exit_code(found)
 
 

@@ -1,13 +1,16 @@
-"""Strict TOML: a part is exactly what its model says, or one error names the file and the key.
+"""Strict TOML and JSON: a part is exactly what its model says, or one error names the file and the key.
 
-Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name.
+Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name. A file
+that is no TOML, or no JSON, of finite numbers and sane depth is one error too.
 """
 
+import json
+import math
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from harness.core.errors import HarnessError, near
 
@@ -18,18 +21,65 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+class Grown(Strict):
+    """A model that got fields after content keys were made of it: such a field is dumped only where it differs from its
+    default, so that what was accepted keeps its key."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """The names of those fields."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        quiet = {name for name in self.LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in plain(self).items() if name not in quiet}
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; HarnessError when it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_finite)
     except FileNotFoundError:
         names = [p.stem for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise HarnessError(f"{path}: no such file", hint=near(path.stem, names)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise HarnessError(f"{path}: not a readable TOML file: {error}") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise HarnessError(f"{path}: not a readable TOML file: {_reason(error)}") from None
+
+
+def read_json(path: Path, what: str = "JSON file", *, hint: str = "") -> Any:
+    """The content of a JSON file; HarnessError, which calls it a `what`, when it is missing, unreadable or not JSON.
+
+    NaN, infinities and numbers too large for a float are no JSON here.
+    """
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise HarnessError(f"{path}: not a readable {what}: {_reason(error)}", hint=hint) from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON text as values; ValueError or RecursionError when it is not JSON with finite numbers."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    """Why a file can't be read, in one line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if "integer string conversion" in str(error):
+        return "a number has too many digits"
+    return str(error).splitlines()[0][:300]
 
 
 def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
@@ -40,7 +90,10 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
     except ValidationError as error:
         complaints = error.errors(include_url=False)
         # A misspelt key is both unknown and missing: the unknown one is what the user wrote.
-        first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
+        unknown = [c for c in complaints if c["type"] == "extra_forbidden"]
+        # Where a string or a list may stand, a wrong list is told about as a list.
+        apt = [c for c in complaints if not (c["type"] == "string_type" and isinstance(c["input"], list))]
+        first = (unknown or apt or complaints)[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         if first["type"] == "extra_forbidden":
             raise HarnessError(
@@ -48,7 +101,7 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
             ) from None
         if first["type"] == "missing":
             raise HarnessError(f"{path}: key '{key}' is missing") from None
-        found = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        found = "" if isinstance(first["input"], dict) else f", found {_shown(first['input'])}"
         raise HarnessError(f"{path}: key '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{found}") from None
 
 
@@ -62,9 +115,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(data: dict[str, Any]) -> str:
-    import json
-
     return json.dumps(data, default=str)
+
+
+def _shown(value: object, longest: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
 def _keys(model: type[BaseModel], location: tuple) -> list[str]:

@@ -2,12 +2,15 @@
 
 `replace` and `write_bytes` are for the folder of one step, which nobody else writes to: the temporary name is the
 same every time, so what kill -9 left behind is taken over by the next try and no artifact keeps it. `write_text` is
-for files that two commands may write at once (reports, baselines, records of failures).
+for files that two commands may write at once and that a user names (reports, baselines): it follows links, keeps the
+mode of the file it replaces, and writes into a device or a pipe instead of replacing it.
 """
 
 import contextlib
 import errno
 import os
+import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,8 +39,28 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8, lines end with a line feed) to `path`, making its folder; it has reached the disk then."""
-    _replace(path, path.with_name(f".{path.name}.{os.getpid()}.part"), lambda temporary: write_through(temporary, text))
+    """Write `text` (UTF-8, lines end with a line feed) to `path`, making its folder; it has reached the disk then.
+
+    A link is followed. A file keeps its mode. What is no file (a device, a pipe) is written into, never replaced.
+    HarnessError when the disk refuses, or a folder stands there.
+    """
+    try:
+        found = path.stat().st_mode if path.exists() else None
+        if found is not None and not stat.S_ISREG(found):
+            path.write_text(text, encoding="utf-8", newline="\n")
+            return
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise refused(path, error) from None
+    os.close(handle)
+
+    def write(temporary: Path) -> None:
+        write_through(temporary, text)
+        temporary.chmod(stat.S_IMODE(found) if found is not None else 0o666 & ~_umask())
+
+    _replace(target, Path(name), write)
 
 
 def append_text(path: Path, text: str) -> None:
@@ -60,9 +83,18 @@ def write_through(path: Path, text: str) -> None:
 def _replace(path: Path, temporary: Path, write: Callable[[Path], Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if temporary.is_symlink():  # left by somebody else: writing would follow it
+            temporary.unlink()
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise refused(path, error) from None
+
+
+def _umask() -> int:
+    """The mask of this process, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -54,9 +54,10 @@ class Registry:
         module, _, attribute = self.entries[name].partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # the code of another package: whatever it raises is told, and the others go on
             raise HarnessError(
-                f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: {error}",
+                f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: "
+                f"{type(error).__name__}: {error}",
                 hint="install what it needs, or mend the entry point of its package",
             ) from error
 

@@ -77,6 +77,11 @@ class Frame:
     instance_ids: Path
     label_ids: Path
 
+    @property
+    def outline_ids(self) -> Path:
+        """instanceIds after a detour over polygons; only some synthetic trees have them."""
+        return self.instance_ids.with_name(self.instance_ids.name.replace("_instanceIds", "_outlineIds"))
+
 
 def frames(root: Path, split: str) -> list[Frame]:
     """The frames of one split, sorted by name.

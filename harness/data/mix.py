@@ -8,23 +8,25 @@ many images.
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from harness.core.config import Strict
+from harness.core.config import Grown
 from harness.core.seeds import derive
 from harness.data.cityscapes import Frame, frames
 
 
-class Mix(Strict):
+class Mix(Grown):
     """How synthetic frames join the real ones.
 
     `concat`: all frames are one set and take turns (the paper). `probability`: real frames take turns, and each is
     replaced, with probability `probability`, by one of the synthetic frames made from it (the protocol of DA-Fusion,
     Trabucco et al. 2023); a frame from which none was made stays.
     """
+
+    LATER = frozenset({"labels"})
 
     kind: Literal["concat", "probability"] = "concat"
     probability: float = Field(default=0.5, ge=0, le=1)
@@ -36,11 +38,6 @@ class Mix(Strict):
         """Short and readable; empty for the default."""
         kind = f"probability {self.probability:g}" if self.kind == "probability" else ""
         return ", ".join(part for part in (kind, "shuffled labels" if self.labels == "shuffled" else "") if part)
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """True labels go without saying, in keys too."""
-        return {name: value for name, value in plain(self).items() if (name, value) != ("labels", "true")}
 
 
 class Draw(NamedTuple):
@@ -89,9 +86,26 @@ class Stream:
         return made
 
 
-def stream(dataset: Path, synthesis: Path | None, mix: Mix, seed: int, *, split: str = "train") -> Stream:
-    """The training stream of a Cityscapes tree and, where there is one, of the synthetic tree made from it."""
+def stream(
+    dataset: Path,
+    synthesis: Path | None,
+    mix: Mix,
+    seed: int,
+    *,
+    split: str = "train",
+    reads: Literal["ids", "outlines"] = "ids",
+) -> Stream:
+    """The training stream of a Cityscapes tree and, where there is one, of the synthetic tree made from it.
+
+    With `reads` "outlines" a synthetic frame carries its outlineIds where the tree has them: what polygons made of the
+    labels. (Those of real frames were drawn from polygons already.)
+    """
     real, synthetic = tuple(frames(dataset, split)), tuple(frames(synthesis, split)) if synthesis else ()
+    if reads == "outlines":
+        synthetic = tuple(
+            replace(frame, instance_ids=frame.outline_ids) if frame.outline_ids.is_file() else frame
+            for frame in synthetic
+        )
     if mix.labels == "shuffled":
         real, synthetic = shuffled(real, derive(seed, "labels")), shuffled(synthetic, derive(seed, "labels"))
     return Stream(real=real, synthetic=synthetic, mix=mix, seed=seed)

@@ -25,7 +25,7 @@ from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.reader import Reader, is_compiled, reader, sized
-from harness.results.rows import SIGNATURE_JOINT
+from harness.metrics.table import SIGNATURE_JOINT
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError, near
 from harness.core.paths import CONFIGS, SUITES
 from harness.data.mix import Mix
 
-Names = str | list[str]
+
+def distinct(values: list[int]) -> list[int]:
+    """`values`; ValueError when one stands twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("expected distinct numbers")
+    return values
+
+
+Names = str | Annotated[list[str], Field(min_length=1)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1), AfterValidator(distinct)]
 
 
 class Synthesis(Strict):
@@ -39,7 +48,7 @@ class Profile(Strict):
     comparable: bool = False
     extends: str | None = None
     dataset: str
-    seeds: list[int] = Field(min_length=1)
+    seeds: Seeds
     synthesis: Synthesis
     minutes: dict[str, float] = {}
 
@@ -52,7 +61,7 @@ class Rows(Strict):
     segmenter: Names | None = None
     backbone: Names | None = None
     recipe: Names | None = None
-    mix: Mix | list[Mix] | None = None
+    mix: Mix | Annotated[list[Mix], Field(min_length=1)] | None = None
     """How the added frames join the real ones; default: all are one set. A list is one more factor of the product."""
     version: str | None = None
     note: str = ""
@@ -67,7 +76,7 @@ class Suite(Strict):
     published: int | str | None = None
     counterparts: dict[str, str] = {}
     """Backbone name, or version as printed here, to what the paper prints for it: the row that stands beside ours."""
-    seeds: list[int] | None = None
+    seeds: Seeds | None = None
     metrics: list[str] = []
     """Metrics of plug-ins that every evaluation computes too."""
     rows: list[Rows] = Field(min_length=1)

@@ -6,7 +6,7 @@ Not here: how gains are computed (harness/results/gains.py), the figure beside t
 from collections.abc import Sequence
 
 from harness.core.numbers import number
-from harness.report.columns import KNOWN
+from harness.report.columns import of_score
 from harness.results.gains import Gain, printed
 
 
@@ -30,7 +30,7 @@ def _sentence(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
         f"{share} ({new or 'generator'} − {old}) is {', '.join(map(_amount, mine))}"
         for (share, new, old), mine in shares.items()
     ]
-    unit = KNOWN[gains[0].metric].label
+    unit = of_score(gains[0].metric).label
     return f"{', '.join(group)}, differences in {unit} with 95 % intervals: {'; '.join(parts)}."
 
 
@@ -42,7 +42,7 @@ def _sides(gain: Gain) -> tuple[str, str]:
 
 
 def _amount(gain: Gain) -> str:
-    entry = KNOWN[gain.metric]
+    entry = of_score(gain.metric)
 
     def points(value: float) -> str:
         return number(value * entry.scale, entry.decimals, signed=True)

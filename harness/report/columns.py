@@ -1,18 +1,17 @@
-"""Columns of tables as data: what each known metric and fact is called, which way is better, how it is printed.
+"""Columns of tables as data: what each fact and metric is called, which way is better, how it is printed.
 
-A suite's table names columns by key. A metric that isn't known here is described in the suite's own [table], so that a
-new table, and a plug-in's metric, is one TOML. `check` reads directions from here too.
+A suite's table names columns by key: a fact of the row (method, batch size, ...) or any metric of the table of metrics
+(harness/metrics/table.py), plug-ins' too. What neither knows is described in the suite's own [table].
 """
 
-from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError, near
+from harness.metrics.table import Direction, MetricInfo, find, known
 
-Direction = Literal["up", "down"]
 Kind = Literal["text", "score", "difference", "count"]
 
 
@@ -50,19 +49,11 @@ def _text(key: str, label: str) -> Column:
     return Column(key=key, label=label, kind="text", decimals=0)
 
 
-def _percent(key: str, label: str) -> Column:
-    return Column(key=key, label=label, direction="up", scale=100.0, unit="%")
-
-
-def _score(key: str, label: str, direction: Direction, unit: str = "", decimals: int = 2) -> Column:
-    return Column(key=key, label=label, direction=direction, unit=unit, decimals=decimals)
-
-
 def _count(key: str, label: str, unit: str = "") -> Column:
     return Column(key=key, label=label, kind="count", decimals=0, unit=unit)
 
 
-KNOWN: dict[str, Column] = {
+FACTS: dict[str, Column] = {
     column.key: column
     for column in (
         _text("method", "Method"),
@@ -72,23 +63,6 @@ KNOWN: dict[str, Column] = {
         _text("segmenter", "Segmenter"),
         _text("recipe", "Recipe"),
         _text("crop", "Crop size"),
-        _percent("PQ", "PQ"),
-        _percent("SQ", "SQ"),
-        _percent("RQ", "RQ"),
-        _percent("PQ_things", "PQ things"),
-        _percent("PQ_stuff", "PQ stuff"),
-        _percent("IoU", "IoU"),
-        _percent("IoU_category", "IoU cat."),
-        _percent("iIoU", "iIoU"),
-        _percent("iIoU_category", "iIoU cat."),
-        _percent("AP", "AP"),
-        _percent("AP50", "AP50"),
-        _score("CLIPScore", "CLIPScore", "up"),
-        _score("CLIPScore_text", "CLIPScore (text)", "up"),
-        _score("FID", "FID", "down"),
-        _score("KID", "KID", "down", decimals=4),
-        _score("SSIM", "SSIM", "up"),
-        _score("PSNR", "PSNR", "up", "dB"),
         _count("images_seen", "Images seen"),
         _count("iterations", "Iterations"),
         _count("batch_size", "Batch"),
@@ -101,19 +75,40 @@ KNOWN: dict[str, Column] = {
         _count("peak_memory_mb", "Peak memory", "MiB"),
     )
 }
+"""What a row knows beside its scores."""
 
 
 def column(entry: "str | Column") -> Column:
     """The column that a [table] names or describes; HarnessError for an unknown name."""
     if isinstance(entry, Column):
         return entry
-    if entry not in KNOWN:
-        raise HarnessError(
-            f"[table] columns: unknown column {entry!r}",
-            hint=f"{near(entry, KNOWN)} A metric of your own is described in its place: "
-            '{key = "...", label = "...", direction = "up", decimals = 2}',
-        )
-    return KNOWN[entry]
+    if entry in FACTS:
+        return FACTS[entry]
+    if info := find(entry):
+        return of_metric(info)
+    raise HarnessError(
+        f"[table] columns: unknown column {entry!r}",
+        hint=f"{near(entry, [*FACTS, *(info.key for info in known())])} A score that no metric describes is described "
+        'in its place: {key = "...", label = "...", direction = "up", decimals = 2}',
+    )
+
+
+def of_metric(info: MetricInfo) -> Column:
+    """The column of a metric."""
+    return Column(
+        key=info.key,
+        label=info.label,
+        direction=info.direction,
+        decimals=info.decimals,
+        scale=info.scale,
+        unit=info.unit,
+    )
+
+
+def of_score(key: str) -> Column:
+    """The column of a score whatever it is: as stored, with four decimals, where no metric describes it."""
+    info = find(key)
+    return of_metric(info) if info else Column(key=key, label=key or "–", decimals=4)
 
 
 def difference_to_paper(of: Column, *, comparable: bool) -> Column:
@@ -126,9 +121,3 @@ def difference_to_paper(of: Column, *, comparable: bool) -> Column:
         scale=of.scale,
         unit=of.unit,
     )
-
-
-def directions(columns: Iterable[Column] | None = None) -> dict[str, Direction]:
-    """Metric name to the direction in which it gets better, for every known metric and for `columns`."""
-    every = (*KNOWN.values(), *(columns or ()))
-    return {entry.key: entry.direction for entry in every if entry.kind == "score" and entry.direction}

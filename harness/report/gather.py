@@ -14,7 +14,7 @@ from harness.core.store import Store
 from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
 from harness.report.answer import label, sentences
-from harness.report.columns import KNOWN, Column
+from harness.report.columns import Column, of_score
 from harness.report.names import short_name, version
 from harness.report.page import Failure, Page, Section
 from harness.report.table import Cell, Line, Table
@@ -118,7 +118,7 @@ def _answer(gains: Sequence[Gain]) -> Section:
             gain.difference.high * scale if gain.difference else None,
         )
         for gain in gains
-        for scale in (KNOWN[gain.metric].scale,)
+        for scale in (of_score(gain.metric).scale,)
     ]
     drawn = (figures.intervals(f"Differences in {MAIN}", items, unit=f"{MAIN} points"),) if items else ()
     return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness.core.files import write_text
 from harness.core.numbers import number
 from harness.core.paths import results_folder
-from harness.report.columns import KNOWN
+from harness.metrics.table import known
+from harness.report.columns import of_score
 from harness.report.markdown import escape
 from harness.report.names import version
 from harness.report.table import signatures
@@ -24,7 +25,6 @@ HEAD = """# Leaderboard
 Made from the accepted rows in `baselines/` by `harness leaderboard`; edit nothing here. Published numbers stand apart,
 in `published/`. Numbers of different tables are never comparable with each other: data, sizes and budgets differ.
 """
-METRICS = ("PQ", "IoU", "AP", "AP50", "CLIPScore", "CLIPScore_text", "FID", "KID", "SSIM", "PSNR")
 NOTHING = "–"
 
 
@@ -56,7 +56,7 @@ def _section(baseline: Baseline) -> str:
     rows = list(baseline.rows)
     if ranked := any(row.scores.get("AP") is not None for row in rows):
         rows.sort(key=lambda row: (-(row.scores.get("AP") or 0.0), row.name))
-    columns = {heading: [cell(row) for row in rows] for heading, cell in _COLUMNS.items()}
+    columns = {heading: [cell(row) for row in rows] for heading, cell in _columns(_metrics(baseline)).items()}
     if ranked:
         columns = {"Rank": [str(place) for place in range(1, len(rows) + 1)]} | columns
     columns = {heading: cells for heading, cells in columns.items() if set(cells) != {NOTHING}}
@@ -74,8 +74,14 @@ def _section(baseline: Baseline) -> str:
     return "\n".join(lines)
 
 
+def _metrics(baseline: Baseline) -> list[str]:
+    """The metrics that a check compares, in the order of the table of metrics; then those that no metric describes."""
+    compared = [info.key for info in known() if info.tolerance is not None or info.key in baseline.tolerance]
+    return [*dict.fromkeys((*compared, *baseline.tolerance))]
+
+
 def _score(metric: str) -> Callable[[Row], str]:
-    entry = KNOWN[metric]
+    entry = of_score(metric)
 
     def cell(row: Row) -> str:
         found = row.measurement(metric)
@@ -92,14 +98,17 @@ def _commits(row: Row) -> str:
 
 
 _TEXT = ("Method", "Version", "Backbone", "Commit")
-_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "Method": lambda row: escape(row.method),
-    "Version": lambda row: escape(version(row)) or NOTHING,
-    "Backbone": lambda row: escape(row.backbone) or NOTHING,
-    **{KNOWN[metric].label: _score(metric) for metric in METRICS},
-    "Images seen": lambda row: NOTHING if row.budget.images_seen is None else number(row.budget.images_seen, 0),
-    "Seeds": lambda row: str(len(finished(row.seeds))),
-    "n": lambda row: NOTHING if row.images is None else number(row.images, 0),
-    "Commit": lambda row: _commits(row) or NOTHING,
-}
-"""What stands under each heading; a column without a single value is left out."""
+
+
+def _columns(metrics: Iterable[str]) -> dict[str, Callable[[Row], str]]:
+    """What stands under each heading; a column without a single value is left out."""
+    return {
+        "Method": lambda row: escape(row.method),
+        "Version": lambda row: escape(version(row)) or NOTHING,
+        "Backbone": lambda row: escape(row.backbone) or NOTHING,
+        **{of_score(metric).label: _score(metric) for metric in metrics},
+        "Images seen": lambda row: NOTHING if row.budget.images_seen is None else number(row.budget.images_seen, 0),
+        "Seeds": lambda row: str(len(finished(row.seeds))),
+        "n": lambda row: NOTHING if row.images is None else number(row.images, 0),
+        "Commit": lambda row: _commits(row) or NOTHING,
+    }

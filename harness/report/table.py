@@ -13,9 +13,10 @@ from pydantic import Field
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
+from harness.metrics.table import SIGNATURE_JOINT
 from harness.report.columns import Column, column, difference_to_paper
 from harness.report.names import version
-from harness.results.rows import SIGNATURE_JOINT, Row, finished
+from harness.results.rows import Row, finished
 
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]

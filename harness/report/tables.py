@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
-from harness.report.columns import KNOWN, Column
+from harness.metrics.table import find
+from harness.report.columns import FACTS, Column, column
 from harness.report.names import version
 from harness.report.table import (
     STATUS_NOTES,
@@ -27,19 +28,16 @@ from harness.report.table import (
 from harness.results.published import PrintedCount
 from harness.results.rows import Row
 
-METRICS = ("PQ", "IoU", "AP", "AP50")
 THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
-def reproduction_table(
-    rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01, metrics: Sequence[str] = METRICS
-) -> Table:
-    """Measured beside published, metric by metric, and whether they agree within `tolerance` (in the row's unit).
+def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01) -> Table:
+    """Measured beside published, for every published fraction, and whether they agree within `tolerance` (a fraction).
 
     Under a profile that isn't the paper's nothing is reproduced: the verdict of every line is "not comparable".
     """
     columns = (
-        *(KNOWN[key] for key in ("method", "backbone", "version")),
+        *(FACTS[key] for key in ("method", "backbone", "version")),
         Column(key="metric", label="Metric", kind="text"),
         Column(key="measured", label="Measured"),
         Column(key="published", label="Published"),
@@ -50,8 +48,8 @@ def reproduction_table(
         _reproduction_line(row, metric, columns, tolerance, comparable=setting.comparable)
         for row in rows
         if row.origin == "measured"
-        for metric in metrics
-        if row.paper.get(metric) is not None
+        for metric, published in row.paper.items()
+        if published is not None and (info := find(metric)) and info.unit == "%"
     ]
     warning = () if setting.comparable else ("NOT COMPARABLE with the paper: nothing here is a reproduction.",)
     return Table(
@@ -78,10 +76,10 @@ def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
     names = [
         name for name in names if any(metric in run.classes.get(name, {}) for row in measured for run in row.seeds)
     ]
-    if metric.startswith("AP"):
+    if (info := find(metric)) and info.each == "thing":
         names = [name for name in names if name in THINGS] or [*THINGS]
-    entry = KNOWN[metric]
-    columns = [KNOWN[key] for key in ("method", "backbone", "version")]
+    entry = column(metric)
+    columns = [FACTS[key] for key in ("method", "backbone", "version")]
     columns += [
         Column(
             key=name, label=_class_label(name, measured), direction="up", scale=entry.scale, decimals=1, unit=entry.unit
@@ -173,7 +171,7 @@ def count_instances(root: Path, split: str, report: Report = silent) -> dict[str
 
 
 def _reproduction_line(row: Row, metric: str, columns: Sequence[Column], tolerance: float, *, comparable: bool) -> Line:
-    entry = KNOWN[metric].model_copy(update={"key": "measured"})
+    entry = column(metric).model_copy(update={"key": "measured"})
     published = row.paper[metric]
     if row.status == "ok":
         found = row.measurement(metric)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
 from harness.core.numbers import number
-from harness.report.columns import KNOWN, Column
+from harness.report.columns import Column, of_score
 from harness.report.markdown import to_markdown
 from harness.report.table import Cell, Line, Note, Table
 from harness.results.check import Exit, Verdict, exit_code
@@ -101,7 +101,7 @@ def to_trend(rows: Iterable[Row], metrics: Sequence[str]) -> dict[str, str]:
     """
     entries: dict[str, list[dict[str, object]]] = {"bigger": [], "smaller": []}
     for row in (row for row in rows if row.origin == "measured" and row.status == "ok"):
-        for entry in (KNOWN[metric] for metric in metrics if metric in KNOWN and KNOWN[metric].direction):
+        for entry in (entry for entry in map(of_score, metrics) if entry.direction):
             found = row.measurement(entry.key)
             if found.mean is None:
                 continue
@@ -121,7 +121,7 @@ def describe(verdict: Verdict) -> str:
     """One verdict in words, with interval and tolerance."""
     if verdict.difference is None or verdict.tolerance is None:
         return f"{verdict.kind}: {verdict.reason}"
-    entry = KNOWN.get(verdict.metric, Column(key=verdict.metric, label=verdict.metric, decimals=4))
+    entry = of_score(verdict.metric)
     before, now, difference, tolerance = (
         number(value * entry.scale, entry.decimals, signed=signed)
         for value, signed in (
@@ -136,7 +136,7 @@ def describe(verdict: Verdict) -> str:
 
 
 def _line(verdict: Verdict) -> Line:
-    entry = KNOWN.get(verdict.metric, Column(key=verdict.metric, label=verdict.metric or "–", decimals=4))
+    entry = of_score(verdict.metric)
     tolerance = _value(verdict.tolerance, entry)
     if verdict.decided_by and tolerance.value is not None:
         tolerance = tolerance.model_copy(update={"text": f"{tolerance.text} {verdict.decided_by}"})

@@ -19,7 +19,7 @@ from harness.core.config import Strict, parse
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes, write_text
 from harness.metrics.student import student
-from harness.report.columns import KNOWN, directions
+from harness.metrics.table import find, known
 from harness.results.rows import Record, Row, SeedResult, finished, mean_scores, pooled_deviation
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 BASELINE_FORMAT = 2
 STATISTICS = "statistics.npz"
-TOLERANCES = {"PQ": 0.02, "IoU": 0.02, "AP": 0.02, "AP50": 0.03}
-TOLERANCES |= {"CLIPScore": 0.01, "CLIPScore_text": 0.03, "FID": 2.0, "KID": 0.005, "SSIM": 0.01, "PSNR": 0.2}
-"""Stated tolerances of a baseline that is accepted for the first time, in the metric's unit (fractions, dB); it takes
-those of the metrics that it has."""
 ERROR_RATE = 0.05
 """Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
 
@@ -128,7 +124,7 @@ def accept(
     """Make the measured rows the baseline at `path`, statistics beside it; HarnessError when a row has no result.
 
     `statistics_of` says in which folder the statistics of a run lie (None: nowhere). Tolerances are those given, else
-    those of the baseline that is replaced, else TOLERANCES.
+    those of the baseline that is replaced, else those that the metrics themselves have.
     """
     kept = [row for row in rows if row.origin == "measured" and row.status != "not built"]
     if not reason.strip():
@@ -141,8 +137,7 @@ def accept(
                 f"row {row.name!r} can't be accepted: {row.status}", hint="run the suite to its end first"
             )
     old = read_baseline(path) if path.is_file() else None
-    known = {metric: value for metric, value in TOLERANCES.items() if any(row.scores.get(metric) for row in kept)}
-    stated = dict(tolerance or (old.tolerance if old else known))
+    stated = dict(tolerance or (old.tolerance if old else _own_tolerances(kept)))
     baseline = Baseline(
         format=BASELINE_FORMAT,
         suite=kept[0].suite,
@@ -206,7 +201,6 @@ class _Judge:
         self.accepted = [*baseline.rows, *others]
         self.noise = noise
         self.tail = ERROR_RATE / max(1, comparisons) / 2
-        self.better = directions()
 
     def row(self, before: Row, now: Row | None) -> Iterable[Verdict]:
         for metric in self.baseline.tolerance:
@@ -219,15 +213,17 @@ class _Judge:
         if now is None or now.status != "ok" or now.scores.get(metric) is None:
             return Verdict(kind="missing", reason=_why_missing(now, metric), **common)
         common["now"] = now.scores[metric]
-        obstacle = _obstacle(before, now)
+        info, obstacle = find(metric), _obstacle(before, now)
         if obstacle or common["before"] is None:
             return Verdict(kind="incomparable", reason=obstacle or "the baseline has no value", **common)
+        if info is None:
+            return Verdict(kind="incomparable", reason="no metric that is installed describes it", **common)
         spread = None if _same_runs(before, now) else self.noise(before, now, metric)
         tolerance, decided_by = self.tolerance(before, now, metric, spread)
         difference = common["now"] - common["before"]
         kind: Kind = "same"
         if abs(difference) > tolerance:
-            kind = "better" if (difference > 0) == (self.better.get(metric, "up") == "up") else "worse"
+            kind = "better" if (difference > 0) == (info.direction == "up") else "worse"
         interval = (spread.low, spread.high) if spread else None
         return Verdict(kind=kind, tolerance=tolerance, decided_by=decided_by, interval=interval, **common)
 
@@ -268,6 +264,12 @@ def _obstacle(before: Row, now: Row) -> str:
     return ""
 
 
+def _own_tolerances(rows: Sequence[Row]) -> dict[str, float]:
+    """Tolerances of the metrics that any of `rows` has a value of, in the order of the table of metrics."""
+    own = {info.key: info.tolerance for info in known() if any(row.scores.get(info.key) for row in rows)}
+    return {metric: tolerance for metric, tolerance in own.items() if tolerance is not None}
+
+
 def _both(before: Row, now: Row, metric: str) -> bool:
     return before.scores.get(metric) is not None and now.scores.get(metric) is not None
 
@@ -297,7 +299,7 @@ def _same_runs(before: Row, now: Row) -> bool:
 def _stripped(row: Row) -> Row:
     """The row without what belongs to one machine or can be computed again from its statistics."""
     seeds = tuple(run.model_copy(update={"folder": "", "classes": {}}) for run in row.seeds)
-    names = [metric for metric in row.scores if metric in KNOWN]
+    names = [metric for metric in row.scores if find(metric)]
     seeds = tuple(
         run.model_copy(update={"scores": {name: run.scores[name] for name in names if name in run.scores}})
         for run in seeds

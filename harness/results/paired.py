@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.metrics.table import known
 from harness.results.check import Noise
 from harness.results.gains import Paired
 from harness.results.rows import Row, SeedResult, finished, pooled_deviation
@@ -16,7 +17,6 @@ from harness.results.rows import Row, SeedResult, finished, pooled_deviation
 if TYPE_CHECKING:
     from harness.metrics.intervals import Difference
 
-METRICS = ("PQ", "IoU", "AP", "AP50")
 Where = Callable[[SeedResult], Path | None]
 """The folder with the statistics of a run; None where there are none."""
 
@@ -36,7 +36,8 @@ def intervals(where: Where, rows: Sequence[Row]) -> Paired:
 
     def difference(before: Row, after: Row, metric: str) -> "Difference | None":
         alike = [row for row in rows if (row.segmenter, row.backbone) == (after.segmenter, after.backbone)]
-        deviations = {name: pooled_deviation(alike, name) for name in METRICS}
+        metrics = [info.key for info in known() if info.key in before.scores and info.key in after.scores]
+        deviations = {name: pooled_deviation(alike, name) for name in metrics}
         pooled = tuple((name, deviation**2, freedom) for name, (deviation, freedom) in deviations.items() if freedom)
         return _between(where, where, before, after, pooled).get(metric)
 
@@ -56,13 +57,13 @@ def _between(
 def _spreads(
     before: tuple[Path, ...], after: tuple[Path, ...], pooled: tuple[tuple[str, float, int], ...]
 ) -> dict[str, "Difference"]:
-    """After minus before for every headline metric that both have; `pooled`: (metric, variance over seeds, degrees of
+    """After minus before for every metric that both have; `pooled`: (metric, variance over seeds, degrees of
     freedom)."""
     from harness.metrics import frame_statistics
     from harness.metrics.intervals import SeedSpread, differences
 
     old, new = ([frame_statistics.load(path) for path in side] for side in (before, after))
-    known = set.intersection(*(set(found.scores()) for found in (*old, *new)))
+    both = set.intersection(*(set(found.scores()) for found in (*old, *new)))
     over_seeds = {metric: SeedSpread(variance, freedom) for metric, variance, freedom in pooled}
-    found = differences(new, old, [metric for metric in METRICS if metric in known], over_seeds=over_seeds)
+    found = differences(new, old, [info.key for info in known() if info.key in both], over_seeds=over_seeds)
     return {metric: one for metric, one in found.items() if one is not None}

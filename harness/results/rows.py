@@ -17,12 +17,10 @@ from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegati
 from harness.core.config import Strict, parse
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
+from harness.metrics.table import SIGNATURE_JOINT as SIGNATURE_JOINT
 
 ROWS_FORMAT = 2
 """Version of the row file; a reader refuses what it doesn't know."""
-
-SIGNATURE_JOINT = " + "
-"""Stands between the parts of a signature, one for each way in which scores are made."""
 
 Scores = dict[str, FiniteFloat | None]
 Status = Literal["ok", "not built", "not run", "missing", "failed"]

@@ -4,28 +4,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from harness.core.config import Strict
+from harness.core.config import Grown
 from harness.core.progress import Report
 
 VERSION = 1
 
 
-class EvaluateSpec(Strict):
+class EvaluateSpec(Grown):
     """What to evaluate, and how; the predictions come from the input."""
+
+    LATER = frozenset({"metrics"})
 
     split: str = "val"
     workers: int = Field(default=1, ge=1)
     coco: bool = False
     metrics: list[str] = []
     """Metrics of plug-ins to compute too."""
-
-    @model_serializer(mode="wrap")
-    def _without_no_metrics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """An evaluation without extra metrics keeps the key it had before there were any."""
-        content = handler(self)
-        return content if self.metrics else {name: value for name, value in content.items() if name != "metrics"}
 
 
 def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:

@@ -38,7 +38,18 @@ from harness.data.cityscapes import Frame, frames, read_ids, write_frame, write_
 from harness.data.png import read_image
 from harness.generators.base import Generator, GeneratorPart, checked, load_generator
 from harness.synthesis import filters, manifest
-from harness.synthesis.integrate import Window, as_polygons, draw_window, focus, paste, resize, settle_colour, whole
+from harness.synthesis.integrate import (
+    Window,
+    as_polygons,
+    draw_window,
+    focus,
+    paste,
+    resize,
+    settle_colour,
+    shows_all,
+    whole,
+    without_specks,
+)
 from harness.synthesis.items import Item, Picture, items_of, load
 from harness.synthesis.manifest import Entry
 from harness.synthesis.quality import objection
@@ -46,6 +57,9 @@ from harness.synthesis.recipe import Recipe
 from harness.synthesis.sheet import write_sheet
 
 VERSION = 1
+
+_WINDOWS = 200
+"""Draws after which no window is expected that shows enough of every instance; the released scripts go on for ever."""
 
 log = logging.getLogger(__name__)
 
@@ -251,12 +265,17 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     ids = target.ids if target is item.picture else paste(target.ids, item.square, identity, item.mask)
     city = item.picture.frame.city
     if spec.frames:
-        labels = _annotate(ids, recipe)
-        kept = write_frame(work.out / "frames", spec.split, city, item.name, image, labels)
+        kept = write_frame(work.out / "frames", spec.split, city, item.name, image, ids)
         known["composite"] = str(kept.image.relative_to(work.out))
-    window = _window(spec, item)
+    window = _window(spec, item, ids)
+    if window is None:
+        reason = f"in {_WINDOWS} windows some instance showed fewer than {recipe.least_visible} pixels"
+        return _entry(item, status="skipped", reason=reason, **known)
     image, ids = focus(image, ids, window.box, recipe.focus_filter)
-    written = write_frame(work.out, spec.split, city, item.name, image, _annotate(ids, recipe))
+    ids = without_specks(ids, recipe.least_vertices)
+    written = write_frame(work.out, spec.split, city, item.name, image, ids)
+    if recipe.annotation == "polygons":
+        write_png(written.outline_ids, as_polygons(ids).astype(np.uint16))
     return _entry(
         item,
         status="made",
@@ -286,22 +305,25 @@ def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
     return (target, int(free[0])) if free.size else "no free instance id in the frame to paste into"
 
 
-def _window(spec: SynthesisSpec, item: Item) -> Window:
-    size = item.picture.ids.shape
+def _window(spec: SynthesisSpec, item: Item, ids: np.ndarray) -> Window | None:
+    """The window of one item in the composite's ids; None when none was found that the recipe accepts."""
+    size, recipe = item.picture.ids.shape, spec.recipe
     if spec.generator.window == "frame":
         return whole(size)
-    return draw_window(
-        item.instance.box,
-        size,
-        mean=spec.recipe.zoom_mean,
-        std=spec.recipe.zoom_std,
-        rounding=spec.recipe.zoom_rounding,
-        generator=np.random.default_rng(derive(spec.seed, "window", *item.key)),
-    )
-
-
-def _annotate(ids: np.ndarray, recipe: Recipe) -> np.ndarray:
-    return as_polygons(ids) if recipe.annotation == "polygons" else ids
+    generator = np.random.default_rng(derive(spec.seed, "window", *item.key))
+    for _ in range(_WINDOWS):
+        window = draw_window(
+            item.instance.box,
+            size,
+            mean=recipe.zoom_mean,
+            std=recipe.zoom_std,
+            rounding=recipe.zoom_rounding,
+            sides=recipe.side_rounding,
+            generator=generator,
+        )
+        if shows_all(ids, window.box, recipe.least_visible):
+            return window
+    return None
 
 
 def _write_crops(out: Path, item: Item, painted: np.ndarray) -> dict[str, str]:

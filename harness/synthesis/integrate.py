@@ -4,6 +4,7 @@ Outside the instance's hard mask no pixel changes. Boxes are half-open, in absol
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -79,6 +80,7 @@ def draw_window(
     mean: float,
     std: float,
     rounding: Literal["none", "up"],
+    sides: Literal["nearest", "up"] = "nearest",
     generator: np.random.Generator,
 ) -> Window:
     """A focused window round `box` in a frame of `size` (height, width), of the frame's aspect (2:1 in Cityscapes).
@@ -86,21 +88,35 @@ def draw_window(
     S = area of the smallest box of that aspect round `box`; lambda = max(1, N(mean, std)), rounded up where the recipe
     says so, drawn again until lambda S fits the frame; h = sqrt(lambda S / aspect), w = aspect h; the place is uniform
     among those that contain `box` and lie in the frame. (The paper prints h = S_N / 4, which is no length.)
+    With `sides` "up" that smallest box has whole sides, and h is rounded up.
     """
     height, width = size
     aspect = width / height
     least = max(box.height, box.width / aspect)
-    limit = max(1.0, (height / least) ** 2)  # an object of the frame's size: rounding must not make it less
+    square = least**2  # S / aspect
+    if sides == "up" and box.width > aspect * box.height:
+        square = box.width * math.ceil(box.width / aspect) / aspect
+    limit = max(1.0, height**2 / square)  # an object of the frame's size: rounding must not make it less
     zoom = math.inf
     while zoom > limit:
         zoom = max(1.0, float(generator.normal(mean, std)))
         zoom = float(math.ceil(zoom)) if rounding == "up" else zoom
     # Whole pixels: rounding must not cut the box.
-    h = min(height, max(round(least * math.sqrt(zoom)), math.ceil(least)))
+    h = math.ceil(math.sqrt(zoom * square)) if sides == "up" else round(least * math.sqrt(zoom))
+    h = min(height, max(h, math.ceil(least)))
     w = min(width, max(round(h * aspect), box.width))
     x = int(generator.integers(max(0, box.x1 - w), min(box.x0, width - w), endpoint=True))
     y = int(generator.integers(max(0, box.y1 - h), min(box.y0, height - h), endpoint=True))
     return Window(Box(x, y, x + w, y + h), zoom)
+
+
+def shows_all(ids: np.ndarray, window: Box, least: int) -> bool:
+    """Whether every instance that the window shows has at least `least` pixels there, at the size of the frame `ids`
+    [H, W]."""
+    if least <= 1:
+        return True
+    counts = np.bincount(resize_ids(ids[window.slices], ids.shape).ravel())[FIRST_INSTANCE_ID:]
+    return not ((counts > 0) & (counts < least)).any()
 
 
 def whole(size: tuple[int, int]) -> Window:
@@ -114,8 +130,20 @@ def focus(image: np.ndarray, ids: np.ndarray, window: Box, how: Filter) -> tuple
     return resize(image[window.slices], size, how), resize_ids(ids[window.slices], size)
 
 
+def without_specks(ids: np.ndarray, vertices: int) -> np.ndarray:
+    """Ids [H, W] in which instances are erased (0) whose outlines have fewer than `vertices` corners in all: single
+    pixels, straight lines a pixel wide and the like, which make no polygon."""
+    if not vertices:
+        return ids
+    result = ids.copy()
+    for instance, outlines in _outlines(ids):
+        if len(outlines) < vertices:
+            result[ids == instance] = 0
+    return result
+
+
 def as_polygons(ids: np.ndarray) -> np.ndarray:
-    """Ids [H, W] after the released scripts' detour over polygons: every instance as one filled outline.
+    """Ids [H, W] after a detour over polygons: every instance as one filled outline.
 
     The outlines of an instance's parts are chained into a single polygon (thin bridges join the parts), holes are
     filled, and the instances are drawn in the order of their ids, so that a car swallows a person inside its outline.
@@ -124,10 +152,17 @@ def as_polygons(ids: np.ndarray) -> np.ndarray:
     import cv2
 
     result = ids.astype(np.int32)
-    for instance in np.flatnonzero(np.bincount(ids.ravel())).tolist():
-        if instance < FIRST_INSTANCE_ID:
-            continue
-        mask = (ids == instance).astype(np.uint8)
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.fillPoly(result, [np.concatenate(contours)], instance)
+    for instance, outlines in _outlines(ids):
+        cv2.fillPoly(result, [outlines], instance)
     return result
+
+
+def _outlines(ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Instances by ascending id, each with the corners [n, 1, 2] of the outlines of its parts, one after the other."""
+    import cv2
+
+    for instance in np.flatnonzero(np.bincount(ids.ravel())).tolist():
+        if instance >= FIRST_INSTANCE_ID:
+            mask = (ids == instance).astype(np.uint8)
+            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            yield instance, np.concatenate(contours)

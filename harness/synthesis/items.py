@@ -77,7 +77,7 @@ def items_of(picture: Picture, *, recipe: Recipe, seed: int, top_k: int, variant
             frame=frame,
             instance=instance.id,
         )
-        fault = "" if mask.any() else "empty mask"
+        fault = "" if mask.any() or recipe.empty_mask == "paint" else "empty mask"
         if prompt is None:
             fault = f"the recipe has no prompts for class {instance.label.name!r}"
         for variant in range(variants):

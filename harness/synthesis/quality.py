@@ -23,7 +23,7 @@ def objection(quality: Quality, real: np.ndarray, generated: np.ndarray, mask: n
     if quality.least_change is None and quality.most_spill is None:
         return ""
     change = np.abs(generated.astype(np.int16) - real).mean(axis=2)
-    if quality.least_change is not None and change[mask].mean() < quality.least_change:
+    if quality.least_change is not None and mask.any() and change[mask].mean() < quality.least_change:
         return "changed too little inside the mask"
     if quality.most_spill is not None and not mask.all() and change[~mask].mean() > quality.most_spill:
         return "changed too much outside the mask"

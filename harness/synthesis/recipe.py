@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.core.config import Strict
+from harness.core.config import Grown
 from harness.data.cityscapes import BY_NAME
 from harness.synthesis.filters import Filters
 from harness.synthesis.prompts import PROMPTS
@@ -17,8 +17,10 @@ from harness.synthesis.quality import Quality
 Filter = Literal["nearest", "area", "bilinear", "bicubic", "lanczos"]
 
 
-class Recipe(Strict):
+class Recipe(Grown):
     """How instances are selected, cropped, prompted, pasted and focused."""
+
+    LATER = frozenset({"empty_mask", "side_rounding", "least_visible", "least_vertices"})
 
     label: str
 
@@ -28,6 +30,9 @@ class Recipe(Strict):
     """Where a square crosses the frame's border: moved inside it; or only its low side moved and the rest black."""
     mask_bits: Literal[8, 16]
     """Width of the integer in which the id mask is tested against 0; in 8 bits multiples of 256 (32000) vanish."""
+    empty_mask: Literal["skip", "paint"] = "skip"
+    """An instance whose mask has vanished: it makes nothing; or it is painted like any other, which changes no pixel of
+    the frame, so that its training image is a focused crop of the real one."""
 
     template: str = "a photo of {}"
     """Phase 2: the sentence round one of the class's phrases."""
@@ -45,10 +50,17 @@ class Recipe(Strict):
     as the frame finds its window, 1 has to be within three standard deviations below the mean."""
     zoom_rounding: Literal["none", "up"]
     """lambda as drawn, or rounded up to a whole number."""
+    side_rounding: Literal["nearest", "up"] = "nearest"
+    """The window's height in whole pixels: rounded; or rounded up, and S counted of a box with whole sides, too."""
+    least_visible: int = Field(default=0, ge=0)
+    """A window is drawn again while it shows an instance by fewer pixels than this, counted at the frame's size."""
     focus_filter: Filter = "lanczos"
     """How the image in the window is resized to the frame's size; labels always take the nearest pixel."""
+    least_vertices: int = Field(default=0, ge=0)
+    """An instance of the result whose outlines have fewer corners than this is erased: its pixels become unlabelled."""
     annotation: Literal["ids", "polygons"]
-    """Labels of the result: the instance ids; or each instance redrawn as one filled outline, in the order of ids."""
+    """What segmenters that are taught by polygons see: the instance ids, as all others do; or each instance redrawn as
+    one filled outline, in the order of ids."""
 
     quality: Quality = Quality()
     """Thresholds on plain pixel change; none by default."""

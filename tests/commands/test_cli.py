@@ -121,3 +121,29 @@ def test_makefile_targets_all_exist_and_help_lists_them():
     done = subprocess.run(["make", "-f", str(makefile), "help"], capture_output=True, text=True, cwd=makefile.parent)
     for target in ["help", "table1", "table2", "ablation", "controls", "smoke", "check", "bench", "test", "lint"]:
         assert f"\n{target} " in "\n" + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plann", "table1"], ["unknown command 'plann'", "did you mean 'plan'"]),
+        (["plan", "table1", "--profil", "smoke"], ["unknown argument '--profil'", "'--profile'"]),
+        (["report", "table1", "--format", "markdwn"], ["--format: unknown value 'markdwn'", "'markdown'"]),
+        (["plan", "table1", "--store", "x" * 300], ["File name too long"]),
+    ],
+)
+def test_a_slip_is_one_message_with_what_is_near(arguments, words):
+    done = harness(*arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_without_a_command_it_says_what_there_is():
+    done = subprocess.run([sys.executable, "-m", "harness"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "usage: harness" in done.stdout and "leaderboard" in done.stdout
+
+
+def test_text_from_outside_is_text_and_no_markup(tmp_path):
+    store = tmp_path / "st[/b]x" / "data[old] :smile:" / "store"
+    done = harness("plan", "table1", "--profile", "smoke", "--store", str(store))
+    assert done.returncode == 0 and f"store: {store}" in done.stdout.replace("\n", " "), done.stdout[-300:]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.core.config import Strict, merge, parse, read_toml
+from harness.core.config import Strict, merge, parse, read_json, read_toml
 from harness.core.errors import HarnessError
 
 
@@ -62,3 +62,40 @@ def test_merge_lays_tables_over_tables_and_leaves_the_rest():
     over = {"a": {"y": {"w": 2}}, "b": [3]}
     assert merge(base, over) == {"a": {"x": 1, "y": {"z": 1, "w": 2}}, "b": [3]}
     assert base == {"a": {"x": 1, "y": {"z": 1}}, "b": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a = " + "9" * 5000, "too many digits"),
+        ("a = inf", "no finite number"),
+    ],
+)
+def test_a_toml_that_python_chokes_on_is_one_message(tmp_path, text, reason):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(HarnessError, match=rf"a\.toml: not a readable TOML file: .*{reason}"):
+        read_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5000, "too many digits"),
+        (b"[NaN]", "NaN is no finite number"),
+        (b"[1e999]", "1e999 is no finite number"),
+        (b"\xff\xfe", "codec"),
+        (b"{", "line 1"),
+    ],
+)
+def test_a_json_that_is_none_is_one_message(tmp_path, data, reason):
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    with pytest.raises(HarnessError, match=rf"a\.json: not a readable row file: .*{reason}.*\n  make it again"):
+        read_json(path, "row file", hint="make it again")
+
+
+def test_a_long_value_is_cut_in_the_message():
+    assert len(complaint({"name": ["x" * 100_000], "inner": {"side": 1}})) < 500

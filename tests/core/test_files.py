@@ -48,3 +48,45 @@ def test_what_kill_9_leaves_in_a_steps_folder_is_taken_over(tmp_path):
     assert not path.exists() and len(list(tmp_path.iterdir())) == 1
     files.write_bytes(path, b"whole")
     assert [found.name for found in tmp_path.iterdir()] == ["weights"]
+
+
+def test_a_text_goes_through_a_link_and_the_link_stays(tmp_path):
+    target, link = tmp_path / "real.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    files.write_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+
+
+def test_a_text_keeps_the_mode_of_the_file_and_a_new_one_follows_the_mask(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    path.chmod(0o640)
+    files.write_text(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o640
+    mask = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "b.json", "new")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "b.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_no_file_is_written_into_and_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen([sys.executable, "-c", "import sys; print(open(sys.argv[1]).read())", str(pipe)],
+                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    files.write_text(pipe, "text")
+    assert reader.communicate(timeout=30)[0] == "text\n"
+    assert pipe.is_fifo() and [found.name for found in tmp_path.iterdir()] == ["pipe"]
+    with pytest.raises(HarnessError, match="cannot be written: Is a directory"):
+        files.write_text(tmp_path, "text")
+
+
+def test_a_planted_link_under_the_temporary_name_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".a.bin.part").symlink_to(victim)
+    files.write_bytes(tmp_path / "a.bin", b"new")
+    assert victim.read_text() == "precious" and (tmp_path / "a.bin").read_bytes() == b"new"

@@ -35,3 +35,12 @@ def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
     for value in ("no_such_module:Thing", "os:no_such_thing"):
         with pytest.raises(HarnessError, match=f"'mine' can't be loaded from '{value}'"):
             Registry("generator", {"mine": value}).load("mine")
+
+
+def test_a_plug_in_that_raises_when_imported_is_named_and_the_others_stay(tmp_path, monkeypatch):
+    (tmp_path / "breaks_on_import.py").write_text("raise ValueError('out of order')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = Registry("generator", {**GENERATORS.builtin, "broken": "breaks_on_import:Painter"})
+    with pytest.raises(HarnessError, match=r"'broken' can't be loaded .*ValueError: out of order"):
+        kind.load("broken")
+    assert kind.load("identity") is GENERATORS.load("identity")

@@ -95,3 +95,21 @@ def test_an_unknown_suite_is_one_message():
 def test_a_suite_that_cannot_be_run_says_why(rows: dict, words: str):
     with pytest.raises(HarnessError, match=words):
         make(**rows)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("seeds", [-1], "seeds.0': input should be greater than or equal to 0"),
+        ("seeds", [], "at least 1 item"),
+        ("seeds", [0, 0], "distinct"),
+        ("generator", [], "at least 1 item"),
+        ("backbone", [], "at least 1 item"),
+    ],
+)
+def test_what_can_never_run_is_refused_when_it_is_read(key, value, reason):
+    row = {"method": "m", "generator": "none", "segmenter": "oneformer", "backbone": "convnext"}
+    suite = {"title": "t", "question": "q", "rows": [row]}
+    (suite if key == "seeds" else row)[key] = value
+    with pytest.raises(HarnessError, match=reason):
+        parse(suites.Suite, suite, "x.toml")

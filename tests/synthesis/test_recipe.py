@@ -28,7 +28,12 @@ def test_recipes_differ_where_the_sources_do():
         "mask_bits",
         "paste_filter",
         "colour",
+        "empty_mask",
         "zoom_rounding",
+        "side_rounding",
+        "least_visible",
+        "focus_filter",
+        "least_vertices",
         "annotation",
     }
     assert corrected.prompts["bus"] == ["a red bus", "a green bus"]

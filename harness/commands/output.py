@@ -1,0 +1,80 @@
+"""Standard output that takes every text, and whose refusal (closed, full, nobody reads) has a name of its own.
+
+Signs that its encoding lacks are spelt with others: a minus must not become a question mark.
+"""
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+
+PLAIN = {
+    **dict.fromkeys("−–─━", "-"),
+    **dict.fromkeys("│┃", "|"),
+    "±": "+-",
+    "×": "x",
+    "·": "*",
+    "↑": "^",
+    "↓": "v",
+    "Δ": "delta",
+    "†": "*",
+    "…": "...",
+}
+"""Sign to what stands for it in an encoding that lacks it; all others become escapes."""
+
+
+class OutputError(Exception):
+    """Standard output took no text."""
+
+
+class Output(io.TextIOWrapper):
+    """A text stream that raises OutputError, and no OSError, when it can't write."""
+
+    def write(self, text: str, /) -> int:
+        """As every text stream."""
+        try:
+            return super().write(text)
+        except (OSError, ValueError) as error:
+            raise _refused(error) from None
+
+    def flush(self) -> None:
+        """As every text stream."""
+        try:
+            super().flush()
+        except (OSError, ValueError) as error:
+            raise _refused(error) from None
+
+
+def prepare() -> None:
+    """Make the process's own standard streams take every text; called once, before anything is printed."""
+    codecs.register_error("harness.plain", _plain)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="harness.plain")
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream is sys.__stdout__:
+        encoding, lines = stream.encoding, stream.line_buffering
+        sys.stdout = Output(stream.detach(), encoding=encoding, errors="harness.plain", line_buffering=lines)
+
+
+def finish() -> None:
+    """Send what is still held back; OutputError when it is refused, or when there is no standard output."""
+    if sys.stdout is None:
+        raise OutputError("it is closed")
+    sys.stdout.flush()
+
+
+def give_up() -> None:
+    """Let nothing more be written there, or Python would complain of it when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, OutputError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(error: OSError | ValueError) -> OutputError:
+    return OutputError(getattr(error, "strerror", None) or "it is closed")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lost), error.end
