@@ -315,7 +315,7 @@ FIELDS = [
     ("segmenters.md", "detectron2", "harness.segmenters.detectron2.adapter", ["Model", "Training", "Inference"]),
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
     ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
-    ("formats.md", "Rows and baselines", "harness.results.check", ["Baseline"]),
+    ("formats.md", "Rows and baselines", "harness.results.baselines", ["Baseline"]),
 ]
 
 

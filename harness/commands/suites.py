@@ -207,8 +207,9 @@ def _write_reports(plan: Any, store: Any) -> Path:
 def _check(options: argparse.Namespace) -> int:
     from harness.core.paths import results_folder
     from harness.report import print_table, verdicts
-    from harness.report.leaderboard import NAME, read_baselines, write
+    from harness.report.leaderboard import NAME, write
     from harness.results import check
+    from harness.results.baselines import accept, read_baseline, read_baselines, statistics_in
     from harness.results.collect import rows, statistics_folder
     from harness.results.paired import noise
 
@@ -221,13 +222,13 @@ def _check(options: argparse.Namespace) -> int:
         return statistics_folder(run, store) if plan.suite.kind == "segmentation" else None
 
     def compared() -> list[check.Verdict]:
-        accepted = check.read_baseline(path)
+        accepted = read_baseline(path)
         others = [row for other in read_baselines() if other.suite != accepted.suite for row in other.rows]
-        return check.compare(measured, accepted, noise=noise(check.statistics_in(path), where), others=others)
+        return check.compare(measured, accepted, noise=noise(statistics_in(path), where), others=others)
 
     if options.accept:
         changes = compared() if path.is_file() else []  # before the statistics of the old rows are dropped
-        new = check.accept(measured, path, reason=options.reason, statistics_of=where)
+        new = accept(measured, path, reason=options.reason, statistics_of=where, comparable=plan.profile.comparable)
         print_table(verdicts.to_table(changes or check.additions(new)), console())
         if path == default:
             write(results_folder() / NAME, read_baselines())
@@ -237,7 +238,7 @@ def _check(options: argparse.Namespace) -> int:
         return check.Exit.NOT_COMPARED
     found = compared()
     # Files first: they are whole whatever standard output does.
-    _write_verdicts(options, found, measured, list(check.read_baseline(path).tolerance))
+    _write_verdicts(options, found, measured, list(read_baseline(path).tolerance))
     print_table(verdicts.to_table(found), console())
     return check.exit_code(found)
 
@@ -259,7 +260,8 @@ def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metr
 
 def _leaderboard(options: argparse.Namespace) -> int:
     from harness.core.paths import results_folder
-    from harness.report.leaderboard import NAME, is_current, read_baselines, write
+    from harness.report.leaderboard import NAME, is_current, write
+    from harness.results.baselines import read_baselines
 
     path, baselines = results_folder() / NAME, read_baselines()
     if not options.check:

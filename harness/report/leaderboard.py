@@ -1,23 +1,24 @@
 """LEADERBOARD.md from committed rows, byte for byte the same from the same rows.
 
-It reads accepted baselines and published numbers, never a store; one table per suite and profile, and a profile that
-isn't the paper's says in its heading that it is not comparable. Segmenters are ranked by AP. Image quality is not: the
-generator that changes nothing would win.
+It reads accepted baselines, never a store: one table per suite and profile. A profile that isn't comparable with the
+paper says so in its heading. Rows are ordered by AP and ranked where they compete; controls and rows with shuffled
+labels do not. Image quality has no ranks: the generator that changes nothing would win.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 
 from harness.core.files import write_text
 from harness.core.numbers import number
-from harness.core.paths import results_folder
 from harness.metrics.table import known
 from harness.report.columns import of_score
 from harness.report.markdown import escape
 from harness.report.names import version
 from harness.report.table import signatures
-from harness.results.check import Baseline, read_baseline
-from harness.results.rows import Row, finished
+from harness.results.baselines import Baseline
+from harness.results.gains import MAIN
+from harness.results.rows import Row, competes, finished
 
 NAME = "LEADERBOARD.md"
 HEAD = """# Leaderboard
@@ -35,12 +36,6 @@ def leaderboard(baselines: Iterable[Baseline]) -> str:
     return "\n".join([HEAD, *sections])
 
 
-def read_baselines(folder: Path | None = None) -> list[Baseline]:
-    """Every accepted baseline of `folder` (default: results/baselines), in the order of their names."""
-    folder = folder or results_folder() / "baselines"
-    return [read_baseline(path) for path in sorted(folder.glob("*.json"))]
-
-
 def is_current(path: Path, baselines: Iterable[Baseline]) -> bool:
     """Whether the page at `path` is what the rows give; False when it is missing."""
     return path.is_file() and path.read_bytes() == leaderboard(baselines).encode()
@@ -52,13 +47,13 @@ def write(path: Path, baselines: Iterable[Baseline]) -> None:
 
 
 def _section(baseline: Baseline) -> str:
-    comparable = "" if baseline.profile == "paper" else " (not comparable with published numbers)"
+    comparable = "" if baseline.comparable else " (not comparable with published numbers)"
     rows = list(baseline.rows)
-    if ranked := any(row.scores.get("AP") is not None for row in rows):
-        rows.sort(key=lambda row: (-(row.scores.get("AP") or 0.0), row.name))
+    if ranked := any(row.scores.get(MAIN) is not None for row in rows):
+        rows.sort(key=lambda row: (-(row.scores.get(MAIN) or 0.0), row.name))
     columns = {heading: [cell(row) for row in rows] for heading, cell in _columns(_metrics(baseline)).items()}
     if ranked:
-        columns = {"Rank": [str(place) for place in range(1, len(rows) + 1)]} | columns
+        columns = {"Rank": _ranks(rows)} | columns
     columns = {heading: cells for heading, cells in columns.items() if set(cells) != {NOTHING}}
     lines = [
         f"## {escape(baseline.suite)}, profile {escape(baseline.profile)}{comparable}",
@@ -72,6 +67,12 @@ def _section(baseline: Baseline) -> str:
     ]
     lines += [f"{escape(sentence)}\n" for sentence in signatures(rows)]
     return "\n".join(lines)
+
+
+def _ranks(rows: Iterable[Row]) -> list[str]:
+    """Places of rows in their order; a dash for those that do not compete."""
+    places = map(str, count(1))
+    return [next(places) if competes(row) else NOTHING for row in rows]
 
 
 def _metrics(baseline: Baseline) -> list[str]:

@@ -3,30 +3,24 @@
 A difference counts when it is larger than the largest of three tolerances: the one the baseline states, what resampling
 says (paired over images and seeds, from stored statistics), and what the spread over the seeds of all accepted rows
 says. It is two-sided: a jump up is a finding too. Rows on other data, or made by metrics of another signature, are
-incomparable and never a number. Rendering is in harness/report/verdicts.py; nothing here prints or exits.
+incomparable and never a number. Not here: what is accepted (baselines.py), words (harness/report/verdicts.py).
 """
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, NonNegativeFloat
-
-from harness.core.config import Strict, parse
-from harness.core.errors import HarnessError
-from harness.core.files import write_bytes, write_text
+from harness.core.config import Strict
 from harness.metrics.student import student
-from harness.metrics.table import find, known
-from harness.results.rows import Record, Row, SeedResult, finished, mean_scores, pooled_deviation
+from harness.metrics.table import find
+from harness.results.baselines import Baseline
+from harness.results.rows import Row, finished, pooled_deviation
 
 if TYPE_CHECKING:
     from harness.metrics.intervals import Difference
 
-BASELINE_FORMAT = 2
-STATISTICS = "statistics.npz"
 ERROR_RATE = 0.05
 """Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
 
@@ -39,23 +33,6 @@ class Exit(IntEnum):
     FINE = 0
     WORSE = 1
     NOT_COMPARED = 3
-
-
-class Baseline(Record):
-    """`results/baselines/<suite>-<profile>.json`: accepted rows, and how far a rerun may stray from them."""
-
-    format: int
-    """Version of this format."""
-    suite: str
-    """Suite the rows belong to."""
-    profile: str
-    """Profile they were measured under."""
-    reason: str
-    """Why these rows were accepted."""
-    tolerance: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Stated tolerance by metric, in the metric's unit; metrics without one are not compared."""
-    rows: tuple[Row, ...]
-    """Accepted rows; their per-image statistics lie in the folder `statistics` beside this file, by evaluation key."""
 
 
 class Verdict(Strict):
@@ -111,77 +88,6 @@ def exit_code(verdicts: Iterable[Verdict]) -> Exit:
     if "worse" in kinds:
         return Exit.WORSE
     return Exit.FINE if kinds and kinds <= {"same", "better"} else Exit.NOT_COMPARED
-
-
-def accept(
-    rows: Sequence[Row],
-    path: Path,
-    *,
-    reason: str,
-    statistics_of: Callable[[SeedResult], Path | None],
-    tolerance: Mapping[str, float] | None = None,
-) -> Baseline:
-    """Make the measured rows the baseline at `path`, statistics beside it; HarnessError when a row has no result.
-
-    `statistics_of` says in which folder the statistics of a run lie (None: nowhere). Tolerances are those given, else
-    those of the baseline that is replaced, else those that the metrics themselves have.
-    """
-    kept = [row for row in rows if row.origin == "measured" and row.status != "not built"]
-    if not reason.strip():
-        raise HarnessError("a baseline is accepted for a reason", hint='--accept --reason "why the numbers changed"')
-    if not kept:
-        raise HarnessError("there are no measured rows to accept", hint="run the suite first")
-    for row in kept:
-        if row.status != "ok":
-            raise HarnessError(
-                f"row {row.name!r} can't be accepted: {row.status}", hint="run the suite to its end first"
-            )
-    old = read_baseline(path) if path.is_file() else None
-    stated = dict(tolerance or (old.tolerance if old else _own_tolerances(kept)))
-    baseline = Baseline(
-        format=BASELINE_FORMAT,
-        suite=kept[0].suite,
-        profile=kept[0].profile,
-        reason=reason.strip(),
-        tolerance=stated,
-        rows=tuple(_stripped(row) for row in kept),
-    )
-    _keep_statistics(kept, statistics_root(path), statistics_of)
-    write_text(path, baseline.model_dump_json(indent=1, exclude_defaults=True) + "\n")
-    _drop_statistics(statistics_root(path))
-    return baseline
-
-
-def read_baseline(path: Path) -> Baseline:
-    """The baseline at `path`; HarnessError when there is none or it is not one."""
-    import json
-
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HarnessError(
-            f"{path}: there is no baseline", hint='make one: harness check ... --accept --reason "..."'
-        ) from None
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not a readable baseline: {error}") from None
-    if not isinstance(data, dict) or data.get("format") != BASELINE_FORMAT:
-        raise HarnessError(f"{path}: expected a baseline of format {BASELINE_FORMAT}")
-    return parse(Baseline, data, path)
-
-
-def statistics_root(path: Path) -> Path:
-    """Where the statistics of the baseline at `path` and of all beside it lie, one folder per evaluation key."""
-    return path.parent / "statistics"
-
-
-def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
-    """Where the statistics of a run of the baseline at `path` lie; None for a run that has none."""
-
-    def where(run: SeedResult) -> Path | None:
-        folder = statistics_root(path) / run.key
-        return folder if run.key and (folder / STATISTICS).is_file() else None
-
-    return where
 
 
 def additions(new: Baseline) -> list[Verdict]:
@@ -264,12 +170,6 @@ def _obstacle(before: Row, now: Row) -> str:
     return ""
 
 
-def _own_tolerances(rows: Sequence[Row]) -> dict[str, float]:
-    """Tolerances of the metrics that any of `rows` has a value of, in the order of the table of metrics."""
-    own = {info.key: info.tolerance for info in known() if any(row.scores.get(info.key) for row in rows)}
-    return {metric: tolerance for metric, tolerance in own.items() if tolerance is not None}
-
-
 def _both(before: Row, now: Row, metric: str) -> bool:
     return before.scores.get(metric) is not None and now.scores.get(metric) is not None
 
@@ -294,37 +194,3 @@ def _stranger(row: Row) -> Verdict:
 def _same_runs(before: Row, now: Row) -> bool:
     keys = [[run.key for run in finished(row.seeds)] for row in (before, now)]
     return keys[0] == keys[1] and all(keys[0])
-
-
-def _stripped(row: Row) -> Row:
-    """The row without what belongs to one machine or can be computed again from its statistics."""
-    seeds = tuple(run.model_copy(update={"folder": "", "classes": {}}) for run in row.seeds)
-    names = [metric for metric in row.scores if find(metric)]
-    seeds = tuple(
-        run.model_copy(update={"scores": {name: run.scores[name] for name in names if name in run.scores}})
-        for run in seeds
-    )
-    return row.model_copy(update={"seeds": seeds, "scores": mean_scores(seeds), "paper": {}, "paper_name": ""})
-
-
-def _keep_statistics(rows: Iterable[Row], folder: Path, statistics_of: Callable[[SeedResult], Path | None]) -> None:
-    """Copy the statistics of every run to `folder`/<key>/."""
-    wanted: dict[str, bytes] = {}
-    for run in (run for row in rows for run in row.seeds):
-        source = statistics_of(run)
-        if source is not None and run.key:
-            try:
-                wanted[run.key] = (source / STATISTICS).read_bytes()
-            except OSError as error:
-                raise HarnessError(f"{source / STATISTICS}: cannot be read: {error.strerror}") from None
-    for key, content in wanted.items():
-        write_bytes(folder / key / STATISTICS, content)
-
-
-def _drop_statistics(folder: Path) -> None:
-    """Remove the statistics whose key stands in no baseline beside `folder`, be it one that can't be parsed."""
-    baselines = [path.read_bytes() for path in sorted(folder.parent.glob("*.json"))]
-    for stale in sorted(folder.glob(f"*/{STATISTICS}")):
-        if not any(stale.parent.name.encode() in baseline for baseline in baselines):
-            stale.unlink()
-            stale.parent.rmdir()

@@ -201,6 +201,11 @@ def finished(seeds: Iterable[SeedResult]) -> list[SeedResult]:
     return [run for run in seeds if run.status == "ok"]
 
 
+def competes(row: Row) -> bool:
+    """Whether a row may be better than others: controls and rows with shuffled labels are there to be compared with."""
+    return row.role != "control" and row.labels == "true"
+
+
 def pooled_deviation(rows: Iterable[Row], metric: str) -> tuple[float, int]:
     """Standard deviation over seeds, pooled over the rows that have several, and its degrees of freedom."""
     squares, freedom = 0.0, 0

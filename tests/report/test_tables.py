@@ -7,9 +7,9 @@ from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 from harness.core.paths import results_folder
 from harness.report import FORMATS, TABLES, named_table, render
 from harness.report.data import from_json
-from harness.report.leaderboard import is_current, leaderboard, read_baselines, write
+from harness.report.leaderboard import is_current, leaderboard, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
-from harness.results.check import Baseline, accept
+from harness.results.baselines import Baseline, accept, read_baselines
 from harness.results.published import published_facts, published_row
 from harness.results.rows import Budget, Cost
 
@@ -112,18 +112,31 @@ def test_every_table_prints_in_every_format(form):
         assert from_json(render(table, "json")) == table
 
 
-def baseline(**more) -> Baseline:
+def baseline(*, comparable: bool = False, **more) -> Baseline:
     rows = tuple(row for row in table1(**more) if row.origin == "measured" and row.status == "ok")
-    return Baseline(format=1, suite="table1", profile=rows[0].profile, reason="first run", tolerance={}, rows=rows)
+    told = {"suite": "table1", "profile": rows[0].profile, "reason": "first run", "comparable": comparable}
+    return Baseline(format=1, tolerance={}, rows=rows, **told)
 
 
 def test_the_leaderboard_is_byte_stable_and_ranks_within_one_baseline():
-    text = leaderboard([baseline(), baseline(profile="paper")])
-    assert text == leaderboard([baseline(profile="paper"), baseline()])
+    text = leaderboard([baseline(), baseline(profile="paper", comparable=True)])
+    assert text == leaderboard([baseline(profile="paper", comparable=True), baseline()])
     assert "profile mini (not comparable with published numbers)" in text
     assert "## table1, profile paper\n" in text
     first = next(line for line in text.splitlines() if line.startswith("| 1 |"))
     assert "DiffInpainting | Swin (mini) | 33.00 | 45.00 | 27.44" in first
+
+
+def test_controls_stand_in_the_leaderboard_without_a_rank():
+    lines = [line for line in leaderboard([baseline()]).splitlines() if "(mini) |" in line]
+    assert [line.split("|")[1:4] for line in lines] == [
+        [" 1 ", " InstSynth ", " DiffInpainting "],
+        [" – ", " Control ", " Focused crop only "],
+        [" 2 ", " InstSynth ", " DiffInpainting "],
+        [" – ", " Control ", " Focused crop only "],
+        [" 3 ", " OneFormer ", " Original "],
+        [" 4 ", " OneFormer ", " Original "],
+    ]
 
 
 def test_the_leaderboard_shows_image_quality_in_the_order_of_the_suite_and_ranks_nobody():

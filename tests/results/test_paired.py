@@ -10,7 +10,8 @@ from harness.core.errors import HarnessError
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.intervals import Difference
 from harness.metrics.student import student
-from harness.results.check import Baseline, compare
+from harness.results.baselines import Baseline
+from harness.results.check import compare
 from harness.results.paired import intervals, noise
 
 FRAMES = 40
