@@ -1,4 +1,4 @@
-"""`python -m harness` is the command line."""
+"""`python -m harness`: the command line, and what every worker is started as."""
 
 from harness.cli import main
 

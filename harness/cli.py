@@ -11,11 +11,12 @@ standard error.
 """
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import data, output, predict, suites
+from harness.commands import data, output, predict, suites, worker
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends a command as tidily as Ctrl-C does
     try:
         parser = _parser()
         if not arguments:
@@ -63,7 +65,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, data, predict):
+    for group in (suites, data, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -32,6 +32,9 @@ def add(commands: Any) -> None:
         if name == "run":
             one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
             one.add_argument("--devices", type=count, default=1, help="GPUs that share each training (default: 1)")
+            one.add_argument(
+                "--retry-failed", action="store_true", help="try again also what the stage itself failed at"
+            )
         if name == "report":
             one.add_argument("--format", choices=FORMATS, default="console", help="html is the whole report, one file")
             one.add_argument("--output", metavar="FILE", help="write there instead of standard output")
@@ -108,16 +111,24 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _run_suite(options: argparse.Namespace) -> int:
     from harness.commands.progress_bars import RunView
+    from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN, Failure
     from harness.running.scheduler import run
 
     plan, store = _planned(options)
     missing = plan.missing(store)
     out = console(stderr=True)
-    failed: dict[str, dict[str, Any]] = {}
+    failed: dict[str, Failure] = {}
     if missing:
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
         with RunView(out, len(missing)) as view:
-            failed = run(plan, store, workers=options.workers, devices=options.devices, tell=view).failed
+            failed = run(
+                plan,
+                store,
+                workers=options.workers,
+                devices=options.devices,
+                retry_failed=options.retry_failed,
+                tell=view,
+            ).failed
     try:
         written = f"written to {_write_reports(plan, store)}"
     except HarnessError as error:
@@ -126,15 +137,15 @@ def _run_suite(options: argparse.Namespace) -> int:
         written = f"no report: {error.message}"  # the steps failed first, perhaps of the same full disk
     _print_table(plan, store)
     out.print(written, markup=False, soft_wrap=True)
-    for record in failed.values():
-        if record["hint"]:
-            out.print(f"  {record['hint']}", markup=False, soft_wrap=True)
+    for hint in dict.fromkeys(record.hint for record in failed.values() if record.hint):
+        out.print(f"  {hint}", markup=False, soft_wrap=True)
     if not failed:
         return 0
-    out.print(f"{len(failed)} steps did not end; the same command tries them again. Logs: {store.root / 'logs'}")
-    return (
-        2 if all(record["usage"] or record["failure"] == "an input of it failed" for record in failed.values()) else 1
-    )
+    again = "the same command tries them again"
+    if not all(record.kind in TRIED_AGAIN for record in failed.values()):
+        again += ", those whose stage failed with --retry-failed"
+    out.print(f"{len(failed)} steps did not end; {again}. Logs: {store.root / 'logs'}", markup=False, soft_wrap=True)
+    return 2 if all(record.kind in FROM_OUTSIDE for record in failed.values()) else 1
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -7,24 +7,46 @@ mode of the file it replaces, and writes into a device or a pipe instead of repl
 """
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_LARGE = errno.EFBIG
+"""A limit on the size of one file; waiting does not help."""
+FULL = (errno.ENOSPC, errno.EDQUOT, TOO_LARGE)
+_MANY = 16
+TEMPORARY = ".*.part"
+"""Pattern of the names of files that are being written."""
 
 
-def refused(path: Path, error: OSError) -> HarnessError:
+class DiskError(HarnessError):
+    """The disk did not take a file. `number`: the errno, where it is known."""
+
+    @property
+    def of_disk(self) -> bool:
+        """Whether the disk is the reason: full, broken or read-only; not what lies there or what was asked for."""
+        return self.number is None or self.number in (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.ESTALE)
+
+    def __init__(self, message: str, *, hint: str = "", number: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+
+def refused(path: Path, error: OSError) -> DiskError:
     """What to tell when the disk didn't take `path`."""
     hint = "make room, or write elsewhere; the same command goes on where this one stopped"
-    return HarnessError(
-        f"{path}: cannot be written: {error.strerror or error}", hint=hint if error.errno in FULL else ""
+    return DiskError(
+        f"{path}: cannot be written: {error.strerror or error}",
+        hint=hint if error.errno in FULL else "",
+        number=error.errno,
     )
 
 
@@ -78,6 +100,35 @@ def write_through(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def sync(folder: Path, names: Sequence[str]) -> None:
+    """Wait until these files below `folder`, and their names, are on the disk."""
+    if len(names) > _MANY and sys.platform == "linux":
+        handle = os.open(folder, os.O_RDONLY)
+        try:  # one call for the whole file system; a call for each of many files takes milliseconds each
+            if ctypes.CDLL(None, use_errno=True).syncfs(handle) == 0:
+                return
+        finally:
+            os.close(handle)
+    for name in names:
+        handle = os.open(folder / name, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    for parent in {(folder / name).parent for name in names}:
+        sync_folder(parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk; file systems that cannot do that are trusted."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _replace(path: Path, temporary: Path, write: Callable[[Path], Any]) -> None:

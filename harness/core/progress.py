@@ -1,8 +1,16 @@
-"""How long work says where it is: a callback `report(done, total, note)`; the command line draws it."""
+"""How long work says where it is: a callback `report(done, total, note)`; the command line draws it.
+
+The callback may raise `Stopped` when the work is to end early. Work that keeps a state saves it then and lets the
+exception pass; other work needs no line for it.
+"""
 
 from collections.abc import Callable
 
 Report = Callable[[int, int, str], None]
+
+
+class Stopped(BaseException):
+    """The step is to stop now and to go on later; no failure, so `except Exception` does not see it."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:

@@ -1,39 +1,46 @@
 """Artifacts on disk, by content key.
 
-A step works in partial/<kind>-<key>/, which survives kill -9; when it is done its manifest is written into that
-folder, last, and the folder is renamed to artifacts/<kind>/<key>/. So whatever stands under artifacts/ is whole. What
-failed leaves a traceback under failed/ until it succeeds or is retried.
+Who holds the lease of a step works in partial/<kind>-<key>.<n>/, n being the number of his tenure; the folder survives
+kill -9. When the step is done its manifest is written into that folder, last, and the folder is renamed to
+artifacts/<kind>/<key>/. So whatever stands under artifacts/ is whole. What failed leaves a record under failed/ until
+it succeeds or is tried again.
 """
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from harness.core import leases
 from harness.core.errors import HarnessError
-from harness.core.files import replace, write_text, write_through
+from harness.core.failures import Failure
+from harness.core.files import TEMPORARY, refused, replace, sync_folder, write_text, write_through
 
 MANIFEST = "manifest.json"
+FOLDERS = ("artifacts", "partial", "failed", "logs", "leases")
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts. Nothing is kept in memory: two processes may use one store."""
+    """A folder of artifacts. Nothing of them is kept in memory: many processes on many machines may use one store."""
 
     root: Path
+    watch: leases.Watch = field(default_factory=leases.Watch, compare=False, repr=False)
+    """Times the leases of others."""
 
     def path(self, kind: str, key: str) -> Path:
         """Where the finished artifact lies, or will."""
         return self.root / "artifacts" / kind / key
 
-    def partial(self, kind: str, key: str) -> Path:
-        """Where the step works before it is done."""
-        return self.root / "partial" / f"{kind}-{key}"
+    def partial(self, kind: str, key: str, tenure: int = 0) -> Path:
+        """Where the holder of a tenure works before the step is done."""
+        return self.root / "partial" / (f"{kind}-{key}.{tenure}" if tenure else f"{kind}-{key}")
 
     def log(self, kind: str, key: str) -> Path:
         """What the step's process wrote to its standard error."""
@@ -41,24 +48,38 @@ class Store:
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the artifact is whole."""
-        return (self.path(kind, key) / MANIFEST).is_file()
+        return os.path.isfile(f"{self.root}/artifacts/{kind}/{key}/{MANIFEST}")
 
     def manifest(self, kind: str, key: str) -> dict[str, Any]:
         """The manifest of a whole artifact."""
         path = self.path(kind, key) / MANIFEST
-        return _read(path, "manifest", f"remove {path.parent} and run again")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"{path}: not a readable manifest: {error}", hint=_again(path.parent)) from None
+        if not isinstance(found, dict):
+            raise HarnessError(
+                f"{path}: not a manifest: expected a table, found {type(found).__name__}", hint=_again(path.parent)
+            )
+        return found
 
-    def failure(self, kind: str, key: str) -> dict[str, Any] | None:
-        """What is known of the last failed try: message and traceback; None when there was none."""
+    def failure(self, kind: str, key: str) -> Failure | None:
+        """What is known of the last failed try; None when there was none."""
         path = self._failed(kind, key)
-        return _read(path, "record of a failure", f"remove {path}") if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return Failure.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise HarnessError(f"{path}: not a readable record of a failure: {reason}", hint=_again(path)) from None
 
     def open(self) -> None:
         """Make the folders; HarnessError when the store can't be written."""
         try:
-            for name in ("artifacts", "partial", "failed", "logs", "locks"):
+            for name in FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
-            probe = self.root / "locks" / f".probe-{os.getpid()}"
+            probe = self.root / "leases" / f".probe-{os.getpid()}"
             probe.write_text("")
             probe.unlink()
         except OSError as error:
@@ -67,40 +88,105 @@ class Store:
                 hint="choose another folder with --store or HARNESS_STORE",
             ) from None
 
-    def commit(self, kind: str, key: str, manifest: dict[str, Any]) -> Path:
-        """The step is done: write the manifest, rename the folder, forget its failures."""
-        partial, final = self.partial(kind, key), self.path(kind, key)
+    def lease(self, kind: str, key: str, holder: leases.Holder) -> leases.Lease | None:
+        """Take the step; None while another worker holds it."""
+        return leases.take(self._lease(kind, key), holder, self.watch)
+
+    def tenure(self, kind: str, key: str) -> leases.Tenure:
+        """Who holds the step, or held it last."""
+        return leases.newest(self._lease(kind, key))
+
+    def leased(self) -> list[tuple[str, str]]:
+        """Kind and key of every step that somebody holds, or held without finishing it."""
+        found = (name.partition("-") for name in os.listdir(self.root / "leases") if not name.startswith("."))
+        return [(kind, key) for kind, _, key in found]
+
+    def is_gone(self, kind: str, key: str) -> bool:
+        """Whether nobody lives who holds the step. Ask again and again: the silence of a holder is timed from here."""
+        folder = self._lease(kind, key)
+        tenure = leases.newest(folder)
+        return not tenure.number or self.watch.is_gone(folder, tenure)
+
+    def adopt(self, kind: str, key: str, lease: leases.Lease) -> Path:
+        """The folder to work in, with what earlier holders left there. They can neither write there nor commit it now.
+
+        What stands damaged in the place of the artifact is set aside.
+        """
+        mine = self.partial(kind, key, lease.number)
+        for found in self._partials(kind, key):
+            if found != mine and not mine.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    found.rename(mine)
+            elif found != mine:
+                shutil.rmtree(found, ignore_errors=True)
+        mine.mkdir(parents=True, exist_ok=True)
+        for half in mine.rglob(TEMPORARY):
+            half.unlink(missing_ok=True)  # an earlier holder may still have it open and write to it
+        final = self.path(kind, key)
+        if final.exists() and not self.has(kind, key):
+            self.set_aside(kind, key)
+        return mine
+
+    def set_aside(self, kind: str, key: str) -> None:
+        """Take a damaged artifact out of the way; it is kept under damaged/ until the next `gc`."""
+        folder = self.root / "damaged"
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            try:
+                self.path(kind, key).rename(folder / f"{kind}-{key}.{number}")
+                return
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise refused(folder, error) from None
+                number += 1
+
+    def commit(self, kind: str, key: str, manifest: dict[str, Any], *, partial: Path | None = None) -> Path:
+        """The step is done: write the manifest, rename the folder, forget its failures.
+
+        HarnessError when the folder was taken over by another holder, or an artifact stands there already.
+        """
+        partial, final = partial or self.partial(kind, key), self.path(kind, key)
+        if not partial.is_dir():
+            raise HarnessError(f"{partial}: taken over by another worker")
         replace(partial / MANIFEST, lambda temporary: write_through(temporary, _render(manifest)))
+        sync_folder(partial)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-        self._failed(kind, key).unlink(missing_ok=True)
+        try:
+            partial.rename(final)
+        except OSError as error:
+            raise HarnessError(f"{final}: cannot be committed: {error.strerror or error}") from None
+        sync_folder(final.parent)
+        self.forget(kind, key)
         return final
 
-    def fail(self, kind: str, key: str, failure: dict[str, Any]) -> None:
+    def fail(self, kind: str, key: str, failure: Failure) -> None:
         """Keep what went wrong; the partial folder stays, for a resume."""
-        write_text(self._failed(kind, key), _render(failure))
+        write_text(self._failed(kind, key), failure.model_dump_json(indent=1) + "\n")
 
-    @contextlib.contextmanager
-    def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Hold the step: a second run on the same store waits until the first is done with it."""
-        with open(self.root / "locks" / f"{kind}-{key}", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    def forget(self, kind: str, key: str) -> None:
+        """Drop the record of a failure."""
+        self._failed(kind, key).unlink(missing_ok=True)
 
     def _failed(self, kind: str, key: str) -> Path:
         return self.root / "failed" / f"{kind}-{key}.json"
 
+    def _lease(self, kind: str, key: str) -> Path:
+        return self.root / "leases" / f"{kind}-{key}"
 
-def _read(path: Path, what: str, hint: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not a readable {what}: {error}", hint=hint) from None
-    if not isinstance(found, dict):
-        raise HarnessError(f"{path}: not a {what}: expected a table, found {type(found).__name__}", hint=hint)
-    return found
+    def _partials(self, kind: str, key: str) -> list[Path]:
+        """The folders of all tenures, newest first."""
+        name = self.partial(kind, key).name
+        plain = self.partial(kind, key)
+        numbered = [path for path in plain.parent.glob(f"{name}.*") if path.suffix[1:].isdigit()]
+        found = sorted(numbered, key=lambda path: int(path.suffix[1:]), reverse=True)
+        return [*found, *([plain] if plain.exists() else [])]
+
+
+def _again(path: Path) -> str:
+    return f"remove {path} and run again"
 
 
 def _render(value: Any) -> str:

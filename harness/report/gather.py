@@ -303,4 +303,4 @@ def _made(plan: Plan, store: Store) -> list[Step]:
 def _step_failures(plan: Plan, store: Store) -> Iterable[Failure]:
     for step in plan.steps().values():
         if record := store.failure(step.kind, step.key):
-            yield Failure(f"{step.kind} {step.label}", record["failure"], record.get("traceback", ""))
+            yield Failure(f"{step.kind} {step.label}", record.message, record.traceback)

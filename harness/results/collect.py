@@ -91,7 +91,7 @@ def _seed(seed: int, final: Step, store: Store) -> SeedResult:
         failures = [f for step in chain(final) if (f := store.failure(step.kind, step.key))]
         if not failures:
             return SeedResult(seed=seed, status="not run")
-        return SeedResult(seed=seed, status="failed", error=failures[0]["traceback"] or failures[0]["failure"])
+        return SeedResult(seed=seed, status="failed", error=failures[0].traceback or failures[0].message)
     folder = store.path(final.kind, final.key)
     scores = _read(folder / SCORES)
     environment = store.manifest(final.kind, final.key)["environment"]

@@ -1,35 +1,28 @@
-"""Makes the artifacts of a plan that are missing: independent steps side by side, each in a process of its own.
+"""Makes the artifacts of a plan that are missing: which step comes next, and what became of it.
 
 Same command again = resume: whole artifacts are left alone, half-made ones go on where they stopped. A step that
-fails is recorded and everything that does not need it still runs. Nothing here knows what a step does.
+fails is recorded, what needs it fails with it, and everything else still runs. Nothing here knows where steps run
+(launcher.py) or what they do (harness/stages).
 """
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
-from harness.core import environment
-from harness.core.errors import HarnessError
+from harness.core.failures import INPUT_FAILED, TRIED_AGAIN, Failure
 from harness.core.store import Store
-from harness.planning.plan import Plan, Step
+from harness.planning.plan import Step
+from harness.running.launcher import Ended, Job, Launcher
+from harness.running.local import Local
+from harness.running.task import task_of
 
-ON_GPU = ("synthesize", "train", "predict", "assess")
-KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
-"""For glibc: a network frees and takes the same buffers at each step; giving them back costs 7 ms of 104 a step of the
-tiny OneFormer."""
+LOOK = 1.0
+"""Seconds between two looks at what the running steps say of themselves."""
+AGAIN = "it would fail in the same way; after a change of the code, --retry-failed tries it again"
+TRIES = 3
+"""Workers in a row that may end without a word, before they have taken the step's lease."""
 
 
 class Event(NamedTuple):
@@ -47,90 +40,198 @@ class Outcome:
     """What a run did: steps made now, and steps that failed with their records."""
 
     made: list[Step] = field(default_factory=list)
-    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+
+
+class Wanted(Protocol):
+    """What a run needs of a plan: the steps that are not in the store, inputs first."""
+
+    def missing(self, store: Store) -> dict[str, Step]: ...
+
+
+class Graph:
+    """Which steps can be made: those whose inputs are there. Each step and each input is looked at once."""
+
+    def __init__(self, steps: Mapping[str, Step]) -> None:
+        self.unmet = {key: sum(i.key in steps for i in _inputs(step)) for key, step in steps.items()}
+        self.needed_by: dict[str, list[str]] = {key: [] for key in steps}
+        for key, step in steps.items():
+            for needed in _inputs(step):
+                if needed.key in steps:
+                    self.needed_by[needed.key].append(key)
+        self.ready = deque(key for key, count in self.unmet.items() if not count)
+        self.open = set(steps)
+
+    def take(self) -> list[str]:
+        """The steps that became ready since the last call, in the order of the plan."""
+        taken = list(self.ready)
+        self.ready.clear()
+        return taken
+
+    def done(self, key: str) -> None:
+        """The step is made; what waited for it alone becomes ready."""
+        self.open.discard(key)
+        for dependant in self.needed_by[key]:
+            self.unmet[dependant] -= 1
+            if not self.unmet[dependant] and dependant in self.open:
+                self.ready.append(dependant)
+
+    def fail(self, key: str) -> list[str]:
+        """The step failed; the steps that need it, directly or not, each once: they will never be ready."""
+        self.open.discard(key)
+        found, waiting = [], deque(self.needed_by[key])
+        while waiting:
+            dependant = waiting.popleft()
+            if dependant in self.open:
+                self.open.discard(dependant)
+                found.append(dependant)
+                waiting.extend(self.needed_by[dependant])
+        return found
 
 
 def run(
-    plan: Plan,
+    plan: Wanted,
     store: Store,
     *,
+    launcher: Launcher | None = None,
     workers: int | None = None,
     devices: int = 1,
+    retry_failed: bool = False,
     tell: Callable[[Event], None] = lambda event: None,
 ) -> Outcome:
     """Make what is missing of `plan`.
 
-    `workers`: steps at a time; default one per GPU, without a GPU one per core, each with one thread (small models lose
-    speed with more). `devices`: GPUs (without any: processes) that share each training. `tell` hears every event, from
-    one thread at a time. Returns what was made and what failed; HarnessError, before anything is made, for devices that
-    are not there or cannot share a batch.
+    `launcher`: where; default this machine, with `workers` and `devices` as `Local` takes them. `devices` share each
+    training. `retry_failed`: try the steps again, too, that would fail in the same way. `tell` hears every event.
+    Returns what was made and what failed; HarnessError, before anything is made, for devices that are not there or
+    cannot share a batch.
     """
     store.open()
-    gpus = _groups(environment.gpus(), devices)
-    slots: SimpleQueue[str | None] = SimpleQueue()
-    for slot in range(workers or len(gpus) or environment.cores()):
-        slots.put(gpus[slot % len(gpus)] if gpus else None)
-    count = slots.qsize()
-    # Without a GPU the models are small: a second thread waits more than it works as soon as anything else runs.
-    threads = max(1, environment.cores() // count) if gpus else 1
+    steps = {key: _on(step, devices) for key, step in plan.missing(store).items()}
+    launcher = launcher or Local(store, workers=workers, devices=devices)
+    try:
+        return _Run(steps, store, launcher, tell).run(retry_failed=retry_failed)
+    finally:
+        launcher.close()
 
-    outcome, running = Outcome(), 0
-    waiting = {key: _on(step, devices) for key, step in plan.missing(store).items()}
-    finished: SimpleQueue[tuple[Step, str | None, dict[str, Any]]] = SimpleQueue()
-    speaking = threading.Lock()
 
-    def say(event: Event) -> None:
-        with speaking:
-            tell(event)
+class _Run:
+    """A run at work."""
 
-    def work(step: Step, slot: str | None) -> None:
-        record: dict[str, Any] = {"failure": "the runner stopped", "hint": "", "usage": False, "traceback": ""}
-        try:
-            record = _make(step, store, slot, threads, say)
-        except (HarnessError, OSError) as error:  # the store refuses: told like the failure of a step
-            record = {"failure": str(error), "hint": "", "usage": True, "traceback": ""}
-        finally:
-            finished.put((step, slot, record))
+    def __init__(self, steps: dict[str, Step], store: Store, launcher: Launcher, tell: Callable[[Event], None]) -> None:
+        self.steps, self.store, self.launcher, self.tell = steps, store, launcher, tell
+        self.graph = Graph(steps)
+        self.outcome = Outcome()
+        self.running: dict[str, tuple[int, int]] = {}
+        """Steps given to the launcher: tenure when it was given, workers lost without taking the lease."""
+        self.begun: dict[str, tuple[int, int, str]] = {}
+        """Steps that a worker has begun, with their last progress."""
 
-    while waiting or running:
-        for step in list(waiting.values()):  # in the order of the plan, inputs first, so that one pass is enough
-            if any(i.key in outcome.failed for i in step.inputs.values()):
-                del waiting[step.key]
-                outcome.failed[step.key] = {
-                    "failure": "an input of it failed",
-                    "hint": "",
-                    "usage": False,
-                    "traceback": "",
-                }
-        ready = [s for s in waiting.values() if all(i.external or store.has(i.kind, i.key) for i in s.inputs.values())]
-        while ready and not slots.empty():
-            step = ready.pop(0)
-            del waiting[step.key]
-            running += 1
-            say(Event(step, "start"))
-            threading.Thread(target=work, args=(step, slots.get()), daemon=True).start()
-        if not running:
-            assert not waiting, f"nothing can run, yet {sorted(waiting)} wait"
-            break
-        step, slot, record = finished.get()
-        running -= 1
-        slots.put(slot)
-        if record.get("failure"):
-            with contextlib.suppress(HarnessError):  # a full disk may refuse this too; the caller hears of it below
-                store.fail(step.kind, step.key, {"label": step.label, **record})
-            outcome.failed[step.key] = record
-            say(Event(step, "failed", note=record["failure"]))
+    def run(self, *, retry_failed: bool) -> Outcome:
+        self._settle_old_failures(retry_failed=retry_failed)
+        looked = time.monotonic()
+        while self.graph.open:
+            self._start(self.graph.take())
+            assert self.running, f"nothing can run, yet {sorted(self.graph.open)} wait"
+            for ended in self.launcher.poll(LOOK):
+                self._ended(ended)
+            if time.monotonic() - looked >= LOOK:
+                self._look()
+                looked = time.monotonic()
+        return self.outcome
+
+    def _settle_old_failures(self, *, retry_failed: bool) -> None:
+        """Forget the failures that are tried again; a step that would fail in the same way has failed already.
+
+        A step is tried again, whatever happened to it, when one of its inputs is made anew.
+        """
+        for key, step in self.steps.items():
+            if (record := self.store.failure(step.kind, key)) is None:
+                continue
+            fresh = any(needed.key in self.steps for needed in _inputs(step))
+            if retry_failed or fresh or record.kind in TRIED_AGAIN:
+                self.store.forget(step.kind, key)
+            elif key in self.graph.open:
+                note = f"failed before: {record.message}"
+                self._fail(key, record.model_copy(update={"message": note, "hint": AGAIN}))
+
+    def _start(self, keys: Iterable[str]) -> None:
+        jobs = []
+        for key in keys:
+            if key not in self.graph.open:
+                continue
+            step = self.steps[key]
+            task = task_of(step)
+            lost = self.running.get(key, (0, 0))[1]
+            self.running[key] = self.store.tenure(step.kind, key).number, lost
+            jobs.append(Job(key, task.model_dump_json(), task.resources))
+        self.launcher.start(jobs)
+
+    def _ended(self, ended: Ended) -> None:
+        """Ask the store what became of a step whose worker ended."""
+        key = ended.id
+        if key not in self.running:
+            return
+        step = self.steps[key]
+        if self.store.has(step.kind, key):
+            self._begin(key)
+            del self.running[key]
+            self.outcome.made.append(step)
+            self.graph.done(key)
+            self.tell(Event(step, "done"))
+        elif (record := self.store.failure(step.kind, key)) is not None:
+            self._fail(key, record)
         else:
-            outcome.made.append(step)
-            say(Event(step, "done"))
-    return outcome
+            self._lost(key, ended)
+
+    def _lost(self, key: str, ended: Ended) -> None:
+        """The worker said nothing: start another one. The lease counts its tries, unless it never came so far."""
+        tenure, lost = self.running[key]
+        step = self.steps[key]
+        lost = lost + 1 if self.store.tenure(step.kind, key).number == tenure else 0
+        if lost >= TRIES:
+            message = f"{TRIES} workers ended before they began ({ended.why}: {ended.detail})"
+            self._fail(key, Failure(kind="lost", message=message, label=step.label))
+            return
+        self.running[key] = tenure, lost
+        self._start([key])
+
+    def _fail(self, key: str, record: Failure) -> None:
+        self._begin(key)
+        self.running.pop(key, None)
+        self.outcome.failed[key] = record
+        self.tell(Event(self.steps[key], "failed", note=record.message))
+        for dependant in self.graph.fail(key):
+            self.outcome.failed[dependant] = INPUT_FAILED
+
+    def _begin(self, key: str) -> None:
+        if key not in self.begun:
+            self.begun[key] = 0, 0, ""
+            self.tell(Event(self.steps[key], "start"))
+
+    def _look(self) -> None:
+        """What the running steps say; the workers of leases that no longer beat are ended."""
+        silent = []
+        for kind, key in self.store.leased():
+            if key not in self.running:
+                continue
+            record = self.store.tenure(kind, key).record
+            if record is None or not record.held:
+                continue
+            self._begin(key)
+            news = record.done, record.total, record.note
+            if news != self.begun[key]:
+                self.begun[key] = news
+                self.tell(Event(self.steps[key], "progress", *news))
+            if self.store.is_gone(kind, key):
+                silent.append(key)
+        if silent:
+            self.launcher.cancel(silent)
 
 
-def _groups(gpus: list[str], size: int) -> list[str]:
-    """The GPUs in groups of `size`, each as CUDA_VISIBLE_DEVICES wants it; a rest that fills no group stays idle."""
-    if gpus and len(gpus) < size:
-        raise HarnessError(f"{size} devices for a training: this machine has {len(gpus)} GPUs")
-    return [",".join(gpus[first : first + size]) for first in range(0, len(gpus) - size + 1, size)]
+def _inputs(step: Step) -> Iterable[Step]:
+    """The inputs of a step, each once, those that are made."""
+    return {needed.key: needed for needed in step.inputs.values() if not needed.external}.values()
 
 
 def _on(step: Step, devices: int) -> Step:
@@ -138,72 +239,3 @@ def _on(step: Step, devices: int) -> Step:
     if devices == 1 or step.kind != "train":
         return step
     return replace(step, spec=step.spec.on(devices))
-
-
-def _make(step: Step, store: Store, slot: str | None, threads: int, say: Callable[[Event], None]) -> dict[str, Any]:
-    """Run one step to its end; the record of its failure, or {} when the artifact stands."""
-    with store.lock(step.kind, step.key):
-        if store.has(step.kind, step.key):
-            return {}
-        started, last = (
-            time.time(),
-            {"failure": "the process of this step was killed", "hint": "", "usage": False, "traceback": ""},
-        )
-        log = store.log(step.kind, step.key)
-        with open(log, "ab") as errors, _process(step, slot, threads, errors) as process:
-            request = {
-                "kind": step.kind,
-                "spec": step.spec.model_dump(mode="json"),
-                "out": str(store.partial(step.kind, step.key)),
-            }
-            request["inputs"] = {name: str(i.external or store.path(i.kind, i.key)) for name, i in step.inputs.items()}
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-            for line in process.stdout:
-                message = json.loads(line)
-                if "done" in message:
-                    say(Event(step, "progress", message["done"], message["total"], message["note"]))
-                else:
-                    last = message
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        if "facts" not in last:
-            return last if last.get("traceback") else {**last, "traceback": _tail(log)}
-        manifest = {
-            "version": 1,
-            "kind": step.kind,
-            "key": step.key,
-            "label": step.label,
-            "spec": step.spec.model_dump(mode="json"),
-            "inputs": {name: {"kind": i.kind, "key": i.key} for name, i in step.inputs.items()},
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-            **last,
-            "environment": environment.describe(),
-        }
-        store.commit(step.kind, step.key, manifest)
-        return {}
-
-
-def _process(step: Step, slot: str | None, threads: int, errors: Any) -> subprocess.Popen:
-    variables = {
-        **KEEP_FREED_MEMORY,
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    if slot is not None and step.kind in ON_GPU:
-        variables["CUDA_VISIBLE_DEVICES"] = slot
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness.running.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=variables,
-    )
-
-
-def _tail(log: Path, characters: int = 4000) -> str:
-    """The end of a log: the last thing a killed process said."""
-    return log.read_text(encoding="utf-8", errors="replace")[-characters:]

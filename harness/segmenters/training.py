@@ -22,7 +22,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from harness.core.errors import HarnessError
-from harness.core.progress import Report, silent
+from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
 from harness.data.augment import random_crop
 from harness.data.cityscapes import LABELS, Frame, read_ids
@@ -62,7 +62,11 @@ def train(
     report(run.step, training.iterations, "")
     while run.step < training.iterations:
         loss = run.advance()
-        report(run.step, training.iterations, f"loss {loss:.3f}")
+        try:
+            report(run.step, training.iterations, f"loss {loss:.3f}")
+        except Stopped:
+            run.save()
+            raise
     run.close()
     return run.weights()
 
@@ -239,7 +243,7 @@ class _Run:
         self.window.append({"loss": loss, **losses})
         self._log(training.learning_rate * factor)
         if self.step % training.checkpoint_every == 0 and self.step < training.iterations:
-            self._save()
+            self.save()
         return loss
 
     def weights(self) -> dict[str, Tensor]:
@@ -307,7 +311,8 @@ class _Run:
         values = torch.tensor(list(losses.values()), dtype=torch.float64, device=self.device)
         return dict(zip(losses, self.accelerator.reduce(values, "mean").tolist(), strict=True))
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the state from which `resume` goes on."""
         if not self.accelerator.is_main_process:
             return
         state = {

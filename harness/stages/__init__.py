@@ -10,13 +10,15 @@ from types import ModuleType
 from typing import NamedTuple
 
 from harness.core.config import Strict
+from harness.core.resources import Resources
 
 
 class Stage(NamedTuple):
-    """One kind of step: where it is and what its specification is called."""
+    """One kind of step: where it is, what its specification is called, and what it needs of a machine."""
 
     module: str
     specification: str
+    resources: Resources = Resources()
 
     @property
     def code(self) -> ModuleType:
@@ -34,11 +36,14 @@ class Stage(NamedTuple):
         return self.code.VERSION
 
 
+ON_GPU = Resources(gpus=1, cpus=4, memory_gb=16.0)
+"""For stages that compute with a network. They run without a GPU as well, where a machine has none."""
+
 STAGES = {
     "dataset": Stage("harness.stages.dataset", "DatasetSpec"),
-    "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec"),
-    "train": Stage("harness.stages.train", "TrainSpec"),
-    "predict": Stage("harness.stages.predict", "PredictSpec"),
+    "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU),
+    "train": Stage("harness.stages.train", "TrainSpec", ON_GPU),
+    "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU),
     "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec"),
-    "assess": Stage("harness.stages.assess", "AssessSpec"),
+    "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU),
 }

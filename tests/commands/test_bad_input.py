@@ -220,7 +220,7 @@ def test_a_full_disk_stops_a_run_with_one_message_and_more_room_lets_it_go_on(tm
     assert all(size <= 16 * KIB for size in (p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()))
     plan = make_plan(str(small), "smoke")
     record = json.loads((tmp_path / "store" / "failed" / f"dataset-{plan.dataset.key}.json").read_text())
-    assert record["usage"] and record["traceback"] == ""
+    assert record["kind"] == "disk" and record["traceback"] == ""
 
 
 def test_a_full_disk_stops_a_synthesis_with_one_message(tree, tmp_path):

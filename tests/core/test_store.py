@@ -3,6 +3,7 @@
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.core.failures import Failure
 from harness.core.store import Store
 
 
@@ -25,8 +26,8 @@ def test_an_artifact_is_there_only_with_its_manifest(store: Store):
 
 
 def test_a_failure_is_kept_until_the_step_succeeds(store: Store):
-    store.fail("train", "k", {"failure": "nan"})
-    assert store.failure("train", "k") == {"failure": "nan"}
+    store.fail("train", "k", Failure(kind="error", message="nan"))
+    assert store.failure("train", "k") == Failure(kind="error", message="nan")
     store.partial("train", "k").mkdir(parents=True)
     store.commit("train", "k", {})
     assert store.failure("train", "k") is None

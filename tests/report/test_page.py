@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from result_rows import PARTS, Setting, Suite, difference, measured, run, table1
 
+from harness.core import failures
 from harness.core.store import Store
 from harness.data.cityscapes import frames, read_ids, write_frame, write_panoptic
 from harness.metrics import evaluation
@@ -255,7 +256,11 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
     final = step("evaluate", "f", predict=predict)
     for one, folder in ((made, synthesis), (train, log), (predict, prediction), (final, evaluated)):
         done(one, folder)
-    store.fail("train", other.key, {"failure": "the loss is not finite", "traceback": "Traceback: boom"})
+    store.fail(
+        "train",
+        other.key,
+        failures.Failure(kind="error", message="the loss is not finite", traceback="Traceback: boom"),
+    )
     cells = [
         Cell(
             method="OneFormer",

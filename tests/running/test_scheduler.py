@@ -1,19 +1,25 @@
 """The runner: each step once, resume after kill -9, failures recorded while the rest goes on, nothing left behind."""
 
+import contextlib
 import hashlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.core.contents import problems
 from harness.core.errors import HarnessError
+from harness.core.failures import Failure
+from harness.core.leases import born
 from harness.core.store import Store
 from harness.planning.plan import Step, make_step
-from harness.running.scheduler import Event, _groups, run
+from harness.running.local import groups_of
+from harness.running.scheduler import Event, Graph, run
 from harness.segmenters.base import SegmenterPart
 from harness.stages.dataset import DatasetSpec
 from harness.stages.train import TrainSpec
@@ -45,7 +51,7 @@ def fingerprint(folder: Path) -> str:
 
 def test_makes_each_step_once_and_tells_what_happens(tmp_path):
     store, events = Store(tmp_path), []
-    step = drawing(2)
+    step = drawing(30)
     assert run(Steps(step), store, tell=events.append).made == [step]
     assert [event.what for event in events if event.what != "progress"] == ["start", "done"]
     assert any(event.what == "progress" and 0 < event.done <= event.total for event in events)
@@ -53,64 +59,176 @@ def test_makes_each_step_once_and_tells_what_happens(tmp_path):
     assert manifest["facts"]["wall_s"] > 0
     assert manifest["peak_memory_bytes"] > 2**20
     assert manifest["environment"]["python"]
+    assert manifest["job"]["launcher"] == "local" and manifest["job"]["host"]
+    assert problems(store.path("dataset", step.key), manifest["contents"]) == []
     assert run(Steps(step), store).made == []
+    assert not list((tmp_path / "leases").iterdir()) and not list((tmp_path / "partial").iterdir())
+
+
+def blocked(store: Store, step: Step) -> Path:
+    """A link that leads nowhere, in the folder of the step: its process raises when it reads what was made."""
+    store.open()
+    link = store.partial(step.kind, step.key) / "link"
+    link.parent.mkdir()
+    link.symlink_to("nowhere")
+    return link
 
 
 def test_a_failed_step_is_recorded_its_dependents_wait_and_the_others_run(tmp_path):
     store = Store(tmp_path)
     good, bad = drawing(1), drawing(2)
-    store.open()
-    store.partial("dataset", bad.key).write_text("a file where the step needs a folder")
     dependent = make_step("dataset", "after bad", bad.spec, {"dataset": bad})
+    blocked(store, bad)
     outcome = run(Steps(bad, dependent, good), store)
     assert outcome.made == [good]
-    assert set(outcome.failed) == {bad.key, dependent.key}
-    assert "FileExistsError" in store.failure("dataset", bad.key)["traceback"]
-    assert "FileExistsError" in store.log("dataset", bad.key).read_text()
-    store.partial("dataset", bad.key).unlink()
-    assert set(s.key for s in run(Steps(bad, dependent), store).made) == {bad.key, dependent.key}
+    assert {key: record.kind for key, record in outcome.failed.items()} == {bad.key: "error", dependent.key: "input"}
+    record = store.failure("dataset", bad.key)
+    assert "FileNotFoundError" in record.traceback
+    assert "FileNotFoundError" in (tmp_path / record.log).read_text()
+    assert record.environment["python"] and record.job["host"]
+
+
+def test_a_step_that_would_fail_in_the_same_way_is_tried_again_only_when_asked(tmp_path):
+    store, bad = Store(tmp_path), drawing(2)
+    dependent = make_step("dataset", "after bad", bad.spec, {"dataset": bad})
+    blocked(store, bad)
+    run(Steps(bad, dependent), store)
+    for folder in (tmp_path / "partial").iterdir():
+        (folder / "link").unlink(missing_ok=True)
+    outcome = run(Steps(bad, dependent), store)
+    assert outcome.made == [] and set(outcome.failed) == {bad.key, dependent.key}
+    assert "--retry-failed" in outcome.failed[bad.key].hint
+    outcome = run(Steps(bad, dependent), store, retry_failed=True)
+    assert [step.key for step in outcome.made] == [bad.key, dependent.key]
     assert store.failure("dataset", bad.key) is None
 
 
-def test_a_step_whose_process_dies_is_a_failure_that_says_so(tmp_path):
-    store, step = Store(tmp_path), drawing(200)
+@pytest.mark.parametrize("kind", ["usage", "disk", "killed", "lost"])
+def test_what_failed_for_a_reason_outside_is_tried_again(kind, tmp_path):
+    store, step = Store(tmp_path), drawing(1)
+    store.open()
+    store.fail("dataset", step.key, Failure(kind=kind, message="before"))
+    assert run(Steps(step), store).made == [step]
+    assert store.failure("dataset", step.key) is None
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    return [found for child in map(int, children) for found in (child, *descendants(child))]
+
+
+def stages(pid: int) -> list[int]:
+    """The stage processes of the runner `pid`: it has a nursery, that has workers, and they have stages."""
+    found = descendants(pid)
+    return [process for process in found if not descendants(process)] if len(found) > 2 else []
+
+
+def test_a_stage_that_dies_again_and_again_is_a_failure_that_says_so(tmp_path):
+    store, step, ended = Store(tmp_path), drawing(2000), threading.Event()
+
+    def kill() -> None:
+        while not ended.is_set():
+            for process in stages(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        outcome = run(Steps(step), store)
+    finally:
+        ended.set()
+        killer.join()
+    assert outcome.failed[step.key].kind in ("killed", "lost")
+    assert "without progress" in outcome.failed[step.key].message
+
+
+def test_a_stage_that_is_killed_once_goes_on(tmp_path):
+    store, step, killed = Store(tmp_path), drawing(COUNT), []
 
     def kill(event: Event) -> None:
-        if event.what == "progress":
-            children = subprocess.run(
-                ["pgrep", "-P", str(os.getpid()), "-f", "harness.running.worker"], capture_output=True, text=True
-            )
-            for child in children.stdout.split():
-                os.kill(int(child), signal.SIGKILL)
+        if event.what == "start":
+            killed.extend(stages(os.getpid()))
+            os.kill(killed[0], signal.SIGKILL)
 
-    outcome = run(Steps(step), store, tell=kill)
-    assert "was killed" in outcome.failed[step.key]["failure"]
+    assert run(Steps(step), store, tell=kill).made == [step]
 
 
-def test_kill_9_of_the_runner_stops_its_steps_and_the_next_run_goes_on(tmp_path):
-    program = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
-        "from test_scheduler import Steps, drawing; "
-        "from harness.running.scheduler import run; from harness.core.store import Store; "
-        "run(Steps(drawing(40)), Store(Path(sys.argv[1])))"
-    )
-    killed, whole, step = Store(tmp_path / "killed"), Store(tmp_path / "whole"), drawing(40)
-    arguments = [sys.executable, "-c", program, str(killed.root), str(Path(__file__).parent)]
-    runner = subprocess.Popen(arguments)
-    partial = killed.partial("dataset", step.key)
-    wait_for(lambda: len(list(partial.glob("leftImg8bit/train/*/*.png"))) >= 3)
-    workers = subprocess.run(["pgrep", "-P", str(runner.pid)], capture_output=True, text=True).stdout.split()
-    assert workers
-    runner.kill()
+RUN = (
+    "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
+    "from test_scheduler import Steps, drawing; "
+    "from harness.running.scheduler import run; from harness.core.store import Store; "
+    "run(Steps(drawing(int(sys.argv[3]))), Store(Path(sys.argv[1])))"
+)
+
+
+def start_runner(store: Store, count: int) -> subprocess.Popen:
+    """A runner in a process of its own, at work on a drawing."""
+    command = [sys.executable, "-c", RUN, str(store.root), str(Path(__file__).parent), str(count)]
+    runner = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(drawn(store)) >= 3)
+    return runner
+
+
+def drawn(store: Store) -> list[Path]:
+    return list((store.root / "partial").glob("*/leftImg8bit/train/*/*.png"))
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if born(pid)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_the_end_of_the_runner_ends_its_steps_and_the_next_run_goes_on(number, tmp_path):
+    killed, whole, step = Store(tmp_path / "killed"), Store(tmp_path / "whole"), drawing(30)
+    runner = start_runner(killed, 30)
+    below = descendants(runner.pid)
+    assert len(below) == 3
+    runner.send_signal(number)
     runner.wait()
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    wait_for(lambda: not alive(below), seconds=10)
     assert not killed.has("dataset", step.key)
-    done_before = len(list(partial.glob("leftImg8bit/train/*/*.png")))
-    assert 3 <= done_before < 40
+    done_before = len(drawn(killed))
+    assert 3 <= done_before < 30
 
     assert run(Steps(step), killed).made == [step]
     run(Steps(step), whole)
     assert fingerprint(killed.path("dataset", step.key)) == fingerprint(whole.path("dataset", step.key))
+
+
+def test_a_worker_that_is_killed_is_noticed_and_its_step_goes_on(tmp_path):
+    store, step = Store(tmp_path), drawing(30)
+    runner = start_runner(store, 30)
+    nursery, worker, stage = descendants(runner.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not alive([worker, stage]), seconds=10)
+    assert runner.wait(60) == 0
+    assert store.has("dataset", step.key)
+    assert not alive([nursery])
+
+
+def test_two_runners_on_one_store_make_a_step_once(tmp_path):
+    store, step = Store(tmp_path), drawing(30)
+    first = start_runner(store, 30)
+    outcome = run(Steps(step), store)
+    assert first.wait(60) == 0
+    assert outcome.made == [step]
+    assert problems(store.path("dataset", step.key), store.manifest("dataset", step.key)["contents"]) == []
+
+
+def test_the_graph_gives_each_step_once_its_inputs_are_there():
+    data, other = drawing(1), drawing(2)
+    middle = make_step("dataset", "middle", data.spec, {"a": data, "b": other, "again": data})
+    last = make_step("dataset", "last", other.spec, {"a": middle, "b": data})
+    steps = {step.key: step for step in (data, other, middle, last)}
+    graph = Graph(steps)
+    assert graph.take() == [data.key, other.key] and graph.take() == []
+    graph.done(data.key)
+    assert graph.take() == []
+    graph.done(other.key)
+    assert graph.take() == [middle.key]
+    assert Graph(steps).fail(other.key) == [middle.key, last.key]
 
 
 def training(**changes) -> Step:
@@ -138,9 +256,9 @@ def test_devices_that_cannot_share_a_batch_are_told_before_anything_is_made(chan
 
 def test_more_devices_than_there_are_is_one_message():
     with pytest.raises(HarnessError, match="3 devices for a training: this machine has 2 GPUs"):
-        _groups(["0", "1"], 3)
-    assert _groups(["0", "1", "5"], 2) == ["0,1"]
-    assert _groups([], 3) == []
+        groups_of(["0", "1"], 3)
+    assert groups_of(["0", "1", "5"], 2) == ["0,1"]
+    assert groups_of([], 3) == []
 
 
 def wait_for(condition, seconds: float = 60) -> None:

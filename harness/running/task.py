@@ -1,0 +1,49 @@
+"""What travels to a worker: a step with everything that is needed to make it, as JSON."""
+
+from typing import Any
+
+from harness.core.config import Strict
+from harness.core.resources import Resources
+from harness.core.store import Store
+from harness.planning.plan import Step
+from harness.stages import STAGES
+
+
+class Input(Strict):
+    """An artifact that a step reads. `external`: the folder of one that is not made but found."""
+
+    kind: str
+    key: str
+    external: str | None = None
+
+
+class Task(Strict):
+    """One step to be made. `spec` is parsed by the stage."""
+
+    kind: str
+    key: str
+    label: str
+    spec: dict[str, Any]
+    inputs: dict[str, Input]
+    resources: Resources = Resources()
+
+    def folder(self, name: str, store: Store) -> str:
+        """Where the input `name` lies."""
+        needed = self.inputs[name]
+        return needed.external or str(store.path(needed.kind, needed.key))
+
+
+def task_of(step: Step, resources: Resources | None = None) -> Task:
+    """The step as a task."""
+    inputs = {
+        name: Input(kind=i.kind, key=i.key, external=str(i.external) if i.external else None)
+        for name, i in step.inputs.items()
+    }
+    return Task(
+        kind=step.kind,
+        key=step.key,
+        label=step.label,
+        spec=step.spec.model_dump(mode="json"),
+        inputs=inputs,
+        resources=resources or STAGES[step.kind].resources,
+    )
