@@ -23,9 +23,9 @@ from harness.cli import _parser
 from harness.core.config import read_toml
 from harness.data import prediction_files
 from harness.data.cityscapes import frames, labels_of, panoptic, read_ids
+from harness.data.prediction import Instance, Prediction, Segment
 from harness.planning.plan import make_plan
 from harness.results.rows import Row
-from harness.segmenters.base import Instance, Prediction, Segment
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -306,13 +306,14 @@ FIELDS = [
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),
     ("configuration.md", "Generator", "harness.generators.diff_inpainting", ["InpaintOptions"]),
     ("configuration.md", "Recipes", "harness.synthesis.recipe", ["Recipe"]),
-    ("configuration.md", "Segmenter", "harness.segmenters.base", ["SegmenterPart", "Backbone"]),
-    ("configuration.md", "Training", "harness.segmenters.base", ["Training"]),
+    ("configuration.md", "Segmenter", "harness.segmenters.base", ["SegmenterPart"]),
+    ("configuration.md", "Segmenter", "harness.segmenters.options", ["Backbone"]),
+    ("configuration.md", "Training", "harness.segmenters.options", ["Training"]),
     ("configuration.md", "Assessment", "harness.stages.assess", ["AssessSpec"]),
-    ("segmenters.md", "OneFormer", "harness.segmenters.oneformer.adapter", ["Model", "Inference"]),
-    ("segmenters.md", "FastInst", "harness.segmenters.fastinst.adapter", ["Model", "Inference"]),
-    ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former.adapter", ["Model", "Inference"]),
-    ("segmenters.md", "detectron2", "harness.segmenters.detectron2.adapter", ["Model", "Training", "Inference"]),
+    ("segmenters.md", "OneFormer", "harness.segmenters.oneformer.options", ["Model", "Inference"]),
+    ("segmenters.md", "FastInst", "harness.segmenters.fastinst.options", ["Model", "Inference"]),
+    ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former.options", ["Model", "Inference"]),
+    ("segmenters.md", "detectron2", "harness.segmenters.detectron2.options", ["Model", "Training", "Inference"]),
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
     ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
     ("formats.md", "Rows and baselines", "harness.results.baselines", ["Baseline"]),

@@ -13,8 +13,6 @@ from architecture import LAYERS, PICTURE, draw
 from harness.core.paths import REPOSITORY
 
 DEBT = {
-    ("data.prediction_files", "segmenters.base"),
-    ("stages.synthesize", "planning.suite"),
     ("export.coco", "metrics.rle"),
 }
 """Arrows that still run back up."""
@@ -23,14 +21,6 @@ CIRCLES = {
     "data.streets.furnish",
     "data.streets.street",
     "data.streets.traffic",
-    "segmenters.detectron2.adapter",
-    "segmenters.detectron2.network",
-    "segmenters.fastinst.adapter",
-    "segmenters.fastinst.network",
-    "segmenters.mask2former.adapter",
-    "segmenters.mask2former.network",
-    "segmenters.oneformer.adapter",
-    "segmenters.oneformer.network",
     "tiny_training.recipes",
     "tiny_training.train",
 }

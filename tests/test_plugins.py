@@ -116,7 +116,9 @@ def test_an_installed_package_is_listed_before_any_part_uses_it(checkout):
 
 def test_the_registries_load_what_the_package_names(checkout):
     program = (
-        "from harness.core.registry import GENERATORS, METRICS, SEGMENTERS\n"
+        "from harness.core.registry import METRICS\n"
+        "from harness.generators.base import GENERATORS\n"
+        "from harness.segmenters.base import SEGMENTERS\n"
         "print(GENERATORS.load('tint').__module__, SEGMENTERS.load('pixels').__module__)\n"
         "print(METRICS.load('pixel_accuracy').name)\n"
         "import sys; assert not {'torch', 'cv2', 'diffusers'} & set(sys.modules)"

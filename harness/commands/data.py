@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
 
 def _synthesize(options: argparse.Namespace) -> int:
     from harness.commands.progress_bars import Bar
-    from harness.stages.synthesize import synthesize
+    from harness.inference.repaint import synthesize
 
     out = console(stderr=True)
     with Bar(out, f"synthesize {options.generator}") as report:

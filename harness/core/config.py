@@ -1,7 +1,8 @@
 """Strict TOML and JSON: a part is exactly what its model says, or one error names the file and the key.
 
 Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name. A file
-that is no TOML, or no JSON, of finite numbers and sane depth is one error too.
+that is no TOML, or no JSON, of finite numbers and sane depth is one error too. A part that names an adapter holds
+tables of options; the adapter's own models parse them with the part (`parse_table`).
 """
 
 import json
@@ -10,7 +11,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+)
 
 from harness.core.errors import HarnessError, near
 
@@ -34,7 +43,24 @@ class Grown(Strict):
         return {name: value for name, value in plain(self).items() if name not in quiet}
 
 
+class Specification(Strict):
+    """What a stage is asked to do."""
+
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {}
+    """Fields that do not decide the result, as pydantic's `exclude`: names in tables, places of files."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide the result, as JSON: what a content key is made of."""
+        return self.model_dump(mode="json", exclude=self.NOT_IN_KEY)
+
+
 Model = TypeVar("Model", bound=BaseModel)
+
+AS_GIVEN = PlainSerializer(lambda options: options.model_dump(mode="json", exclude_unset=True))
+"""Writes options as the keys that were given, so that an option that an adapter gains later moves no content key."""
+
+
+_PATH = "path"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -86,7 +112,7 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
     """`data` as a `model`; the first complaint becomes a HarnessError that names `path` and the dotted key."""
     try:
         # TOML has arrays and no tuples; JSON mode lets a strict model read one as a tuple and nothing else.
-        return model.model_validate_json(_json(data))
+        return model.model_validate_json(_json(data), context={_PATH: path})
     except ValidationError as error:
         complaints = error.errors(include_url=False)
         # A misspelt key is both unknown and missing: the unknown one is what the user wrote.
@@ -103,6 +129,18 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
             raise HarnessError(f"{path}: key '{key}' is missing") from None
         found = "" if isinstance(first["input"], dict) else f", found {_shown(first['input'])}"
         raise HarnessError(f"{path}: key '{key}': {first['msg'][0].lower()}{first['msg'][1:]}{found}") from None
+
+
+def parse_table(model: type[Model], part: dict[str, Any], table: str, info: ValidationInfo) -> Model:
+    """A table of a part as the adapter's `model`, for validators of parts; an absent table is an empty one.
+
+    Options that are parsed already stay as they are. Errors are those of `parse`.
+    """
+    found = part.get(table, {})
+    if isinstance(found, model):
+        return found
+    path = (info.context or {}).get(_PATH, f"part {part.get('label')!r}")
+    return parse(model, found, f"{path}, {table}")
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,37 @@
 """Names to classes, without importing them: `list` and `plan` know every name and import no torch.
 
 An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.generators",
-"harness.segmenters" and "harness.metrics"; a name that is taken already is an error.
+"harness.segmenters" and "harness.metrics"; a name that is taken already is an error. The registries of generators and
+segmenters stand beside the base class of their entries.
 """
 
 import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, near
 
+Base = TypeVar("Base")
+
+
+class Adapter:
+    """What a part of configs/ names as its `adapter`: the class that does the work."""
+
+    @classmethod
+    def missing(cls) -> str:
+        """Why the adapter can't be used here ("not installed: ..."); empty when it can."""
+        return ""
+
 
 @dataclass(frozen=True)
-class Registry:
-    """One kind of part. `builtin` maps a name to "module:Class"."""
+class Registry(Generic[Base]):
+    """The classes of one kind. `builtin`: a name to "module:Class"; `base`: what all of them derive from."""
 
     kind: str
     builtin: dict[str, str]
+    base: type[Base]
 
     @cached_property
     def entries(self) -> dict[str, str]:
@@ -38,51 +51,32 @@ class Registry:
         return sorted(self.entries)
 
     def has(self, name: str) -> bool:
-        """Whether `name` is built."""
+        """Whether there is an entry called `name`."""
         return name in self.entries
 
-    def missing(self, name: str) -> str:
-        """Why `name` can't be used here ("not installed: ..."); nothing when it can."""
-        found = self.load(name)
-        return found.missing() if hasattr(found, "missing") else ""
-
-    def load(self, name: str) -> Any:
-        """The class called `name`; HarnessError when there is none."""
+    def load(self, name: str) -> type[Base]:
+        """The class called `name`; HarnessError when there is none, or it does not derive from `base`."""
         if name not in self.entries:
             again = "a new entry point is seen after another `pip install` of its package"
             raise HarnessError(f"unknown {self.kind} adapter {name!r}", hint=f"{near(name, self.entries)} ({again})")
         module, _, attribute = self.entries[name].partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
         except Exception as error:  # the code of another package: whatever it raises is told, and the others go on
             raise HarnessError(
                 f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: "
                 f"{type(error).__name__}: {error}",
                 hint="install what it needs, or mend the entry point of its package",
             ) from error
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise HarnessError(
+                f"the {self.kind} {name!r}: {self.entries[name]!r} does not derive from {self.base.__name__}",
+                hint=f"write: class {attribute}({self.base.__name__}), from {self.base.__module__}",
+            )
+        return found
 
 
-GENERATORS = Registry(
-    "generator",
-    {
-        "identity": "harness.generators.controls:Identity",
-        "recolor": "harness.generators.controls:Recolor",
-        "blended": "harness.generators.blended:BlendedDiff",
-        "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
-        "gligen": "harness.generators.gligen:Gligen",
-        "inpainting": "harness.generators.inpainting:Inpainting",
-    },
-)
-SEGMENTERS = Registry(
-    "segmenter",
-    {
-        "detectron2": "harness.segmenters.detectron2.adapter:Detectron2",
-        "fastinst": "harness.segmenters.fastinst.adapter:FastInst",
-        "mask2former": "harness.segmenters.mask2former.adapter:Mask2Former",
-        "oneformer": "harness.segmenters.oneformer.adapter:OneFormer",
-    },
-)
-METRICS = Registry(
+METRICS: Registry[Any] = Registry(
     "metric",
     {
         "AP": "harness.metrics.instance:InstanceAP",
@@ -91,4 +85,5 @@ METRICS = Registry(
         "IoU": "harness.metrics.semantic:PixelIoU",
         "PQ": "harness.metrics.panoptic:PanopticQuality",
     },
+    base=object,
 )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.core.files import replace, write_bytes
-from harness.segmenters.base import Instance, Prediction, Segment
+from harness.data.prediction import Instance, Prediction, Segment
 
 ENTRIES = "entries"
 

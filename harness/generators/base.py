@@ -5,16 +5,17 @@ is told by its part (`placement`, `window`), and what it is compared with by its
 focus (harness/synthesis), the models.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from harness.core.config import Strict, parse
+from harness.core.config import AS_GIVEN, Strict, parse_table
 from harness.core.errors import HarnessError
-from harness.core.registry import GENERATORS
+from harness.core.registry import Adapter, Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,53 @@ class Control(Strict):
     """The true difference where it is known by construction: none, or a gain."""
 
 
-class GeneratorPart(Strict):
-    """One file of configs/generators, parsed."""
+OptionsT = TypeVar("OptionsT", bound=Strict)
 
-    NOT_IN_KEY: ClassVar = {"label": True, "role": True, "control": True, "base_of": True}
+
+class Generator(Adapter, ABC, Generic[OptionsT]):
+    """Batch in, batch out, one seed per item: an item's image depends on its own crop, mask, prompt and seed alone."""
+
+    Options: ClassVar[type[Strict]]
+    """The table [options] of the part."""
+
+    @classmethod
+    def fingerprint(cls, options: OptionsT) -> str:
+        """What a content key says of the files that decide the result; torch-free and quick. Default: no files."""
+        return ""
+
+    @abstractmethod
+    def __init__(self, options: OptionsT, *, device: str) -> None:
+        """Get ready to paint on `device`."""
+
+    @abstractmethod
+    def edit(
+        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
+    ) -> list[np.ndarray]:
+        """Repaint each crop inside its mask.
+
+        Crops are uint8 [S, S, 3] RGB, masks bool [S, S], S differs from item to item; results are uint8 [T, T, 3] in
+        the same order, of any side T. Crops and masks are not written to.
+        """
+
+
+GENERATORS: Registry[Generator[Any]] = Registry(
+    "generator",
+    {
+        "identity": "harness.generators.controls:Identity",
+        "recolor": "harness.generators.controls:Recolor",
+        "blended": "harness.generators.blended:BlendedDiff",
+        "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
+        "gligen": "harness.generators.gligen:Gligen",
+        "inpainting": "harness.generators.inpainting:Inpainting",
+    },
+    base=Generator,
+)
+
+
+class GeneratorHead(Strict):
+    """A part without its options: all that can be said before its adapter is loaded."""
+
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"label": True, "role": True, "control": True, "base_of": True}
     """What says how a result is printed and compared, and decides no pixel."""
 
     label: str
@@ -57,8 +101,6 @@ class GeneratorPart(Strict):
     """What becomes a training image: the window round the instance, or the whole frame."""
     batch_size: int = Field(default=16, ge=1)
     """Crops per call of `edit`; fixed in the plan, so that a resumed run calls with the same batches."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """The adapter's own settings, parsed by its `Options`."""
     role: Role = "generator"
     """baseline: real frames alone. control: paints nothing new, or something whose worth is known."""
     control: Control | None = None
@@ -66,14 +108,42 @@ class GeneratorPart(Strict):
     base_of: str = ""
     """What a generator adds to this baseline or control, as printed; empty: generators are not compared with it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tables(cls, part: Any, info: ValidationInfo) -> Any:
+        return {key: value for key, value in part.items() if key != "options"} if isinstance(part, dict) else part
+
     @model_validator(mode="after")
-    def _compared(self) -> "GeneratorPart":
+    def _compared(self) -> Self:
         if (self.role == "control") != (self.control is not None):
             raise ValueError('role = "control" and a table [control] belong together')
         return self
 
 
-def compared_with(part: GeneratorPart, others: Mapping[str, GeneratorPart]) -> dict[str, str]:
+class GeneratorPart(GeneratorHead):
+    """configs/generators/<name>.toml, its options parsed by the model of the adapter that it names."""
+
+    options: Annotated[Strict, AS_GIVEN]
+    """The adapter's own settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables(cls, part: Any, info: ValidationInfo) -> Any:
+        if not isinstance(part, dict) or "adapter" not in part:
+            return part
+        return part | {"options": parse_table(GENERATORS.load(part["adapter"]).Options, part, "options", info)}
+
+    @property
+    def fingerprint(self) -> str:
+        """What a content key says of the files that decide the result."""
+        return GENERATORS.load(self.adapter).fingerprint(self.options)
+
+    def build(self, device: str = "cpu") -> Generator[Any]:
+        """The generator, ready on `device`."""
+        return GENERATORS.load(self.adapter)(self.options, device=device)
+
+
+def compared_with(part: GeneratorHead, others: Mapping[str, GeneratorHead]) -> dict[str, str]:
     """What `part` is compared with: name of another generator to what the difference is called.
 
     A control is compared with the one that it names. Whatever paints something new, a generator or a control that
@@ -86,31 +156,6 @@ def compared_with(part: GeneratorPart, others: Mapping[str, GeneratorPart]) -> d
             if other.base_of and other is not part and (alike or other.role == "baseline"):
                 found.setdefault(name, other.base_of)
     return found
-
-
-class Generator(Protocol):
-    """Batch in, batch out, one seed per item: an item's image depends on its own crop, mask, prompt and seed alone."""
-
-    Options: ClassVar[type[Strict]]
-
-    def __init__(self, options: Any, *, device: str) -> None:
-        """`options` is an instance of `Options`."""
-
-    def edit(
-        self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
-    ) -> list[np.ndarray]:
-        """Repaint each crop inside its mask.
-
-        Crops are uint8 [S, S, 3] RGB, masks bool [S, S], S differs from item to item; results are uint8 [T, T, 3] in
-        the same order, of any side T. Crops and masks are not written to.
-        """
-        ...
-
-
-def load_generator(part: GeneratorPart, device: str = "cpu") -> Generator:
-    """The generator that `part` names, with its options parsed; HarnessError for an unknown adapter or option."""
-    adapter = GENERATORS.load(part.adapter)
-    return adapter(parse(adapter.Options, part.options, f"generator {part.label!r}, options"), device=device)
 
 
 def checked(images: list[np.ndarray], count: int, generator: str) -> list[np.ndarray]:

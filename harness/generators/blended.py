@@ -6,7 +6,7 @@ adapter only asks for one. The authors start after a quarter of the steps from t
 share that is run.
 """
 
-from harness.generators.diff_inpainting import DiffInpainting, InpaintOptions
+from harness.generators.diff_inpainting import DiffInpainting
 
 
 class BlendedDiff(DiffInpainting):
@@ -15,9 +15,6 @@ class BlendedDiff(DiffInpainting):
 
     An empty mask gives the autoencoder's round trip of the crop; a full one, at strength 1, plain text-to-image.
     """
-
-    class Options(InpaintOptions):
-        """The checkpoint needs a UNet of 4 channels; `family` tells SDXL from the rest."""
 
     name = "blended"
     channels = (4,)

@@ -8,16 +8,19 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Strict
-from harness.generators.base import Prompt
+from harness.generators.base import Generator, Prompt
 
 
-class Identity:
+class IdentityOptions(Strict):
+    """None."""
+
+
+class Identity(Generator[IdentityOptions]):
     """Returns every crop as it is."""
 
-    class Options(Strict):
-        """None."""
+    Options = IdentityOptions
 
-    def __init__(self, options: Options, *, device: str) -> None:
+    def __init__(self, options: IdentityOptions, *, device: str) -> None:
         """Nothing to set up."""
 
     def edit(
@@ -27,17 +30,20 @@ class Identity:
         return [crop.copy() for crop in crops]
 
 
-class Recolor:
+class RecolorOptions(Strict):
+    """Largest shift up or down, as a share of the full range (hue: of the circle, and it wraps)."""
+
+    hue: float = Field(default=0.5, ge=0, le=0.5)
+    saturation: float = Field(default=0.4, ge=0, le=1)
+    value: float = Field(default=0.25, ge=0, le=1)
+
+
+class Recolor(Generator[RecolorOptions]):
     """Shifts hue, saturation and value of the masked pixels by one random step each; the prompt is ignored."""
 
-    class Options(Strict):
-        """Largest shift up or down, as a share of the full range (hue: of the circle, and it wraps)."""
+    Options = RecolorOptions
 
-        hue: float = Field(default=0.5, ge=0, le=0.5)
-        saturation: float = Field(default=0.4, ge=0, le=1)
-        value: float = Field(default=0.25, ge=0, le=1)
-
-    def __init__(self, options: Options, *, device: str) -> None:
+    def __init__(self, options: RecolorOptions, *, device: str) -> None:
         """`device` plays no part."""
         self.limits = np.array([options.hue, options.saturation, options.value])
 

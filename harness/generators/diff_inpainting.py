@@ -5,7 +5,7 @@ Adapter over diffusers' StableDiffusionInpaintPipeline and its SDXL twin. A whol
 call; texts are encoded once. No composite and no feathering here: the paste is harness/synthesis.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,7 +16,11 @@ from harness.generators.painter import Painter, remembered
 
 
 class InpaintOptions(diffusion.DiffusionOptions):
-    """Settings of a generator that runs one of diffusers' inpainting pipelines."""
+    """Settings of a generator that runs one of diffusers' inpainting pipelines.
+
+    DiffInpainting needs a UNet of 9 channels: noisy latents 4, hole 1, latents of the crop without the hole 4.
+    BlendedDiff needs one of 4.
+    """
 
     family: Literal["sd", "sdxl"] = "sd"
     """Stable Diffusion 1 and 2 (one text encoder), or SDXL (two, and a condition on the picture's size)."""
@@ -25,15 +29,14 @@ class InpaintOptions(diffusion.DiffusionOptions):
     colour."""
 
 
-class DiffInpainting(Painter):
+class DiffInpainting(Painter[InpaintOptions]):
     """The generator "DiffInpainting" of the paper: Stable Diffusion inpainting, or the tiny one trained on streets."""
 
-    class Options(InpaintOptions):
-        """The checkpoint needs a UNet of 9 channels: noisy latents 4, hole 1, latents of the crop without the hole
-        4."""
+    Options = InpaintOptions
 
     name = "diff_inpainting"
-    channels = (9,)
+    channels: ClassVar[tuple[int, ...]] = (9,)
+    """Input channels of the UNet."""
 
     @classmethod
     def parts_of(cls, options: InpaintOptions) -> tuple[str, ...]:

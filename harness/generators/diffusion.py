@@ -41,17 +41,22 @@ _RESIZE = {
 }
 
 
-class DiffusionOptions(Strict):
-    """Settings of a latent diffusion generator."""
+class CheckpointOptions(Strict):
+    """Where the weights of a generator are."""
 
     checkpoint: str
     """embedded:NAME, a folder in diffusers' layout, or a hub id."""
-    fallbacks: tuple[str, ...] = ()
-    """Checkpoints to try in this order where `checkpoint` can't be had (mirrors of a withdrawn one)."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     variant: str | None = None
     """File variant of a hub id ("fp16")."""
+
+
+class DiffusionOptions(CheckpointOptions):
+    """Settings of a latent diffusion generator."""
+
+    fallbacks: tuple[str, ...] = ()
+    """Checkpoints to try in this order where `checkpoint` can't be had (mirrors of a withdrawn one)."""
     size: int = Field(ge=8, multiple_of=8)
     """Side in pixels at which the model paints; crops are resized to it."""
     steps: int = Field(ge=1)

@@ -20,16 +20,19 @@ SLOTS = 30
 """Grounding tokens the model was trained with; empty ones hold a learned null token and take part in attention."""
 
 
-class Gligen(Painter):
+class GligenOptions(diffusion.DiffusionOptions):
+    """The checkpoint needs a gated UNet of 9 channels: noisy latents 4, latents outside the hole 4, not-hole 1."""
+
+    grounding: float = Field(default=1.0, ge=0, le=1)
+    """Share of the steps, from the first on, in which box and phrase are heard."""
+    box_decimals: int = Field(default=2, ge=1, le=6)
+    """Boxes are rounded to so many decimals of the crop's side."""
+
+
+class Gligen(Painter[GligenOptions]):
     """The generator "GLIGEN" of the paper, or the tiny one trained on streets."""
 
-    class Options(diffusion.DiffusionOptions):
-        """The checkpoint needs a gated UNet of 9 channels: noisy latents 4, latents outside the hole 4, not-hole 1."""
-
-        grounding: float = Field(default=1.0, ge=0, le=1)
-        """Share of the steps, from the first on, in which box and phrase are heard."""
-        box_decimals: int = Field(default=2, ge=1, le=6)
-        """Boxes are rounded to so many decimals of the crop's side."""
+    Options = GligenOptions
 
     name = "gligen"
 

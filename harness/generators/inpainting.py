@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.core.config import Strict
 from harness.core.errors import HarnessError, near
 from harness.generators import diffusion
 from harness.generators.base import Prompt
@@ -24,17 +23,13 @@ AUTO = "auto"
 """The name of `InpaintingOptions.pipeline` that lets the checkpoint choose."""
 
 
-class InpaintingOptions(Strict):
+class InpaintingOptions(diffusion.CheckpointOptions):
     """Settings of one pipeline. What is null is not passed, so that the pipeline's own default holds."""
 
     pipeline: str = AUTO
     """Class in diffusers that takes `image` and `mask_image`; "auto": what the checkpoint names."""
     checkpoint: str
     """A folder in diffusers' layout with a model_index.json, or a hub id."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub id."""
-    variant: str | None = None
-    """File variant of a hub id ("fp16")."""
     controlnet: str | None = None
     """Folder or hub id of a ControlNet that is shown the crop with the hole cut out."""
     size: int = Field(ge=16, multiple_of=16)
@@ -59,7 +54,7 @@ class InpaintingOptions(Strict):
     """Decode image by image: less memory, a little slower."""
 
 
-class Inpainting(Painter):
+class Inpainting(Painter[InpaintingOptions]):
     """One of diffusers' inpainting pipelines, fed with whole heterogeneous batches, one noise source a row."""
 
     Options = InpaintingOptions

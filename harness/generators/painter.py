@@ -6,17 +6,16 @@ What is painted is the adapter's: diff_inpainting, blended, gligen, inpainting.
 
 import functools
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from harness.core.config import Strict
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError
 from harness.generators import diffusion
-from harness.generators.base import Prompt
+from harness.generators.base import Generator, Prompt
 from harness.weights import checkpoints
 
 _log = logging.getLogger(__name__)
@@ -25,26 +24,28 @@ remembered = functools.lru_cache(256)
 """Keeps what was found for the last 256 texts; the paper has 20 in all."""
 
 
-class Painter(ABC):
+OptionsT = TypeVar("OptionsT", bound=diffusion.CheckpointOptions)
+
+
+class Painter(Generator[OptionsT]):
     """What all adapters over diffusers do alike. A subclass sets `name` and `Options`, loads its model in `_load` and
     paints rows that fit together in `_paint`."""
 
-    Options: ClassVar[type[Strict]]
     name: ClassVar[str]
 
-    def __init__(self, options: Any, *, device: str) -> None:
+    def __init__(self, options: OptionsT, *, device: str) -> None:
         """HarnessError for a device that isn't there, and for all that `_load` refuses."""
         self.options, self.device = options, checked_device(device)
         self._halving = Halving(self.name)
         self._load()
 
     @classmethod
-    def parts_of(cls, options: Any) -> tuple[str, ...]:
+    def parts_of(cls, options: OptionsT) -> tuple[str, ...]:
         """The components that a checkpoint is made of."""
         return diffusion.PARTS
 
     @classmethod
-    def fingerprint(cls, options: Any) -> str:
+    def fingerprint(cls, options: OptionsT) -> str:
         """What the checkpoint adds to a content key; torch-free and quick."""
         return checkpoints.fingerprint(options.checkpoint, cls.parts_of(options), options.revision)
 

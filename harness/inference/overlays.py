@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from harness.data.cityscapes import BY_ID
-from harness.segmenters.base import Instance, Prediction
+from harness.data.prediction import Instance, Prediction
 
 OPACITY = 0.5
 _GOLDEN = 0.61803398875

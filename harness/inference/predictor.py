@@ -6,26 +6,32 @@ a file that the adapter's `checkpoint` takes. torch is imported when something r
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from harness.core.config import Strict, parse
+from harness.core.config import parse
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
-from harness.core.registry import SEGMENTERS
 from harness.data import prediction_files
 from harness.data.cityscapes import write_png
 from harness.data.png import read_image
+from harness.data.prediction import Prediction
 from harness.inference.overlays import overlays
 from harness.inference.sliding import slide
-from harness.segmenters.base import Backbone, Prediction, SegmenterPart
+from harness.planning.suite import load_part
+from harness.segmenters.base import SEGMENTERS, SegmenterPart
+from harness.segmenters.options import Backbone, Inference
+
+if TYPE_CHECKING:
+    from harness.segmenters.network import Network
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 OVERLAYS, SETTINGS = "overlays", "predict.json"
@@ -60,8 +66,8 @@ class Asked:
 class Loaded:
     """A network ready to answer, the table it answers by, and a line that says what it is."""
 
-    network: Any
-    inference: Strict
+    network: "Network[Any, Any]"
+    inference: Inference
     source: str
 
 
@@ -95,13 +101,13 @@ def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = N
     under `profile` (default `mini`) is used. A public checkpoint needs segmenter and backbone (profile: `paper`).
     HarnessError when nothing is there, it is of another architecture, or it lacks weights of the segmenter.
     """
-    own = _config(Path(checkpoint))
-    if own is None:
-        if segmenter is None or backbone is None:
-            raise _nothing(checkpoint)
-        return _public(checkpoint, _part(segmenter, profile or "paper"), backbone)
-    part = _part(segmenter, profile or "mini") if segmenter else None
-    return _own(Path(checkpoint), own, part, backbone)
+    from harness.segmenters.checkpoint import is_trained
+
+    if is_trained(Path(checkpoint)):
+        return _own(Path(checkpoint), _part(segmenter, profile or "mini") if segmenter else None, backbone)
+    if segmenter is None or backbone is None:
+        raise _nothing(checkpoint)
+    return _public(checkpoint, _part(segmenter, profile or "paper"), backbone)
 
 
 def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, report: Report = silent) -> list[str]:
@@ -128,7 +134,9 @@ def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, re
     return prediction_files.finish(out, asked.split, [picture.name for picture in todo])
 
 
-def _answers(network: Any, images: list[np.ndarray], inference: Strict, asked: Asked) -> list[Prediction]:
+def _answers(
+    network: "Network[Any, Any]", images: list[np.ndarray], inference: Inference, asked: Asked
+) -> list[Prediction]:
     if asked.inference == "whole":
         return network.predict(images, inference)
 
@@ -139,14 +147,15 @@ def _answers(network: Any, images: list[np.ndarray], inference: Strict, asked: A
     return [slide(image, ask, crop=asked.crop, overlap=asked.overlap) for image in images]
 
 
-def _ready(network: Any, asked: Asked) -> tuple[Any, Any]:
+def _ready(
+    network: "Network[Any, Any]", asked: Asked
+) -> "tuple[Network[Any, Any], Callable[[], AbstractContextManager[None]]]":
     """The network on its device, and what its calls run inside of: no gradients, mixed precision."""
     import torch
 
     device = "cuda" if asked.device == "auto" and torch.cuda.is_available() else asked.device.replace("auto", "cpu")
     network = network.to(checked_device(device)).eval()
-    if hasattr(network, "keep_votes"):
-        network.keep_votes = asked.inference == "sliding"
+    network.keep_votes = asked.inference == "sliding"
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(asked.precision)
 
     @contextlib.contextmanager
@@ -211,19 +220,8 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _part(name: str, profile: str) -> SegmenterPart:
-    from harness.planning.suite import load_part
-
     data, path = load_part("segmenters", name, profile)
     return parse(SegmenterPart, data, path)
-
-
-def _config(folder: Path) -> dict[str, Any] | None:
-    """The config.json of one of our trainings; None for anything else."""
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "adapter" in found else None
 
 
 def _nothing(checkpoint: str) -> HarnessError:
@@ -238,29 +236,30 @@ def _nothing(checkpoint: str) -> HarnessError:
     )
 
 
-def _own(folder: Path, config: dict[str, Any], part: SegmenterPart | None, backbone: str | None) -> Loaded:
+def _own(folder: Path, part: SegmenterPart | None, backbone: str | None) -> Loaded:
     from harness.segmenters import checkpoint
 
-    adapter = SEGMENTERS.load(config["adapter"])
+    trained = checkpoint.read(folder)
     if part is not None:
-        asked = {"adapter": part.adapter}
-        found = {"adapter": config["adapter"]}
+        asked, found = {"adapter": part.adapter}, {"adapter": trained.adapter}
         if backbone is not None:
-            chosen = part.chosen(backbone)
-            asked |= {"family": chosen.family, "config": chosen.config}
-            found |= {"family": config["backbone"]["family"], "config": config["backbone"]["config"]}
+            asked |= _architecture(part.chosen(backbone))
+            found |= _architecture(trained.backbone)
         for key, value in asked.items():
             if value != found[key]:
                 raise HarnessError(
                     f"{folder}: the checkpoint is of another architecture: {key} {found[key]!r}, asked was {value!r}",
                     hint="leave --segmenter and --backbone out: the folder knows them",
                 )
-        table = part.inference
+        inference = part.inference
     else:
-        table = _table(folder)
-    inference = parse(adapter.Inference, table, f"{folder}, inference")
-    network, _ = checkpoint.load(folder)
-    return Loaded(network=network, inference=inference, source=f"{config['adapter']} of {folder.resolve()}")
+        inference = parse(SEGMENTERS.load(trained.adapter).Inference, _table(folder), f"{folder}, inference")
+    network = checkpoint.load(folder)
+    return Loaded(network=network, inference=inference, source=f"{trained.adapter} of {folder.resolve()}")
+
+
+def _architecture(backbone: Backbone) -> dict[str, Any]:
+    return {"family": backbone.family, "config": backbone.config}
 
 
 def _table(folder: Path) -> dict[str, Any]:
@@ -273,13 +272,10 @@ def _table(folder: Path) -> dict[str, Any]:
 
 
 def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
-    from harness.segmenters.base import options
-
-    wanted = options(part, f"segmenter {part.label}")
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
     _same_model(source, part.adapter)
-    network = _whole(SEGMENTERS.load(part.adapter), chosen, wanted.model, source)
-    return Loaded(network=network.eval(), inference=wanted.inference, source=f"{part.adapter} of {source}")
+    network = _whole(part, chosen, source)
+    return Loaded(network=network.eval(), inference=part.inference, source=f"{part.adapter} of {source}")
 
 
 def _same_model(source: str, adapter: str) -> None:
@@ -298,14 +294,14 @@ def _same_model(source: str, adapter: str) -> None:
         )
 
 
-def _whole(adapter: Any, backbone: Backbone, model: Strict, source: str) -> Any:
+def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any, Any]":
     """The network with nothing of it drawn at random: what a checkpoint lacks differs between two builds."""
     import torch
 
     built = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        built.append(adapter.build(backbone, model))
+        built.append(part.kind.build(backbone, part.model))
     one, two = (network.state_dict() for network in built)
     drawn = [name for name, value in one.items() if not torch.equal(value, two[name])]
     if drawn:

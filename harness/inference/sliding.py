@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.data.cityscapes import BY_ID, EVALUATED
-from harness.segmenters.base import Instance, Prediction, Segment
+from harness.data.prediction import Instance, Prediction, Segment
 
 SAME = 0.5
 """Masks of two windows are one object from this IoU on, measured where both windows look."""

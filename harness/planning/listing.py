@@ -1,12 +1,14 @@
 """What there is to choose from: suites, profiles and parts, and whether each is built here."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.core.errors import HarnessError
-from harness.core.registry import GENERATORS, METRICS, SEGMENTERS, Registry
+from harness.core.registry import METRICS, Registry
+from harness.generators.base import GENERATORS
 from harness.planning.plan import NONE
 from harness.planning.suite import load_part, load_profile, load_suite, names
+from harness.segmenters.base import SEGMENTERS
 
 
 class Entry(NamedTuple):
@@ -34,7 +36,7 @@ def entries() -> Iterator[Entry]:
         yield Entry("metric", name, METRICS.entries[name], "installed")
 
 
-def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
+def _parts(kind: str, registry: Registry[Any]) -> Iterator[Entry]:
     singular = kind.removesuffix("s")
     used = set()
     for name in names(kind):
@@ -47,12 +49,12 @@ def _parts(kind: str, registry: Registry) -> Iterator[Entry]:
             yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
 
 
-def _state(adapter: str, registry: Registry) -> str:
+def _state(adapter: str, registry: Registry[Any]) -> str:
     if adapter == NONE:
         return "built"
     if not registry.has(adapter):
         return f"not built: no adapter {adapter!r}"
     try:
-        return registry.missing(adapter) or "built"
+        return registry.load(adapter).missing() or "built"
     except HarnessError as error:
         return f"not built: {error.message}"

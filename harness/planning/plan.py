@@ -10,19 +10,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from harness.core.config import Strict, parse
+from harness.core.config import Specification, Strict, parse
 from harness.core.errors import HarnessError, NotBuiltError, near
-from harness.core.registry import GENERATORS, SEGMENTERS, Registry
+from harness.core.registry import Registry
 from harness.core.store import Store
 from harness.data.mix import Mix
-from harness.generators.base import GeneratorPart, compared_with
+from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
 from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite, names
-from harness.segmenters.base import SegmenterPart, options
-from harness.segmenters.base import fingerprint as starting_weights
+from harness.segmenters.base import SEGMENTERS, SegmenterHead, SegmenterPart
 from harness.stages import STAGES
 from harness.stages.dataset import DatasetSpec, fingerprint
+
+Part = TypeVar("Part", bound=Strict)
 
 KEY_VERSION = 1
 """Raise it when keys are made in another way: every artifact is then made anew."""
@@ -37,7 +38,7 @@ class Step:
 
     kind: str
     label: str
-    spec: Strict
+    spec: Specification
     inputs: dict[str, "Step"]
     key: str
     external: Path | None = None
@@ -52,7 +53,7 @@ class PlannedRow:
     """
 
     cell: Cell
-    generator: GeneratorPart
+    generator: GeneratorHead
     compared_with: dict[str, str] = field(default_factory=dict)
     segmenter: str = ""
     backbone: str = ""
@@ -115,7 +116,7 @@ def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> 
     )
 
 
-def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, weights: str = "") -> Step:
+def make_step(kind: str, label: str, spec: Specification, inputs: dict[str, Step], *, weights: str = "") -> Step:
     """A step with its key: the hash of stage version, specification, keys of the inputs and `weights`.
 
     `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics.
@@ -124,7 +125,7 @@ def make_step(kind: str, label: str, spec: Strict, inputs: dict[str, Step], *, w
         "key_version": KEY_VERSION,
         "kind": kind,
         "version": STAGES[kind].version,
-        "spec": spec.model_dump(mode="json", exclude=getattr(type(spec), "NOT_IN_KEY", None)),
+        "spec": spec.decisive(),
         "inputs": {name: step.key for name, step in inputs.items()},
         "weights": weights,
     }
@@ -141,47 +142,52 @@ class _Builder:
     profile_name: str
     suite: Suite
     dataset: Step
-    generators: dict[str, GeneratorPart]
+    generators: dict[str, GeneratorHead]
+    parsed: dict[tuple[type[Strict], str, str], Strict] = field(default_factory=dict)
+    """Parts by model, kind and name: each is read and parsed once."""
 
     def row(self, cell: Cell) -> PlannedRow:
         generator = self.generators[cell.generator]
         row = PlannedRow(cell=cell, generator=generator, compared_with=compared_with(generator, self.generators))
         segmenter = None
         if cell.segmenter:
-            segmenter = self._part(SegmenterPart, "segmenters", cell.segmenter)
+            segmenter = self._part(SegmenterHead, "segmenters", cell.segmenter)
             row = replace(row, segmenter=segmenter.label, backbone=segmenter.chosen(cell.backbone).label)
         try:
             return replace(row, finals=self._finals(cell, generator, segmenter))
         except NotBuiltError as error:
             return replace(row, why=error.message)
 
-    def _finals(self, cell: Cell, generator: GeneratorPart, segmenter: SegmenterPart | None) -> dict[int, Step]:
+    def _finals(self, cell: Cell, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
         """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
         synthesis = None
         if generator.adapter != NONE:
             _require(GENERATORS, generator.adapter)
-            synthesis = self._synthesis(cell, generator)
-        if self.suite.kind == "image_quality":
+            synthesis = self._synthesis(cell)
+        if segmenter is None:
             if synthesis is None:
                 raise HarnessError(
                     f"suite {self.suite.title!r}: generator {cell.generator!r} makes no images to assess"
                 )
             return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
         _require(SEGMENTERS, segmenter.adapter)
+        part = self._part(SegmenterPart, "segmenters", cell.segmenter or "")
         seeds = self.suite.seeds or self.profile.seeds
-        return {seed: self._evaluation(cell, segmenter, synthesis, seed) for seed in seeds}
+        return {seed: self._evaluation(cell, part, synthesis, seed) for seed in seeds}
 
-    def _part(self, model: type[Strict], kind: str, name: str) -> Any:
-        data, path = load_part(kind, name, self.profile_name)
-        return parse(model, data, path)
+    def _part(self, model: type[Part], kind: str, name: str) -> Part:
+        found = self.parsed.get((model, kind, name))
+        if not isinstance(found, model):
+            data, path = load_part(kind, name, self.profile_name)
+            found = self.parsed[model, kind, name] = parse(model, data, path)
+        return found
 
-    def _synthesis(self, cell: Cell, generator: GeneratorPart) -> Step:
+    def _synthesis(self, cell: Cell) -> Step:
         from harness.stages.synthesize import SynthesisSpec
         from harness.synthesis import filters
         from harness.synthesis.recipe import Recipe
 
-        adapter = GENERATORS.load(generator.adapter)
-        settings = parse(adapter.Options, generator.options, f"configs/generators/{cell.generator}.toml, options")
+        generator = self._part(GeneratorPart, "generators", cell.generator)
         wanted = self.profile.synthesis
         spec = SynthesisSpec(
             generator=generator,
@@ -192,8 +198,7 @@ class _Builder:
             variants=wanted.variants,
             limit=wanted.frames,
         )
-        weights = adapter.fingerprint(settings) if hasattr(adapter, "fingerprint") else ""
-        weights += filters.fingerprint(spec.recipe.filters)
+        weights = generator.fingerprint + filters.fingerprint(spec.recipe.filters)
         return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
 
     def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
@@ -201,27 +206,26 @@ class _Builder:
         from harness.stages.predict import PredictSpec
         from harness.stages.train import TrainSpec
 
+        backbone = cell.backbone or ""
         # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
         mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
-        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
+        label = f"{cell.segmenter}-{backbone} on {cell.generator}"
         label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
-        adapter = SEGMENTERS.load(segmenter.adapter)
-        options(segmenter, f"configs/segmenters/{cell.segmenter}.toml")  # a mistake there is told now, not by a step
-        weights = getattr(adapter, "fingerprint", starting_weights)(segmenter, cell.backbone)
+        weights = segmenter.fingerprint(backbone)
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
-        spec = TrainSpec(segmenter=segmenter, backbone=cell.backbone, mix=mix, seed=seed)
-        train = make_step("train", label, spec, inputs, weights=weights)
-        spec = PredictSpec(segmenter=segmenter, backbone=cell.backbone, split="val")
-        predict = make_step("predict", label, spec, {"dataset": self.dataset, "train": train})
+        training = TrainSpec(segmenter=segmenter, backbone=backbone, mix=mix, seed=seed)
+        train = make_step("train", label, training, inputs, weights=weights)
+        prediction = PredictSpec(segmenter=segmenter, backbone=backbone, split="val")
+        predict = make_step("predict", label, prediction, {"dataset": self.dataset, "train": train})
         signatures = ""
         if self.suite.metrics:
             from harness.metrics import plugins
 
             plugins.check(self.suite.metrics)
             signatures = " ".join(map(plugins.signature, self.suite.metrics))
-        spec = EvaluateSpec(split="val", metrics=self.suite.metrics)
+        evaluation = EvaluateSpec(split="val", metrics=self.suite.metrics)
         inputs = {"dataset": self.dataset, "predict": predict}
-        return make_step("evaluate", label, spec, inputs, weights=signatures)
+        return make_step("evaluate", label, evaluation, inputs, weights=signatures)
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:
         from harness.stages import assess
@@ -230,9 +234,9 @@ class _Builder:
         return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
 
 
-def _generator(name: str, profile_name: str) -> GeneratorPart:
+def _generator(name: str, profile_name: str) -> GeneratorHead:
     data, path = load_part("generators", name, profile_name)
-    part = parse(GeneratorPart, data, path)
+    part = parse(GeneratorHead, data, path)
     if part.control and part.control.minus not in names("generators"):
         raise HarnessError(
             f"{path}: key 'control.minus': there is no generator {part.control.minus!r}",
@@ -241,10 +245,10 @@ def _generator(name: str, profile_name: str) -> GeneratorPart:
     return part
 
 
-def _require(registry: Registry, adapter: str) -> None:
+def _require(registry: Registry[Any], adapter: str) -> None:
     if not registry.has(adapter):
         raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is not built")
-    if why := registry.missing(adapter):
+    if why := registry.load(adapter).missing():
         raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is {why}")
 
 

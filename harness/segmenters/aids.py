@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.data.cityscapes import Label
-from harness.segmenters.base import Sample
+from harness.segmenters.network import Sample
 
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Periods per side of the position waves."""

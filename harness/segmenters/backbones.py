@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from harness.core.errors import HarnessError
-from harness.segmenters.base import Backbone
-from harness.segmenters.checkpoint import other_architecture
+from harness.segmenters.options import Backbone
 from harness.segmenters.postprocess import View
+from harness.weights.tensors import other_architecture
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from harness.data.cityscapes import Label
 from harness.segmenters.aids import label_maps
 from harness.segmenters.backbones import pixels
-from harness.segmenters.base import Sample
+from harness.segmenters.network import Sample
 from harness.segmenters.targets import Targets, Task, targets
 
 

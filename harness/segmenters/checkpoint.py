@@ -3,105 +3,101 @@ from.
 """
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import SerializeAsAny, ValidationInfo, model_validator
+from torch import Tensor
 
 from harness.core import files
-from harness.core.config import parse
+from harness.core.config import Strict, parse, parse_table
 from harness.core.errors import HarnessError
-from harness.core.registry import SEGMENTERS
-from harness.segmenters.base import Backbone
+from harness.segmenters.base import SEGMENTERS, SegmenterPart
+from harness.segmenters.network import Network
+from harness.segmenters.options import Backbone
+from harness.weights import tensors
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+STATE = "state.pt"
+"""Where a training that is not finished goes on from."""
 
 
-def save(folder: Path, network: torch.nn.Module, weights: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
-    """Write weights, then config; each file is whole or absent."""
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-    replace(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    text = json.dumps({"format": FORMAT, **config, "shape": network.shape}, indent=1, sort_keys=True, default=str)
-    replace(folder / CONFIG, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+class Trained(Strict):
+    """config.json of a finished training."""
+
+    format: Literal[1] = FORMAT
+    adapter: str
+    backbone: Backbone
+    model: SerializeAsAny[Strict]
+    """The model options of the adapter."""
+    shape: dict[str, Any]
+    """What the adapter builds the network from again."""
+    facts: dict[str, Any]
+    """What the stage said of the training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parsed(cls, config: Any, info: ValidationInfo) -> Any:
+        if not isinstance(config, dict) or "adapter" not in config:
+            return config
+        return config | {"model": parse_table(SEGMENTERS.load(config["adapter"]).Model, config, "model", info)}
+
+    def build(self) -> Network[Any, Any]:
+        """The network, its weights still to be filled in."""
+        return SEGMENTERS.load(self.adapter).build(self.backbone, self.model, shape=self.shape)
 
 
-def read_config(folder: Path) -> dict[str, Any] | None:
-    """The config of a finished training; None when it isn't finished."""
+def save(
+    folder: Path,
+    network: Network[Any, Any],
+    weights: dict[str, Tensor],
+    part: SegmenterPart,
+    backbone: str,
+    facts: dict[str, Any],
+) -> None:
+    """Write weights, then config, each whole or absent; the state to go on from is then removed."""
+    tensors.save(folder / WEIGHTS, weights)
+    trained = Trained(
+        adapter=part.adapter,
+        backbone=part.chosen(backbone),
+        model=part.model,
+        shape=json.loads(json.dumps(network.shape, default=str)),
+        facts=facts,
+    )
+    text = json.dumps(trained.model_dump(mode="json"), indent=1, sort_keys=True)
+    files.write_bytes(folder / CONFIG, f"{text}\n".encode())
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether `folder` holds a finished training, of whatever version; its config.json may still be refused."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "adapter" in found
+
+
+def finished(folder: Path) -> bool:
+    """Whether the training in `folder` is whole."""
+    return (folder / CONFIG).is_file()
+
+
+def read(folder: Path) -> Trained:
+    """The config of a finished training; HarnessError when there is none, or it can't be read."""
     path = folder / CONFIG
-    if not path.is_file():
-        return None
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except FileNotFoundError:
+        raise HarnessError(f"{folder}: no trained segmenter: {CONFIG} is missing") from None
+    except (OSError, ValueError) as error:
         raise HarnessError(f"{path}: not readable: {error}") from None
-    if config.get("format") != FORMAT:
-        raise HarnessError(f"{path}: expected format {FORMAT}, found {config.get('format')!r}")
-    return config
+    return parse(Trained, config, path)
 
 
-def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The trained network (in evaluation mode, on the CPU) and its config; HarnessError when none fits."""
-    config = read_config(folder)
-    if config is None:
-        raise HarnessError(f"{folder}: no trained segmenter: {CONFIG} is missing")
-    adapter = SEGMENTERS.load(config["adapter"])
-    model = parse(adapter.Model, config["model"], f"{folder / CONFIG}, model")
-    backbone = parse(Backbone, config["backbone"], f"{folder / CONFIG}, backbone")
-    network = adapter.build(backbone, model, shape=config["shape"])
-    load_weights(network, folder / WEIGHTS)
-    return network.eval(), config
-
-
-def load_weights(network: torch.nn.Module, path: Path) -> None:
-    """Fill `network` from a safetensors file; HarnessError that names the first tensors that don't fit."""
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise HarnessError(f"{path}: not a readable safetensors file: {error}") from None
-    wanted = network.state_dict()
-    problems = [f"{name}: missing" for name in wanted if name not in found]
-    problems += [f"{name}: not expected" for name in found if name not in wanted]
-    problems += [
-        f"{name}: expected shape {tuple(wanted[name].shape)}, found {tuple(value.shape)}"
-        for name, value in found.items()
-        if name in wanted and wanted[name].shape != value.shape
-    ]
-    if problems:
-        raise other_architecture(str(path), problems)
-    network.load_state_dict(found)
-
-
-def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") -> HarnessError:
-    """The error for weights that don't fit, with the first of `problems`."""
-    return HarnessError(
-        f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
-        + "; ".join(problems[:3]),
-        hint=hint,
-    )
-
-
-def need_disk(folder: Path, size: int, what: str) -> None:
-    """HarnessError unless `size` bytes are free where `folder` (which exists) lies."""
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise HarnessError(
-            f"{folder}: too little disk: {what} needs {size / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free",
-            hint="make room, or name a folder on another disk",
-        )
-
-
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file under a temporary name and put it in place; HarnessError when the disk refuses."""
-
-    def told(temporary: Path) -> None:
-        try:
-            write(temporary)
-        except (SafetensorError, RuntimeError) as error:  # how safetensors and torch.save say that the disk is full
-            raise OSError(f"{error} (is the disk full?)") from None
-
-    files.replace(path, told)
+def load(folder: Path) -> Network[Any, Any]:
+    """The trained network, in evaluation mode, on the CPU; HarnessError when there is none or its weights don't fit."""
+    network = read(folder).build()
+    tensors.fill(network, folder / WEIGHTS)
+    return network.eval()

@@ -1,27 +1,33 @@
 """What OneFormer and Mask2Former have alike: a model of transformers with our targets, loss and answers.
 
-What the model is asked, and what is read off it, is in oneformer_network.py and mask2former_network.py.
+What the model is asked, and what is read off it, is in oneformer/network.py and mask2former/network.py.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from torch import Tensor, nn
 
 from harness.data.cityscapes import Label
+from harness.data.prediction import Prediction
 from harness.segmenters import postprocess
 from harness.segmenters.aids import Aids
 from harness.segmenters.backbones import backbone_config, pretrained_backbone, whole_config, whole_model
-from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import SetCriterion
 from harness.segmenters.initial import as_the_authors
-from harness.segmenters.options import MaskInference, MaskModel
+from harness.segmenters.loader import Batch
+from harness.segmenters.network import Sample
+from harness.segmenters.options import Backbone, MaskInference, MaskModel
 from harness.segmenters.targets import Task
+from harness.segmenters.training import Trainable
+
+ModelT = TypeVar("ModelT", bound=MaskModel)
+InferenceT = TypeVar("InferenceT", bound=MaskInference)
 
 
-class MaskNetwork(nn.Module, ABC):
+class MaskNetwork(Trainable[InferenceT], Generic[ModelT, InferenceT]):
     """`model`: what `Kind` of transformers makes; its own criterion is left aside."""
 
     Kind: ClassVar[type[nn.Module]]
@@ -31,9 +37,8 @@ class MaskNetwork(nn.Module, ABC):
     """Tensors of a checkpoint that start anew where they don't fit, as a regular expression."""
 
     backbone_prefix = "model.model.pixel_level_module.encoder."
-    keep_votes = False
 
-    def __init__(self, model: nn.Module, options: MaskModel, *, features: int) -> None:
+    def __init__(self, model: nn.Module, options: ModelT, *, features: int) -> None:
         """`features`: channels of the mask features."""
         super().__init__()
         self.model, self.options, self.labels = model, options, self.labels_of(options)
@@ -47,8 +52,8 @@ class MaskNetwork(nn.Module, ABC):
         )
 
     @classmethod
-    def build(cls, backbone: Backbone, options: MaskModel, *, shape: dict[str, Any] | None) -> Self:
-        """See `Segmenter.build`."""
+    def build(cls, backbone: Backbone, options: ModelT, *, shape: dict[str, Any] | None) -> Self:
+        """See `SegmenterAdapter.build`."""
         if shape is not None:
             return cls(cls.Kind(cls.Config.from_dict(shape)), options)
         if backbone.checkpoint:
@@ -63,16 +68,16 @@ class MaskNetwork(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def labels_of(cls, options: MaskModel) -> Sequence[Label]:
+    def labels_of(cls, options: ModelT) -> Sequence[Label]:
         """The classes that the network tells apart."""
 
     @classmethod
-    def ours(cls, options: MaskModel) -> dict[str, Any]:
+    def ours(cls, options: ModelT) -> dict[str, Any]:
         """What holds whatever the configuration of a checkpoint says."""
         return {"num_labels": len(cls.labels_of(options))}
 
     @classmethod
-    def sizes(cls, options: Any) -> dict[str, Any]:
+    def sizes(cls, options: ModelT) -> dict[str, Any]:
         """The configuration of a new model, its backbone left out."""
         return cls.ours(options) | {
             "num_queries": options.queries,
@@ -94,12 +99,12 @@ class MaskNetwork(nn.Module, ABC):
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
         self.model.model.pixel_level_module.encoder.gradient_checkpointing_enable()
 
-    def _crops(self, samples: Sequence[Sample], tasks: Task | Sequence[Task]) -> dict[str, Any]:
+    def _crops(self, samples: Sequence[Sample], tasks: Task | Sequence[Task]) -> Batch:
         """Pixels and targets of crops; one task for all, or one per crop."""
         smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0
         return crop_batch(samples, tasks, self.labels, min_pixels=smallest, with_labels=with_labels)
 
-    def _answer(self, asked: Mapping[str, tuple[Tensor, Tensor]], inference: MaskInference) -> Prediction:
+    def _answer(self, asked: Mapping[str, tuple[Tensor, Tensor]], inference: InferenceT) -> Prediction:
         """The answer for one image from the logits of each question: classes [Q, K + 1], masks [Q, H, W] at the size of
         the image. Without "panoptic" and "semantic" among them it holds instances alone.
         """

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.data.cityscapes import Label
-from harness.segmenters.base import Instance, Segment
+from harness.data.prediction import Instance, Segment
 
 
 class View(NamedTuple):

@@ -10,36 +10,65 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
-from harness.data.augment import random_crop
-from harness.data.cityscapes import LABELS, Frame, read_ids
-from harness.data.mix import Draw, Stream
-from harness.data.png import read_image
-from harness.segmenters.base import Sample, Training, share
-from harness.segmenters.checkpoint import need_disk, replace
+from harness.data.mix import Stream
+from harness.segmenters.base import share
+from harness.segmenters.checkpoint import STATE
+from harness.segmenters.loader import Batch, Loader
+from harness.segmenters.network import InferenceT, Network, Sample
+from harness.segmenters.options import Training
+from harness.weights.tensors import need_disk, replace
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
-STATE, LOG = "state.pt", "log.jsonl"
+LOG = "log.jsonl"
 _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings", "positional_embedding")
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
 
+class Trainable(Network[Training, InferenceT]):
+    """A network that this engine trains."""
+
+    backbone_prefix: str
+    """Parameters whose name begins so learn at `backbone_rate` times the rate."""
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Crops of one size as a batch of CPU tensors (and lists of them); may run in a thread."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses of a batch, scalars by name; their sum is minimised."""
+
+    def checkpoint_gradients(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
+        raise HarnessError(
+            f"{type(self).__name__} keeps its activations", hint="leave training.gradient_checkpointing at false"
+        )
+
+    def fit(
+        self, frames: Stream, validation: Stream | None, training: Training, *, out: Path, report: Report = silent
+    ) -> dict[str, Tensor]:
+        """See `train`."""
+        return train(self, frames, validation, training, out=out, report=report)
+
+
 def train(
-    network: nn.Module,
+    network: Trainable[Any],
     stream: Stream,
     validation: Stream | None,
     training: Training,
@@ -83,7 +112,7 @@ def rate(training: Training, step: int) -> float:
     return 1.0
 
 
-def parameter_groups(network: nn.Module, training: Training) -> list[dict[str, Any]]:
+def parameter_groups(network: Trainable[Any], training: Training) -> list[dict[str, Any]]:
     """Parameters by (backbone or not, decayed or not), with their rate `base`; norms, embeddings and position tables
     don't decay.
     """
@@ -107,76 +136,11 @@ def parameter_groups(network: nn.Module, training: Training) -> list[dict[str, A
     ]
 
 
-class Loader:
-    """Batches of a stream by step, prepared by threads ahead of time where `training.workers` says so."""
-
-    def __init__(self, stream: Stream, training: Training, collate: Any, *, rank: int = 0, ranks: int = 1) -> None:
-        self.stream, self.training, self.collate = stream, training, collate
-        self.rank, self.ranks = rank, ranks
-        self.cached: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.room = training.cache_mb * 2**20
-        self.pool = ThreadPoolExecutor(training.workers) if training.workers else None
-        self.ahead: dict[tuple[int, int], Future] = {}
-
-    def draws(self, step: int, part: int) -> list[Draw]:
-        """The draws of this process in a part of a step."""
-        size = self.training.batch_size // self.training.accumulate
-        first = step * self.training.batch_size + part * size
-        return [self.stream.at(first + k) for k in range(self.rank, size, self.ranks)]
-
-    def batch(self, step: int, part: int) -> dict[str, Any]:
-        """The collated batch; with threads, the next ones are put in work too."""
-        if self.pool is None:
-            return self._make(step, part)
-        wanted = step * self.training.accumulate + part
-        for number in range(wanted, wanted + 2 * self.training.workers):
-            key = divmod(number, self.training.accumulate)
-            if key not in self.ahead:
-                self.ahead[key] = self.pool.submit(self._make, *key)
-        return self.ahead.pop((step, part)).result()
-
-    def close(self) -> None:
-        """Stop the threads."""
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
-
-    def _make(self, step: int, part: int) -> dict[str, Any]:
-        return self.collate([self._sample(draw) for draw in self.draws(step, part)])
-
-    def _sample(self, draw: Draw) -> Sample:
-        image, ids = self._decoded(draw.frame)
-        crop = random_crop(
-            image,
-            ids,
-            size=self.training.crop,
-            short_sides=self.training.short_sides,
-            flip=self.training.flip,
-            colour=self.training.colour_jitter,
-            seed=draw.seed,
-        )
-        return Sample(name=draw.frame.name, image=crop.image, ids=crop.ids, seed=draw.seed)
-
-    def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-        found = self.cached.get(frame.name)
-        if found is None:
-            found = read_image(frame.image), _known(frame, read_ids(frame.instance_ids)).astype(np.uint16)
-            if found[0].shape[:2] != found[1].shape:
-                raise HarnessError(
-                    f"{frame.image}: {found[0].shape[:2]} pixels, but its labels have {found[1].shape}",
-                    hint=f"the labels are {frame.instance_ids}",
-                )
-            size = sum(part.nbytes for part in found)
-            if self.room >= size:
-                self.room -= size
-                self.cached[frame.name] = found
-        return found
-
-
 class _Run:
     """The state of one training: what a checkpoint holds, and what is needed to take the next step."""
 
     def __init__(
-        self, network: nn.Module, stream: Stream, validation: Stream | None, training: Training, out: Path
+        self, network: Trainable[Any], stream: Stream, validation: Stream | None, training: Training, out: Path
     ) -> None:
         self.training, self.out, self.seed = training, out, stream.seed
         self.accelerator = _accelerator(training, out)
@@ -332,25 +296,9 @@ class _Run:
             replace(path, lambda new: new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
 
 
-def _known(frame: Frame, ids: np.ndarray) -> np.ndarray:
-    """`ids`; HarnessError when one is of no Cityscapes label."""
-    strange = ~_ids_of_labels()[ids]
-    if strange.any():
-        raise HarnessError(
-            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no Cityscapes label",
-            hint="ids are a label id, or 1000 x label id + number",
-        )
-    return ids
+def _accelerator(training: Training, out: Path) -> "Accelerator":
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
-
-@cache
-def _ids_of_labels() -> np.ndarray:
-    """Which of the 16-bit ids are of a label."""
-    ids = np.arange(2**16)
-    return np.isin(np.where(ids < 1000, ids, ids // 1000), [label.id for label in LABELS])
-
-
-def _accelerator(training: Training, out: Path) -> Accelerator:
     precision = {"fp32": "no"}.get(training.precision, training.precision)
     if precision != "no" and not torch.cuda.is_available():
         logger.info("no accelerator here: computing in fp32 instead of %s", precision)

@@ -9,7 +9,7 @@ import importlib
 from types import ModuleType
 from typing import NamedTuple
 
-from harness.core.config import Strict
+from harness.core.config import Specification
 from harness.core.resources import Resources
 
 
@@ -26,7 +26,7 @@ class Stage(NamedTuple):
         return importlib.import_module(self.module)
 
     @property
-    def spec(self) -> type[Strict]:
+    def spec(self) -> type[Specification]:
         """The model of the specification."""
         return getattr(self.code, self.specification)
 

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from harness import __version__
-from harness.core.config import Strict
+from harness.core.config import Specification
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
@@ -60,7 +60,7 @@ _COLUMNS = {"CLIP-I": "clip_i", "CLIP-T": "clip_t", "SSIM": "ssim", "PSNR": "psn
 _PART = 32  # instances whose images are in memory at a time
 
 
-class AssessSpec(Strict):
+class AssessSpec(Specification):
     """What decides the scores of a synthesis. The first recipe's scores of the whole crop are the headline."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.core.config import Strict
+from harness.core.config import Specification
 from harness.core.progress import Report
 from harness.data.cityscapes import frames
 from harness.data.streets import STREETS_VERSION
@@ -16,10 +16,10 @@ from harness.data.streets import STREETS_VERSION
 VERSION = STREETS_VERSION
 
 
-class DatasetSpec(Strict):
+class DatasetSpec(Specification):
     """A part of configs/datasets. `counts`: frames per split; `size`: height and width. Both only for streets."""
 
-    NOT_IN_KEY: ClassVar = {"label": True}
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"label": True}
 
     label: str
     adapter: Literal["streets", "cityscapes"]

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.core.config import Grown
+from harness.core.config import Grown, Specification
 from harness.core.progress import Report
 
 VERSION = 1
 
 
-class EvaluateSpec(Grown):
+class EvaluateSpec(Specification, Grown):
     """What to evaluate, and how; the predictions come from the input."""
 
     LATER = frozenset({"metrics"})

@@ -6,19 +6,21 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from harness.core.config import Strict
+from harness.core.config import Specification
 from harness.core.progress import Report
 from harness.segmenters.base import SegmenterPart
 
 VERSION = 1
 
 
-class PredictSpec(Strict):
+class PredictSpec(Specification):
     """Which answers are read from a trained network: the inference table decides, the rest is in the key of the
     training.
     """
 
-    NOT_IN_KEY: ClassVar = {"segmenter": {"label": True, "backbones": True, "model": True, "training": True}}
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {
+        "segmenter": {"label": True, "backbones": True, "model": True, "training": True}
+    }
 
     segmenter: SegmenterPart
     backbone: str
@@ -42,11 +44,10 @@ def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report
     from harness.data.cityscapes import frames
     from harness.data.png import read_image
     from harness.segmenters import checkpoint
-    from harness.segmenters.base import options
 
-    wanted = options(spec.segmenter, f"segmenter {spec.segmenter.label}").inference
+    wanted = spec.segmenter.inference
     every = frames(inputs["dataset"], spec.split)
-    network, _ = checkpoint.load(inputs["train"])
+    network = checkpoint.load(inputs["train"])
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     for first in range(0, len(every), wanted.batch_size):
         group = every[first : first + wanted.batch_size]

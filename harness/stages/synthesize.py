@@ -15,7 +15,6 @@ a run that was killed does its last batches again, as wholes, and ends with the 
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -27,16 +26,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from harness.core.config import Strict, parse
+from harness.core.config import Specification
 from harness.core.environment import cores, gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
-from harness.core.progress import Report, silent
-from harness.core.registry import GENERATORS
+from harness.core.progress import Report
 from harness.core.seeds import derive
 from harness.data.cityscapes import Frame, frames, read_ids, write_frame, write_png
 from harness.data.png import read_image
-from harness.generators.base import Generator, GeneratorPart, checked, load_generator
+from harness.generators.base import Generator, GeneratorPart, checked
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
     Window,
@@ -64,10 +62,10 @@ _WINDOWS = 200
 log = logging.getLogger(__name__)
 
 
-class SynthesisSpec(Strict):
+class SynthesisSpec(Specification):
     """What decides the result of a synthesis, beside the frames it starts from."""
 
-    NOT_IN_KEY: ClassVar = {
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "generator": GeneratorPart.NOT_IN_KEY,
         "recipe": {"filters": {"clip": {"weights", "tokenizer"}, "segmenter": {"weights"}}},
     }
@@ -114,7 +112,7 @@ def run(spec: SynthesisSpec, inputs: Mapping[str, Path], out: Path, report: Repo
     contract, and when not one image could be made.
     """
     root = inputs["dataset"]
-    _refuse_inside(out, root)
+    refuse_inside(out, root)
     work = _Work(spec=spec, todo=frames(root, spec.split)[: spec.limit], out=out)
     claim = _claim(work)
     if not _is_claimed(out, claim):
@@ -126,60 +124,13 @@ def run(spec: SynthesisSpec, inputs: Mapping[str, Path], out: Path, report: Repo
     return _facts(manifest.read_manifest(out), len(work.todo))
 
 
-def synthesize(
-    dataset_root: Path,
-    out: Path,
-    *,
-    generator: str,
-    recipe: str = "corrected",
-    profile: str = "mini",
-    seed: int = 0,
-    split: str = "train",
-    top_k: int = 3,
-    variants: int = 2,
-    limit: int | None = None,
-    frames: bool = False,
-    report: Report = silent,
-) -> dict[str, Any]:
-    """A synthesis on its own: `generator` and `recipe` are names of configs/, taken as `profile` has them.
-
-    `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
-    facts of `run`; errors as there, and for unknown names.
-    """
-    from harness.planning.suite import load_part
-
-    options = {"seed": seed, "split": split, "top_k": top_k, "variants": variants, "limit": limit, "frames": frames}
-    part, path = load_part("generators", generator, profile)
-    if part.get("adapter") == "none":
-        raise HarnessError(f"generator {generator!r} ({path}) paints nothing: there is nothing to synthesise")
-    recipe_part, recipe_path = load_part("recipes", recipe, profile)
-    spec = SynthesisSpec(
-        generator=parse(GeneratorPart, part, path), recipe=parse(Recipe, recipe_part, recipe_path), **options
-    )
-    parse(GENERATORS.load(spec.generator.adapter).Options, spec.generator.options, f"{path}, options")
-    inputs, out = {"dataset": dataset_root}, Path(os.path.abspath(out))
-    _refuse_inside(out, dataset_root)
-    if _holds_something(out):
-        return run(spec, inputs, out, report)  # the same synthesis, whole; or an error
-    unfinished = out.with_name(f"{out.name}.part")
-    fresh = not unfinished.exists()
-    try:
-        facts = run(spec, inputs, unfinished, report)
-    except HarnessError:
-        if fresh and not (unfinished / "batches").exists():  # nothing to go on from
-            shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    os.replace(unfinished, out)
-    return facts
-
-
 def _make_all(work: _Work, report: Report) -> list[Entry]:
     """Every entry of the work list, in its order: from the records of finished batches, then batch by batch."""
     entries, position, number = _finished(work.out)
     if position.frame >= len(work.todo):
         return entries
     device = "cuda" if gpus() else "cpu"
-    generator = load_generator(work.spec.generator, device)
+    generator = work.spec.generator.build(device)
     judge = filters.Judge(work.spec.recipe.filters, device=device)
     running: deque[tuple[Position, list[Future[Entry]]]] = deque()
 
@@ -225,7 +176,7 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
     yield batch, Position(len(work.todo), 0)
 
 
-def _paint(generator: Generator, label: str, batch: list[Item]) -> list[np.ndarray]:
+def _paint(generator: Generator[Any], label: str, batch: list[Item]) -> list[np.ndarray]:
     """What the generator makes of each item that has no fault."""
     good = [item for item in batch if not item.fault]
     if not good:
@@ -408,18 +359,14 @@ def _claim(work: _Work) -> bytes:
     for frame in work.todo:
         sizes = [path.stat().st_size for path in (frame.image, frame.instance_ids)]
         digest.update(f"{frame.city}/{frame.name} {sizes}\n".encode())
-    part = work.spec.generator
-    adapter = GENERATORS.load(part.adapter)
     content: dict[str, Any] = {
         "version": VERSION,
-        "spec": work.spec.model_dump(mode="json", exclude=SynthesisSpec.NOT_IN_KEY),
+        "spec": work.spec.decisive(),
         "frames": digest.hexdigest(),
         "filters": filters.fingerprint(work.spec.recipe.filters),
     }
-    if hasattr(adapter, "fingerprint"):
-        content["weights"] = adapter.fingerprint(
-            parse(adapter.Options, part.options, f"generator {part.label!r}, options")
-        )
+    if weights := work.spec.generator.fingerprint:
+        content["weights"] = weights
     return json.dumps(content, indent=1, sort_keys=True).encode()
 
 
@@ -430,19 +377,20 @@ def _is_claimed(out: Path, claim: bytes) -> bool:
         return True
     if path.is_file():
         raise HarnessError(f"{out}: holds another synthesis: see {path}", hint="choose another output folder")
-    if _holds_something(out):
+    if holds_something(out):
         raise HarnessError(f"{out}: exists and is no synthesis", hint="choose an output folder that is empty or new")
     return False
 
 
-def _holds_something(out: Path) -> bool:
+def holds_something(out: Path) -> bool:
     """Whether `out` is anything but absent or an empty folder (what an interrupted first write left does not count)."""
     if out.is_dir():
         return any(path.name != ".synthesis.json.part" for path in out.iterdir())
     return out.exists()
 
 
-def _refuse_inside(out: Path, root: Path) -> None:
+def refuse_inside(out: Path, root: Path) -> None:
+    """HarnessError when `out` lies in the source tree `root`."""
     if out.resolve().is_relative_to(root.resolve()):
         raise HarnessError(
             f"{out}: lies in the source tree {root}, which is never written to", hint="choose another folder"

@@ -1,24 +1,26 @@
 """Stage train: a segmenter on a Cityscapes tree and, where there is one, the synthetic tree made from it."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from harness.core.config import Strict
+from harness.core.config import Specification
 from harness.core.progress import Report
 from harness.data.mix import Mix
-from harness.segmenters.base import SegmenterPart, options, share
+from harness.segmenters.base import SegmenterPart, share
+
+if TYPE_CHECKING:
+    from harness.data.mix import Stream
 
 VERSION = 2
 
 
-class TrainSpec(Strict):
+class TrainSpec(Specification):
     """One training. Only the chosen backbone of the part is kept: the others don't decide the result."""
 
-    NOT_IN_KEY: ClassVar = {
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "segmenter": {"label": True, "inference": True, "backbones": {"__all__": {"label": True}}},
         "devices": True,
     }
@@ -37,8 +39,7 @@ class TrainSpec(Strict):
 
     def on(self, devices: int) -> "TrainSpec":
         """The same training on so many devices; HarnessError when they cannot share its batches."""
-        name = f"segmenter {self.segmenter.label}"
-        share(options(self.segmenter, name).training, devices, name)
+        share(self.segmenter.training, devices, f"segmenter {self.segmenter.label}")
         return self.model_copy(update={"devices": devices})
 
 
@@ -48,54 +49,44 @@ def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) 
     """
     from harness.segmenters import checkpoint
 
-    finished = checkpoint.read_config(out)
-    if finished is None and spec.devices > 1:
-        from harness.segmenters import processes
+    if checkpoint.finished(out):
+        return checkpoint.read(out).facts
+    if spec.devices == 1:
+        return _train((spec, inputs, out), report)
+    from harness.segmenters import processes
 
-        processes.run(spec.devices, _train, (spec, dict(inputs), out), report)
-        finished = checkpoint.read_config(out)
-    return finished["facts"] if finished else _train((spec, inputs, out), report)
+    processes.run(spec.devices, _train, (spec, dict(inputs), out), report)
+    return checkpoint.read(out).facts
 
 
 def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> dict[str, Any]:
     import torch
 
-    from harness.core.registry import SEGMENTERS
     from harness.core.seeds import derive
     from harness.data.mix import stream
     from harness.segmenters import checkpoint, processes
-    from harness.segmenters.training import STATE, train
 
     spec, inputs, out = task
-    part, backbone = spec.segmenter, spec.segmenter.chosen(spec.backbone)
-    wanted = options(part, f"segmenter {part.label}")
+    part = spec.segmenter
     frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, derive(spec.seed, "train"))
-    validation = _validation(inputs["dataset"]) if wanted.training.validate_every else None
+    validation = _validation(inputs["dataset"]) if part.training.validates else None
     torch.manual_seed(derive(spec.seed, "weights"))
-    network = SEGMENTERS.load(part.adapter).build(backbone, wanted.model)
-    fit = network.fit if hasattr(network, "fit") else partial(train, network)
-    weights = fit(frames, validation, wanted.training, out=out, report=report)
+    network = part.build(spec.backbone)
+    weights = network.fit(frames, validation, part.training, out=out, report=report)
     facts = {
-        "iterations": wanted.training.iterations,
-        "batch_size": wanted.training.batch_size,
-        "images_seen": wanted.training.iterations * wanted.training.batch_size,
+        "iterations": part.training.iterations,
+        "batch_size": part.training.batch_size,
+        "images_seen": part.training.iterations * part.training.batch_size,
         "real_images": len(frames.real),
         "synthetic_images": len(frames.synthetic),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-    config = {
-        "adapter": part.adapter,
-        "backbone": backbone.model_dump(mode="json"),
-        "model": wanted.model.model_dump(mode="json"),
-        "facts": facts,
-    }
     if processes.rank() == 0:
-        checkpoint.save(out, network, weights, config)
-        (out / STATE).unlink(missing_ok=True)
+        checkpoint.save(out, network, weights, part, spec.backbone, facts)
     return facts
 
 
-def _validation(dataset: Path) -> Any:
+def _validation(dataset: Path) -> "Stream":
     """The val split as a stream whose order and crops are the same for every training, so that val losses compare."""
     from harness.core.seeds import derive
     from harness.data.mix import stream

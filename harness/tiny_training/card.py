@@ -95,17 +95,13 @@ def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[st
     """The generator with the settings of its mini profile, on the weights in `out`."""
     from harness.core.config import parse
     from harness.generators.base import GeneratorPart, Prompt
-    from harness.generators.blended import BlendedDiff
-    from harness.generators.diff_inpainting import DiffInpainting
-    from harness.generators.gligen import Gligen
     from harness.planning.suite import load_part
     from harness.tiny_training.contrastive import class_name
 
-    data, _ = load_part("generators", part, "mini")
+    data, path = load_part("generators", part, "mini")
     data["options"] = data["options"] | {"checkpoint": str(out.resolve() / part)}
-    setup = GeneratorPart(**data)
-    adapter = {kind.name: kind for kind in (DiffInpainting, BlendedDiff, Gligen)}[part]
-    generator = adapter(parse(adapter.Options, setup.options, f"generator {part!r}, options"), device="cpu")
+    setup = parse(GeneratorPart, data, path)
+    generator = setup.build()
     labels = [int(label) for label in pool.label_ids]
     asked_for = [
         Prompt(text=text, phrase=class_name(label), label_id=label) for text, label in zip(prompts, labels, strict=True)

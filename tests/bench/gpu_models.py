@@ -5,17 +5,17 @@ have them. Everything else (sampler, steps, guidance, heads, losses, crops) is w
 tokenizer is the small one of this repository, with CLIP's 77 positions.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.core.registry import SEGMENTERS
-from harness.generators.base import Generator, GeneratorPart, load_generator
+from harness.core.config import parse
+from harness.generators.base import Generator, GeneratorPart
 from harness.planning.suite import load_part
-from harness.segmenters.base import Backbone, SegmenterPart, options
+from harness.segmenters.base import SegmenterPart
+from harness.segmenters.options import Backbone
 from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
 
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
@@ -42,10 +42,10 @@ class Painter:
 
     def generator(self, folder: Path, device: str, *, precision: str, compiled: bool = False) -> Generator:
         """The adapter over the checkpoint in `folder`; channels last on a GPU, as the paper's parts have it."""
-        data, _ = load_part("generators", self.part, "paper")
+        data, path = load_part("generators", self.part, "paper")
         given = {"checkpoint": str(folder), "fallbacks": [], "precision": precision, "compile": compiled}
         given |= {"channels_last": device != "cpu", **self.options}
-        return load_generator(GeneratorPart(**data | {"options": data["options"] | given}), device)
+        return parse(GeneratorPart, data | {"options": data["options"] | given}, path).build(device)
 
 
 SD15 = Painter(
@@ -132,13 +132,14 @@ class Trainee:
 
     def parsed(self) -> SegmenterPart:
         """The part under the paper's profile."""
-        data, _ = load_part("segmenters", self.part, "paper")
-        return SegmenterPart.model_validate_json(json.dumps(data | {"model": data.get("model", {}) | self.model}))
+        data, path = load_part("segmenters", self.part, "paper")
+        return parse(SegmenterPart, data | {"model": data.get("model", {}) | self.model}, path)
 
     def network(self, device: str) -> torch.nn.Module:
         """The network in training mode; the same weights every time."""
         torch.manual_seed(0)
-        found = SEGMENTERS.load(self.part).build(self.extractor, options(self.parsed(), self.name).model)
+        part = self.parsed()
+        found = part.kind.build(self.extractor, part.model)
         return found.to(device).train()
 
 

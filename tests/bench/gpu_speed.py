@@ -22,7 +22,7 @@ from PIL import Image
 from harness.core import environment
 from harness.core.files import write_text
 from harness.generators.base import Generator, Prompt
-from harness.segmenters.base import Sample
+from harness.segmenters.network import Sample
 
 ROUNDS = 2
 ALONE = "one crop a call"

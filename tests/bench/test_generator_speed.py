@@ -8,6 +8,7 @@ and blended diffusion it has not: there it is the same adapter, crop by crop.
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
-from harness.generators.base import Generator, GeneratorPart, Prompt, load_generator
+from harness.core.config import parse
+from harness.generators.base import Generator, GeneratorPart, Prompt
 from harness.planning.suite import load_part
 
 ROWS = 16
@@ -35,9 +37,9 @@ def cores(benchmark):
     torch.set_num_threads(before)
 
 
-def by_diffusers(data: dict) -> Callable[[], list[np.ndarray]]:
+def by_diffusers(data: dict, path: Path) -> Callable[[], list[np.ndarray]]:
     """The crops one by one through diffusers' inpainting pipeline, as its documentation calls it."""
-    generator = load_generator(GeneratorPart(**data | {"options": data["options"] | {"channels_last": False}}))
+    generator = parse(GeneratorPart, data | {"options": data["options"] | {"channels_last": False}}, path).build()
     options, parts = generator.options, generator.pipeline.components
     nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     names = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -72,9 +74,9 @@ def one_a_call(generator: Generator) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", ["diff_inpainting", "gligen", "blended"])
 def test_batches_against_one_crop_a_call(benchmark, bar, name, cores) -> None:
-    data, _ = load_part("generators", name, "mini")
-    generator = load_generator(GeneratorPart(**data))
-    alone = by_diffusers(data) if name == "diff_inpainting" else lambda: one_a_call(generator)
+    data, path = load_part("generators", name, "mini")
+    generator = parse(GeneratorPart, data, path).build()
+    alone = by_diffusers(data, path) if name == "diff_inpainting" else lambda: one_a_call(generator)
 
     def together() -> list[np.ndarray]:
         return generator.edit(CROPS, [MASK] * ROWS, PROMPTS, list(range(ROWS)))

@@ -16,7 +16,7 @@ import toy
 from gpu_models import PAINTERS, SD15, SDXL, TRAINEES, save_random
 
 from harness.core.paths import REPOSITORY
-from harness.segmenters.base import Sample
+from harness.segmenters.network import Sample
 
 GPU = "cuda"
 RESULTS = REPOSITORY / "results" / "gpu"

@@ -15,11 +15,10 @@ import pytest
 import torch
 import toy
 
-from harness.core.registry import SEGMENTERS
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
 from harness.segmenters import training as engine
-from harness.segmenters.base import Backbone, Training, options
+from harness.segmenters.options import Backbone, Training
 
 STEPS, BATCH = 12, 4
 MODEL = {"encoder_layers": 1, "decoder_layers": 4, "queries": 28, "points": 1024, "min_pixels": 1}
@@ -37,7 +36,7 @@ def parts(adapter):
     part = toy.part(adapter, model=model, checkpoint_every=1000, **TRAINING)
     torch.manual_seed(0)
     chosen = Backbone.model_validate(toy.BACKBONES[backbone])
-    return SEGMENTERS.load(adapter).build(chosen, options(part, "bench").model), part.training
+    return part.kind.build(chosen, part.model), part.training
 
 
 def ours(adapter, root, out):

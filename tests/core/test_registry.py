@@ -1,12 +1,15 @@
 """Names to classes: near names for a typo, plug-ins by entry point, no name twice."""
 
+from fractions import Fraction
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from harness.core import registry
 from harness.core.errors import HarnessError
-from harness.core.registry import GENERATORS, METRICS, SEGMENTERS, Registry
+from harness.core.registry import METRICS, Adapter, Registry
+from harness.generators.base import GENERATORS, Generator
+from harness.segmenters.base import SEGMENTERS
 
 
 @pytest.mark.parametrize("kind", [GENERATORS, SEGMENTERS, METRICS])
@@ -21,26 +24,32 @@ def test_an_unknown_name_has_a_near_one():
 
 
 def test_plug_ins_add_names_and_may_not_take_one(monkeypatch):
-    points = [EntryPoint(name="mine", value="os:getcwd", group="harness.generators")]
+    points = [EntryPoint(name="mine", value="fractions:Fraction", group="harness.generators")]
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "harness.generators" else [])
-    mine = Registry("generator", {"identity": "a:B"})
+    mine = Registry("generator", {"identity": "a:B"}, base=object)
     assert mine.names() == ["identity", "mine"]
-    assert mine.load("mine").__name__ == "getcwd"
-    points[:] = [EntryPoint(name="identity", value="os:getcwd", group="harness.generators")]
-    with pytest.raises(HarnessError, match="'identity' is claimed by 'os:getcwd' and by 'a:B'"):
-        Registry("generator", {"identity": "a:B"}).names()
+    assert mine.load("mine") is Fraction
+    points[:] = [EntryPoint(name="identity", value="os:PathLike", group="harness.generators")]
+    with pytest.raises(HarnessError, match="'identity' is claimed by 'os:PathLike' and by 'a:B'"):
+        Registry("generator", {"identity": "a:B"}, base=object).names()
 
 
 def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
     for value in ("no_such_module:Thing", "os:no_such_thing"):
         with pytest.raises(HarnessError, match=f"'mine' can't be loaded from '{value}'"):
-            Registry("generator", {"mine": value}).load("mine")
+            Registry("generator", {"mine": value}, base=object).load("mine")
 
 
 def test_a_plug_in_that_raises_when_imported_is_named_and_the_others_stay(tmp_path, monkeypatch):
     (tmp_path / "breaks_on_import.py").write_text("raise ValueError('out of order')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    kind = Registry("generator", {**GENERATORS.builtin, "broken": "breaks_on_import:Painter"})
+    kind = Registry("generator", {**GENERATORS.builtin, "broken": "breaks_on_import:Painter"}, base=Generator)
     with pytest.raises(HarnessError, match=r"'broken' can't be loaded .*ValueError: out of order"):
         kind.load("broken")
     assert kind.load("identity") is GENERATORS.load("identity")
+
+
+def test_a_class_of_another_kind_names_the_base_class():
+    with pytest.raises(HarnessError, match=r"'mine': 'fractions:Fraction' does not derive from Adapter") as error:
+        Registry("generator", {"mine": "fractions:Fraction"}, base=Adapter).load("mine")
+    assert "class Fraction(Adapter), from harness.core.registry" in error.value.hint

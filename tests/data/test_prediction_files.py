@@ -8,7 +8,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.data import prediction_files
-from harness.segmenters.base import Instance, Prediction, Segment
+from harness.data.prediction import Instance, Prediction, Segment
 
 MASK = np.eye(6, 8, dtype=bool)
 ANSWER = Prediction(

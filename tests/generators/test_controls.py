@@ -8,7 +8,7 @@ import pytest
 from harness.core.config import parse, read_toml
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS
-from harness.generators.base import GeneratorPart, Prompt, checked, load_generator
+from harness.generators.base import GeneratorPart, Prompt, checked
 
 PROMPT = Prompt(text="a photo of a red car", phrase="car", label_id=26)
 
@@ -41,18 +41,18 @@ def edit(generator, seeds=(1, 2, 3)):
 )
 def test_parts_say_where_results_go(name, placement, window):
     assert (part(name).placement, part(name).window) == (placement, window)
-    load_generator(part(name))
+    part(name).build()
 
 
 def test_identity_returns_copies():
     images, _ = crops()
-    results = edit(load_generator(part("focus")))
+    results = edit(part("focus").build())
     assert all(np.array_equal(a, b) for a, b in zip(images, results, strict=True))
     assert not any(np.shares_memory(a, b) for a, b in zip(images, results, strict=True))
 
 
 def test_recolour_stays_in_the_mask_and_follows_the_seed():
-    generator = load_generator(part("recolor"))
+    generator = part("recolor").build()
     images, masks = crops()
     before = [image.copy() for image in images]
     results = generator.edit(images, masks, [PROMPT] * 3, [1, 2, 3])
@@ -67,7 +67,7 @@ def test_recolour_stays_in_the_mask_and_follows_the_seed():
 
 def test_recolour_turns_the_hue_of_every_pixel_by_the_same_step():
     options = {"hue": 0.5, "saturation": 0.0, "value": 0.0}
-    generator = load_generator(GeneratorPart(label="x", adapter="recolor", options=options))
+    generator = GeneratorPart(label="x", adapter="recolor", options=options).build()
     pixels = np.array([[[200, 40, 40], [40, 200, 90]], [[60, 80, 220], [120, 120, 120]]], np.uint8)
     result = generator.edit([pixels], [np.ones((2, 2), bool)], [PROMPT], [4])[0]
     steps = [
@@ -82,18 +82,18 @@ def test_empty_mask_and_no_shift_change_nothing():
     image = crops(1)[0][0]
     still = {"hue": 0.0, "saturation": 0.0, "value": 0.0}
     for options, mask in (({}, np.zeros((8, 8), bool)), (still, np.ones((8, 8), bool))):
-        generator = load_generator(GeneratorPart(label="x", adapter="recolor", options=options))
+        generator = GeneratorPart(label="x", adapter="recolor", options=options).build()
         assert np.abs(generator.edit([image], [mask], [PROMPT], [0])[0].astype(int) - image).max() <= 1
 
 
 def test_unknown_adapters_and_options_are_named():
     with pytest.raises(HarnessError, match="unknown generator adapter 'recolour'") as error:
-        load_generator(GeneratorPart(label="x", adapter="recolour"))
+        GeneratorPart(label="x", adapter="recolour").build()
     assert "'recolor'" in error.value.hint
-    with pytest.raises(HarnessError, match="generator 'x', options: unknown key 'hui'"):
-        load_generator(GeneratorPart(label="x", adapter="recolor", options={"hui": 0.1}))
+    with pytest.raises(HarnessError, match="part 'x', options: unknown key 'hui'"):
+        GeneratorPart(label="x", adapter="recolor", options={"hui": 0.1}).build()
     with pytest.raises(HarnessError, match="hue"):
-        load_generator(GeneratorPart(label="x", adapter="recolor", options={"hue": 0.7}))
+        GeneratorPart(label="x", adapter="recolor", options={"hue": 0.7}).build()
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_the_settings_of_the_paper():
 
 def test_the_planner_needs_no_torch():
     code = (
-        "import sys; from harness.core.registry import GENERATORS; a = GENERATORS.load('diff_inpainting');"
+        "import sys; from harness.generators.base import GENERATORS; a = GENERATORS.load('diff_inpainting');"
         "o = a.Options(checkpoint='owner/name', size=64, steps=1, guidance_scale=1.0);"
         "assert a.fingerprint(o) == 'hub:owner/name@main';"
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"

@@ -371,8 +371,8 @@ def test_each_row_is_one_part_that_parses_and_names_a_real_class(name: str) -> N
     data = read_toml(path)
     data.pop("profiles", None)
     part = parse(GeneratorPart, data, path)
-    options = parse(InpaintingOptions, part.options, path)
-    assert part.adapter == "inpainting"
+    options = part.options
+    assert isinstance(options, InpaintingOptions) and part.adapter == "inpainting"
     known = inspect.signature(getattr(diffusers, options.pipeline).__call__).parameters
     for argument in ("guidance_scale", "negative_prompt", "strength"):
         assert getattr(options, argument) is None or argument in known

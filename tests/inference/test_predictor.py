@@ -12,9 +12,9 @@ from PIL import Image
 from harness.cli import _parser, _run
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.prediction import Instance, Prediction, Segment
 from harness.inference import predictor
 from harness.metrics.evaluation import evaluate
-from harness.segmenters.base import Instance, Prediction, Segment
 from harness.stages import predict as stage
 from harness.stages import train
 
@@ -162,7 +162,7 @@ def public(trained, folder):
     """A training as transformers saves models: what a hub would give."""
     from harness.segmenters import checkpoint
 
-    network, _ = checkpoint.load(trained)
+    network = checkpoint.load(trained)
     network.model.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     return folder, config

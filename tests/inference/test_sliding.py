@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.cityscapes import EVALUATED
+from harness.data.prediction import Instance, Prediction, Segment
 from harness.inference.sliding import Window, joined, objects, slide, windows
-from harness.segmenters.base import Instance, Prediction, Segment
 
 SIZE = (40, 90)
 CAR, PERSON, ROAD, SKY = 26, 24, 7, 23

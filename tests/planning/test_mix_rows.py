@@ -7,6 +7,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.planning.plan import chain, make_plan
 from harness.planning.suite import CONFIGS, load_suite
+from harness.segmenters.base import SegmenterPart
 
 ROW = """
 title = "t"
@@ -99,5 +100,5 @@ def test_what_is_in_a_local_checkpoint_is_part_of_the_key_and_a_hub_id_is_its_na
 
 def test_a_part_without_weights_keeps_its_key(configs, tmp_path, monkeypatch):
     before = trainings(plan(tmp_path))["focus/oneformer/convnext"]
-    monkeypatch.setattr("harness.planning.plan.starting_weights", lambda part, backbone: "")
+    monkeypatch.setattr(SegmenterPart, "fingerprint", lambda part, backbone: "")
     assert trainings(plan(tmp_path))["focus/oneformer/convnext"].key == before.key

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.config import parse
-from harness.generators.base import GeneratorPart, compared_with
+from harness.generators.base import GeneratorHead, compared_with
 from harness.metrics.intervals import Difference
 from harness.planning.suite import load_part, names
 from harness.results.published import published, published_row
@@ -13,7 +13,7 @@ from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores
 SIGNATURE = "AP,AP50,IoU,PQ: Cityscapes definition"
 TWINS = {"ConvNeXt (mini)": "mapillary-convnext-l", "Swin (mini)": "swin-l"}
 
-PARTS = {name: parse(GeneratorPart, *load_part("generators", name, "mini")) for name in names("generators")}
+PARTS = {name: parse(GeneratorHead, *load_part("generators", name, "mini")) for name in names("generators")}
 """The generators that are shipped, with their roles."""
 
 
@@ -70,7 +70,7 @@ def measured(
 ) -> Row:
     """A measured row beside the printed row `twin`; without seeds it is not built."""
     done = bool(seeds) and all(one.status == "ok" for one in seeds)
-    part = PARTS.get(generator, GeneratorPart(label=label, adapter="identity"))
+    part = PARTS.get(generator, GeneratorHead(label=label, adapter="identity"))
     fields: dict[str, Any] = {
         "role": part.role,
         "compared_with": compared_with(part, PARTS),

@@ -7,7 +7,7 @@ from result_rows import PARTS, difference, measured, run, table1
 
 from harness.core.config import parse
 from harness.core.paths import REPOSITORY
-from harness.generators.base import Control, GeneratorPart, compared_with
+from harness.generators.base import Control, GeneratorHead, compared_with
 from harness.report.answer import label, sentences
 from harness.results.gains import decompose
 
@@ -93,7 +93,7 @@ def test_recipes_and_mixes_are_compared_with_the_first_one_generator_by_generato
     ]
 
 
-def shares(*generators: str, **added: GeneratorPart) -> set[tuple[str, str, str]]:
+def shares(*generators: str, **added: GeneratorHead) -> set[tuple[str, str, str]]:
     """(share, new, old) of a suite with these generators, `added` ones among them."""
     parts = PARTS | added
     rows = [
@@ -116,7 +116,7 @@ def test_a_control_of_ones_own_is_one_toml_and_no_generated_appearance():
     text = (REPOSITORY / "docs" / "how-to" / "generator.md").read_text()
     shown = re.search(r'recolor_weak.toml"\n(.*?)```', text, re.DOTALL)
     assert shown
-    weak = parse(GeneratorPart, tomllib.loads(shown[1]), "recolor_weak.toml")
+    weak = parse(GeneratorHead, tomllib.loads(shown[1]), "recolor_weak.toml")
     assert shares("none", "focus", "recolor_weak", recolor_weak=weak) == {
         ("zoom", "focus", "none"),
         ("weak recolouring", "recolor_weak", "focus"),
@@ -124,9 +124,9 @@ def test_a_control_of_ones_own_is_one_toml_and_no_generated_appearance():
 
 
 def test_a_perfect_generator_is_a_control_and_compared_as_generators_are():
-    def oracle(window: str) -> GeneratorPart:
+    def oracle(window: str) -> GeneratorHead:
         known = Control(share="the known gain", minus="none", expects="gain")
-        return GeneratorPart(label="Oracle", adapter="oracle", role="control", control=known, window=window)
+        return GeneratorHead(label="Oracle", adapter="oracle", role="control", control=known, window=window)
 
     names = ("none", "duplicate", "focus", "oracle")
     apart = {("zoom", "focus", "none"), ("count", "duplicate", "none"), ("the known gain", "oracle", "none")}
@@ -136,6 +136,6 @@ def test_a_perfect_generator_is_a_control_and_compared_as_generators_are():
 
 
 def test_a_pasting_generator_is_compared_with_the_control_that_pastes():
-    pasted = GeneratorPart(label="X", adapter="x", placement="other_frame")
+    pasted = GeneratorHead(label="X", adapter="x", placement="other_frame")
     assert ("generated appearance", "x", "copy_paste") in shares("none", "focus", "copy_paste", "x", x=pasted)
     assert ("generated appearance", "x", "focus") not in shares("none", "focus", "copy_paste", "x", x=pasted)

@@ -6,7 +6,7 @@ import torch
 
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.segmenters.aids import WAVES, Aids, label_maps, waves
-from harness.segmenters.base import Sample
+from harness.segmenters.network import Sample
 
 
 def aids(*, located=False, semantic_weight=0.0):

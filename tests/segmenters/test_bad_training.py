@@ -9,11 +9,13 @@ from harness.core.errors import HarnessError
 from harness.core.progress import silent
 from harness.data.cityscapes import frames, write_png
 from harness.segmenters import checkpoint
-from harness.segmenters.base import Backbone
 from harness.segmenters.mask2former.adapter import Mask2Former
-from harness.segmenters.mask2former.adapter import Model as Mask2FormerModel
-from harness.segmenters.oneformer.adapter import Model, OneFormer
+from harness.segmenters.mask2former.options import Model as Mask2FormerModel
+from harness.segmenters.oneformer.adapter import OneFormer
+from harness.segmenters.oneformer.options import Model
+from harness.segmenters.options import Backbone
 from harness.stages import train
+from harness.weights import tensors
 
 
 @pytest.fixture
@@ -52,8 +54,8 @@ def test_an_image_of_another_size_than_its_labels_is_named(root, tmp_path):
 
 
 def test_too_little_disk_is_told_before_the_first_step(root, tmp_path, monkeypatch):
-    usage = checkpoint.shutil._ntuple_diskusage(10, 10, 2**10)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
+    usage = tensors.shutil._ntuple_diskusage(10, 10, 2**10)
+    monkeypatch.setattr(tensors.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(HarnessError, match=r"too little disk: the state of this training needs \d+ MiB, 0 MiB"):
         fit(root, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

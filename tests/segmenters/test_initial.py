@@ -5,10 +5,12 @@ import torch
 import toy
 
 from harness.core.config import parse
-from harness.segmenters.base import Backbone, Sample
 from harness.segmenters.mask2former.adapter import Mask2Former
-from harness.segmenters.mask2former.adapter import Model as MaskModel
-from harness.segmenters.oneformer.adapter import Model, OneFormer
+from harness.segmenters.mask2former.options import Model as MaskModel
+from harness.segmenters.network import Sample
+from harness.segmenters.oneformer.adapter import OneFormer
+from harness.segmenters.oneformer.options import Model
+from harness.segmenters.options import Backbone
 
 
 def oneformer(backbone=None, **model):

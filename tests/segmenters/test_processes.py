@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +13,9 @@ from harness.core.progress import silent
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
 from harness.segmenters import processes
-from harness.segmenters.base import Training
-from harness.segmenters.checkpoint import CONFIG, WEIGHTS, load
-from harness.segmenters.training import LOG, STATE, train
+from harness.segmenters.checkpoint import CONFIG, STATE, WEIGHTS, load, read
+from harness.segmenters.options import Training
+from harness.segmenters.training import LOG, train
 from harness.stages import train as stage
 
 
@@ -98,9 +97,9 @@ def test_the_stage_trains_on_two_devices_under_the_same_key(tmp_path):
     spec = stage.TrainSpec(segmenter=toy.part("mask2former", iterations=2), backbone="convnext", seed=0, devices=2)
     facts = stage.run(spec, {"dataset": root}, tmp_path / "out", silent)
     assert facts["images_seen"] == 4
-    network, config = load(Path(tmp_path / "out"))
-    assert config["facts"] == facts
+    assert read(tmp_path / "out").facts == facts
+    network = load(tmp_path / "out")
     assert all(torch.isfinite(value).all() for value in network.state_dict().values() if value.is_floating_point())
-    keys = [s.model_dump(mode="json", exclude=s.NOT_IN_KEY) for s in (spec, spec.model_copy(update={"devices": 1}))]
+    keys = [s.decisive() for s in (spec, spec.model_copy(update={"devices": 1}))]
     assert keys[0] == keys[1]
     assert "devices" not in keys[0]

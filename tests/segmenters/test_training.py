@@ -10,7 +10,7 @@ from torch import nn
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import frames
 from harness.data.mix import Mix, Stream
-from harness.segmenters.base import Training
+from harness.segmenters.options import Training
 from harness.segmenters.training import LOG, STATE, Loader, parameter_groups, rate, train
 
 

@@ -2,11 +2,11 @@
 with it.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from harness.core.config import parse
 from harness.data.cityscapes import write_frame
 from harness.segmenters.base import SegmenterPart
 
@@ -118,19 +118,18 @@ FASTINST = {
 MODELS = {"oneformer": ONEFORMER, "mask2former": MASK2FORMER, "fastinst": FASTINST}
 
 
-def part(
-    adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training
-) -> SegmenterPart:
-    """A toy segmenter part; keywords change the training table."""
-    return SegmenterPart.model_validate_json(
-        json.dumps(
-            {
-                "label": f"toy {adapter}",
-                "adapter": adapter,
-                "backbones": BACKBONES,
-                "model": MODELS[adapter] | (model or {}),
-                "training": TRAINING | training,
-                "inference": {"topk": 10} | (inference or {}),
-            }
-        )
-    )
+def table(adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training) -> dict:
+    """The table of a toy segmenter part; keywords change its training."""
+    return {
+        "label": f"toy {adapter}",
+        "adapter": adapter,
+        "backbones": BACKBONES,
+        "model": MODELS[adapter] | (model or {}),
+        "training": TRAINING | training,
+        "inference": {"topk": 10} | (inference or {}),
+    }
+
+
+def part(adapter: str = "oneformer", **changes) -> SegmenterPart:
+    """A toy segmenter part, changed as in `table`."""
+    return parse(SegmenterPart, table(adapter, **changes), f"toy {adapter}")

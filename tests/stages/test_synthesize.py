@@ -16,12 +16,12 @@ from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS
 from harness.core.progress import silent
-from harness.core.registry import GENERATORS
 from harness.core.seeds import derive
 from harness.data.cityscapes import frames, read_ids, read_labels, write_frame, write_panoptic
 from harness.data.png import read_image
-from harness.generators.base import GeneratorPart
-from harness.stages.synthesize import SynthesisSpec, run, synthesize
+from harness.generators.base import GENERATORS, Generator, GeneratorPart
+from harness.inference.repaint import synthesize
+from harness.stages.synthesize import SynthesisSpec, run
 from harness.synthesis.integrate import focus, settle_colour
 from harness.synthesis.manifest import read_manifest
 from harness.synthesis.recipe import Recipe
@@ -31,14 +31,17 @@ from harness.synthesis.sheet import choose
 SIZE = (64, 128)
 
 
-class Noise:
+class NoiseOptions(Strict):
+    """`short`: how many images it owes."""
+
+    side: int = 40
+    short: int = 0
+
+
+class Noise(Generator[NoiseOptions]):
     """A generator that paints everything anew, at a size of its own, and counts its calls."""
 
-    class Options(Strict):
-        """`short`: how many images it owes."""
-
-        side: int = 40
-        short: int = 0
+    Options = NoiseOptions
 
     calls = 0
 

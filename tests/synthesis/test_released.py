@@ -13,11 +13,10 @@ from PIL import Image
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.paths import CONFIGS
 from harness.core.progress import silent
-from harness.core.registry import GENERATORS
 from harness.data.cityscapes import frames, read_ids, read_labels, write_frame
 from harness.data.mix import Mix, stream
 from harness.data.png import read_image
-from harness.generators.base import GeneratorPart
+from harness.generators.base import GENERATORS, Generator, GeneratorPart
 from harness.stages.synthesize import SynthesisSpec, run
 from harness.synthesis.integrate import as_polygons, draw_window, shows_all, without_specks
 from harness.synthesis.manifest import read_manifest
@@ -25,11 +24,14 @@ from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box
 
 
-class Noise:
+class NoOptions(Strict):
+    """None."""
+
+
+class Noise(Generator[NoOptions]):
     """A generator that paints noise, at a side of its own."""
 
-    class Options(Strict):
-        """None."""
+    Options = NoOptions
 
     def __init__(self, options, *, device):
         pass

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from harness.core.seeds import derive
-from harness.generators.base import GeneratorPart, Prompt, load_generator
+from harness.generators.base import GeneratorPart, Prompt
 from harness.planning.suite import load_part
 from harness.tiny_training import card
 from harness.tiny_training.card import ROWS, followed
@@ -95,7 +95,7 @@ def test_a_crop_painted_alone_is_the_crop_painted_in_a_batch(part, crops):
     pool, rows = crops.take(index[:4]), range(4)
     together = card._paint(part, TINY, pool, pool.masks, prompts[:4])
     data, _ = load_part("generators", part, "mini")
-    generator = load_generator(GeneratorPart(**data))
+    generator = GeneratorPart.model_validate_json(json.dumps(data)).build()
     for row in rows:
         label = int(pool.label_ids[row])
         prompt = Prompt(text=prompts[row], phrase=class_name(label), label_id=label)

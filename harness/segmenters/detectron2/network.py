@@ -29,21 +29,22 @@ from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.data.mix import Stream
+from harness.data.prediction import Instance, Prediction, Segment
 from harness.export.coco import write
 from harness.export.registration import register
-from harness.segmenters import checkpoint
-from harness.segmenters.base import Backbone, Instance, Prediction, Segment
-from harness.segmenters.detectron2.adapter import Inference, Model, Training, config_path
+from harness.segmenters.checkpoint import STATE
+from harness.segmenters.detectron2.options import Inference, Model, Training, config_path
+from harness.segmenters.network import Network
+from harness.segmenters.options import Backbone
+from harness.weights.tensors import replace
 
-STATE, LOG, DATA, PREFIX = "state.pt", "log.jsonl", "data", "harness_fit"
+LOG, DATA, PREFIX = "log.jsonl", "data", "harness_fit"
 _CLASSES = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
 _TRIES = 10
 
 
-class Detectron2Network(nn.Module):
+class Detectron2Network(Network[Training, Inference]):
     """`model`: what detectron2 builds from `cfg`."""
-
-    keep_votes = False
 
     def __init__(self, cfg: CfgNode, options: Model) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Detectron2Network(nn.Module):
 
     @classmethod
     def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "Detectron2Network":
-        """See `Detectron2.build`."""
+        """See `SegmenterAdapter.build`."""
         cfg = _keys(options)
         if shape is not None:
             cfg.merge_from_other_cfg(CfgNode.load_cfg(shape["config"]))
@@ -70,9 +71,9 @@ class Detectron2Network(nn.Module):
         return {"config": self.cfg.dump()}
 
     def fit(
-        self, stream: Stream, validation: None, training: Training, *, out: Path, report: Report = silent
+        self, frames: Stream, validation: Stream | None, training: Training, *, out: Path, report: Report = silent
     ) -> dict[str, Tensor]:
-        """Train on the stream by detectron2's optimizer and schedule; the final weights.
+        """Train on `frames` by detectron2's optimizer and schedule; the final weights.
 
         Goes on from the state in `out`. HarnessError when a loss is not finite.
         """
@@ -80,7 +81,7 @@ class Detectron2Network(nn.Module):
         out.mkdir(parents=True, exist_ok=True)
         self.to("cuda" if torch.cuda.is_available() else "cpu").train()
         try:
-            run = _Run(self, cfg, stream, training, out)
+            run = _Run(self, cfg, frames, training, out)
             run.resume()
             with EventStorage(run.step):
                 for batch in run.batches():
@@ -162,7 +163,7 @@ class _Run:
         log = self.out / LOG
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
-        checkpoint.replace(log, lambda new: new.write_text("".join(kept), encoding="utf-8"))
+        replace(log, lambda new: new.write_text("".join(kept), encoding="utf-8"))
 
     def batches(self) -> Any:
         """The batches that are left, mapped by worker processes where there are some."""
@@ -211,7 +212,7 @@ class _Run:
 
     def _save(self) -> None:
         parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule", "scaler")}
-        checkpoint.replace(self.out / STATE, lambda path: torch.save({"step": self.step, **parts}, path))
+        replace(self.out / STATE, lambda path: torch.save({"step": self.step, **parts}, path))
 
 
 class Frames(torch.utils.data.Dataset):

@@ -1,60 +1,32 @@
 """FastInst (He et al., CVPR 2023): instance segmentation with queries that are picked from the image.
 
-Its options, and the adapter that the registry names. Our own implementation from the paper; no detectron2. The modules
-beside this file import torch: backbone.py, pixel_decoder.py (PPM-FPN), proposals.py (queries), decoder.py (dual path),
-network.py (training, answers), convert.py (checkpoints of the authors).
+The adapter that the registry names. Our own implementation from the paper; no detectron2. These modules import torch:
+backbone.py, pixel_decoder.py (PPM-FPN), proposals.py (queries), decoder.py (dual path), network.py (training, answers),
+convert.py (checkpoints of the authors).
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from harness.segmenters.base import SegmenterAdapter
+from harness.segmenters.fastinst import options
+from harness.segmenters.options import Backbone
 
-from harness.segmenters.base import Backbone
-from harness.segmenters.options import InstanceInference as Inference
-from harness.segmenters.options import SetLoss
-
-
-class Model(SetLoss):
-    """Sizes and weights; the defaults are those of the published FastInst-D3 (R50)."""
-
-    hidden: int = Field(default=256, ge=32, multiple_of=32)
-    queries: int = Field(default=100, ge=1)
-    """Queries picked from the 1/16 map; fewer where that map has fewer cells."""
-    auxiliary_queries: int = Field(default=8, ge=0)
-    """Learned queries that take part in attention and are never read."""
-    peak_floor: float = Field(default=1e-6, ge=0, lt=1)
-    """A cell less likely than this to be an object is no peak. Peaks are picked before all other cells; where objects
-    are few cells wide and share a peak, faint peaks of the background would otherwise take their queries.
-    """
-    stride: Literal[4, 8] = 8
-    """Stride of the map in which masks are drawn. 4 is for small frames."""
-    coarser: int = Field(default=1, ge=1, le=2)
-    """By how many levels the map that queries come from is coarser than that of the masks. 2 is for objects that fill
-    much of the frame: fewer cells of one object compete for queries.
-    """
-    layers: int = Field(default=3, ge=1)
-    """Decoder layers: D1 .. D6 of the paper."""
-    heads: int = Field(default=8, ge=1)
-    feedforward: int = Field(default=1024, ge=1)
-    frozen_norms: bool = True
-    """Batch norms of the backbone as constants: right for pretrained weights, wrong from scratch."""
-    guided: bool = True
-    """Ground-truth mask-guided learning: in training each layer runs once more with the matched masks as attention."""
-    proposal_weight: float = Field(default=20.0, ge=0)
-    location_cost: float = Field(default=1000.0, ge=0)
-    """Matching: what it costs that a query's pixel lies outside the target."""
+if TYPE_CHECKING:
+    from harness.segmenters.fastinst.network import FastInstNetwork
 
 
-class FastInst:
+class FastInst(SegmenterAdapter[options.Model]):
     """The adapter."""
 
-    Model = Model
-    Inference = Inference
+    Model = options.Model
+    Inference = options.Inference
     tasks = ("instance",)
 
-    @staticmethod
-    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
-        """The network, with the weights that `backbone` names; `shape`: that of a trained one, without weights."""
+    @classmethod
+    def build(
+        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+    ) -> "FastInstNetwork":
+        """See `SegmenterAdapter.build`."""
         from harness.segmenters.fastinst.network import FastInstNetwork
 
         return FastInstNetwork.build(backbone, model, shape=shape)

@@ -10,9 +10,9 @@ from torch import nn
 
 from harness.core.errors import HarnessError
 from harness.segmenters.backbones import backbone_config, fetched, pretrained_backbone
-from harness.segmenters.base import Backbone
 from harness.segmenters.fastinst.convert import fill_backbone, torchvision_name
-from harness.segmenters.foreign import read_tensors
+from harness.segmenters.options import Backbone
+from harness.weights.tensors import read_tensors
 
 
 def build(backbone: Backbone, *, shape: dict[str, Any] | None = None) -> nn.Module:

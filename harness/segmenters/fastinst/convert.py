@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from harness.segmenters.checkpoint import other_architecture
+from harness.weights.tensors import other_architecture
 
 logger = logging.getLogger(__name__)
 

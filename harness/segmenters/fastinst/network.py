@@ -1,6 +1,6 @@
 """FastInst as the engine sees it: batches, losses, answers (FastInst, sections 3.3 and 3.4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,26 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from harness.data.cityscapes import EVALUATED, THINGS
-from harness.segmenters import checkpoint, foreign, postprocess
+from harness.data.prediction import Prediction
+from harness.segmenters import checkpoint, postprocess
 from harness.segmenters.aids import Aids, label_maps
 from harness.segmenters.backbones import shown
-from harness.segmenters.base import Backbone, Prediction, Sample
 from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import Layer, Matching, SetCriterion, sample_points
 from harness.segmenters.fastinst import convert
-from harness.segmenters.fastinst.adapter import Inference, Model
 from harness.segmenters.fastinst.backbone import build as build_backbone
 from harness.segmenters.fastinst.backbone import frozen_norms
 from harness.segmenters.fastinst.decoder import Decoder
+from harness.segmenters.fastinst.options import Inference, Model
 from harness.segmenters.fastinst.pixel_decoder import PixelDecoder
+from harness.segmenters.loader import Batch
+from harness.segmenters.network import Sample
+from harness.segmenters.options import Backbone
+from harness.segmenters.training import Trainable
+from harness.weights.tensors import read_tensors
 
 
-class FastInstNetwork(nn.Module):
+class FastInstNetwork(Trainable[Inference]):
     """Backbone (maps at strides 8, 16, 32), pixel decoder, decoder, losses."""
 
     backbone_prefix = "backbone."
@@ -61,15 +66,14 @@ class FastInstNetwork(nn.Module):
 
     @classmethod
     def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "FastInstNetwork":
-        """See `FastInst.build`."""
+        """See `SegmenterAdapter.build`."""
         network = cls(build_backbone(backbone, shape=shape), options)
         if shape is None and backbone.checkpoint:
             source = backbone.checkpoint
             if Path(source).is_dir():
-                trained, _ = checkpoint.load(Path(source))
-                convert.fill(network, convert.exported(trained), source=source)
+                convert.fill(network, convert.exported(checkpoint.load(Path(source))), source=source)
             else:
-                convert.fill(network, foreign.read_tensors(source), source=source)
+                convert.fill(network, read_tensors(source), source=source)
         return network
 
     @property
@@ -86,14 +90,14 @@ class FastInstNetwork(nn.Module):
             for block in stage.layers:
                 block.forward = partial(recomputed, block.forward, use_reentrant=False)
 
-    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels and thing targets."""
         batch = crop_batch(samples, "instance", THINGS, min_pixels=self.options.min_pixels)
         if self.options.semantic_weight:
             batch["labels"] = label_maps(samples, EVALUATED, tuple(batch["pixels"].shape[-2:]))
         return batch
 
-    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice over all predictions, and proposal."""
         classes, masks = batch["classes"], batch["masks"]
         found: list[Matching] = []

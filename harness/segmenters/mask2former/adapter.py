@@ -1,41 +1,29 @@
 """Mask2Former (Cheng et al., CVPR 2022): masked-attention mask classification, one task per training.
 
-Its options, and the adapter that the registry names. The network itself is in mask2former_network.py (it imports
-torch).
+The adapter that the registry names. The network is in network.py, which imports torch.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from harness.segmenters.base import SegmenterAdapter
+from harness.segmenters.mask2former import options
+from harness.segmenters.options import Backbone
 
-from harness.segmenters.base import Backbone
-from harness.segmenters.options import MaskInference, MaskModel
-
-
-class Model(MaskModel):
-    """Sizes and loss weights; the defaults are those of the published Cityscapes models (R50)."""
-
-    task: Literal["instance", "panoptic"] = "instance"
-    """instance: the eight thing classes, AP alone. panoptic: all nineteen classes, all three answers from one network.
-    """
-    hidden: int = Field(default=256, ge=8)
-    queries: int = Field(default=100, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+if TYPE_CHECKING:
+    from harness.segmenters.mask2former.network import Mask2FormerNetwork
 
 
-class Inference(MaskInference):
-    """How answers are read; the defaults are the published ones."""
-
-
-class Mask2Former:
+class Mask2Former(SegmenterAdapter[options.Model]):
     """The adapter."""
 
-    Model = Model
-    Inference = Inference
+    Model = options.Model
+    Inference = options.Inference
 
-    @staticmethod
-    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
-        """The network, with the weights that `backbone` names; `shape`: that of a trained one, without weights."""
+    @classmethod
+    def build(
+        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+    ) -> "Mask2FormerNetwork":
+        """See `SegmenterAdapter.build`."""
         from harness.segmenters.mask2former.network import Mask2FormerNetwork
 
         return Mask2FormerNetwork.build(backbone, model, shape=shape)

@@ -1,6 +1,6 @@
 """The network of Mask2Former: the model of transformers with our targets, loss and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,19 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.models.mask2former import modeling_mask2former
 
 from harness.data.cityscapes import EVALUATED, THINGS, Label
+from harness.data.prediction import Prediction
 from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
-from harness.segmenters.base import Prediction, Sample
 from harness.segmenters.criterion import Layer
-from harness.segmenters.mask2former.adapter import Inference, Model
+from harness.segmenters.loader import Batch
+from harness.segmenters.mask2former.options import Inference, Model
 from harness.segmenters.mask_network import MaskNetwork
+from harness.segmenters.network import Sample
 
 deformable.install(modeling_mask2former)
 
 
-class Mask2FormerNetwork(MaskNetwork):
+class Mask2FormerNetwork(MaskNetwork[Model, Inference]):
     """One question, which the options name: instances, or all three answers from the panoptic one."""
 
     Kind, Config = Mask2FormerForUniversalSegmentation, Mask2FormerConfig
@@ -40,11 +42,11 @@ class Mask2FormerNetwork(MaskNetwork):
         """See `MaskNetwork.sizes`."""
         return super().sizes(options) | {"feature_size": options.hidden, "mask_feature_size": options.hidden}
 
-    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels and targets."""
         return self._crops(samples, self.options.task)
 
-    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice."""
         features = self._features(batch["pixels"])
         losses = self.criterion(self._layers(features), batch["classes"], batch["masks"])

@@ -1,64 +1,29 @@
 """OneFormer (Jain et al., CVPR 2023): one network for the three tasks, told by a text which one it is asked.
 
-Its options, and the adapter that the registry names. The network itself is in oneformer_network.py (it imports torch).
+The adapter that the registry names. The network is in network.py, which imports torch.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from harness.segmenters.base import SegmenterAdapter
+from harness.segmenters.oneformer import options
+from harness.segmenters.options import Backbone
 
-from harness.segmenters.base import Backbone
-from harness.segmenters.oneformer.text import Vocabulary
-from harness.segmenters.options import MaskInference, MaskModel
-
-TASKS = ("instance", "semantic", "panoptic")
-
-
-class Model(MaskModel):
-    """Sizes and loss weights; the defaults are those of the published Cityscapes models (Swin-L, ConvNeXt-L)."""
-
-    hidden: int = Field(default=256, ge=64, multiple_of=64)
-    """Width of decoders and of mask features; the text encoder shares it, with 64 per head."""
-    queries: int = Field(default=250, ge=2)
-    query_layers: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    text_contrastive: bool = True
-    """The text branch and its query-text loss in training (never used to predict). False is one reading of "w/o CLIP".
-    """
-    text_layers: int = Field(default=6, ge=1)
-    text_context: int = Field(default=16, ge=0)
-    """Learned context vectors beside the texts."""
-    vocabulary: Vocabulary = "clip"
-    contrastive_weight: float = Field(default=0.5, ge=0)
-    tasks: list[Literal["instance", "semantic", "panoptic"]] = list(TASKS)
-    """What a training crop is asked, drawn uniformly. A question that was never asked is answered from panoptic."""
-
-    @field_validator("tasks")
-    @classmethod
-    def _asks_for_the_whole(cls, tasks: list[str]) -> list[str]:
-        if "panoptic" not in tasks or len(set(tasks)) != len(tasks):
-            raise ValueError(f"expected distinct tasks, panoptic among them, found {tasks}")
-        return tasks
+if TYPE_CHECKING:
+    from harness.segmenters.oneformer.network import OneFormerNetwork
 
 
-class Inference(MaskInference):
-    """How answers are read; the defaults are the published ones."""
-
-    topk: int = Field(default=250, ge=1)
-
-
-class OneFormer:
+class OneFormer(SegmenterAdapter[options.Model]):
     """The adapter."""
 
-    Model = Model
-    Inference = Inference
-    tasks = TASKS
+    Model = options.Model
+    Inference = options.Inference
 
-    @staticmethod
-    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
-        """The network, with the weights that `backbone` names; `shape`: the configuration of a trained one, without
-        weights.
-        """
+    @classmethod
+    def build(
+        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+    ) -> "OneFormerNetwork":
+        """See `SegmenterAdapter.build`."""
         from harness.segmenters.oneformer.network import OneFormerNetwork
 
         return OneFormerNetwork.build(backbone, model, shape=shape)

@@ -2,7 +2,7 @@
 
 One direction is written down, from the names of transformers to theirs; sizes are read off the tensors. Nothing of
 detectron2 is imported. transformers leaves out the causal mask of the text encoder, which concerns the contrastive loss
-alone; oneformer_network.py puts it back.
+alone; network.py puts it back.
 """
 
 import math
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from harness.core.errors import HarnessError
 from harness.segmenters.backbones import STAGES
-from harness.segmenters.checkpoint import need_disk, other_architecture
-from harness.segmenters.foreign import read_tensors
+from harness.weights.tensors import need_disk, other_architecture, read_tensors
 
 _PIXEL, _PREDICTOR = r"sem_seg_head.pixel_decoder", r"sem_seg_head.predictor"
 _CONVNEXT, _SWIN = "pixel_level_module.encoder.", "pixel_level_module.encoder.swin."

@@ -4,7 +4,7 @@ Features are computed once and shared by the three questions. The text branch re
 at the default sizes that is seconds against most of a minute per step, with the same result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,20 @@ from transformers.models.oneformer import modeling_oneformer
 
 from harness.core.seeds import derive
 from harness.data.cityscapes import EVALUATED, Label
+from harness.data.prediction import Prediction
 from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
-from harness.segmenters.base import Prediction, Sample
 from harness.segmenters.criterion import Layer
+from harness.segmenters.loader import Batch
 from harness.segmenters.mask_network import MaskNetwork
-from harness.segmenters.oneformer.adapter import TASKS, Inference, Model
+from harness.segmenters.network import Sample
+from harness.segmenters.oneformer.options import TASKS, Inference, Model
 from harness.segmenters.oneformer.text import LENGTHS, SIZES, task_text, texts, tokens
 
 deformable.install(modeling_oneformer)
 
 
-class OneFormerNetwork(MaskNetwork):
+class OneFormerNetwork(MaskNetwork[Model, Inference]):
     """Three questions, told by a text; in training also the texts of what a crop shows."""
 
     Kind, Config = OneFormerForUniversalSegmentation, OneFormerConfig
@@ -77,7 +79,7 @@ class OneFormerNetwork(MaskNetwork):
             layer.is_training = mode
         return super().train(mode)
 
-    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels, tasks, targets and texts; each crop draws its task from its own seed."""
         asked = [self.options.tasks[derive(sample.seed, "task") % len(self.options.tasks)] for sample in samples]
         batch = self._crops(samples, asked)
@@ -91,7 +93,7 @@ class OneFormerNetwork(MaskNetwork):
             batch["text_index"] = torch.tensor([[unique.index(line) for line in every] for every in lines])
         return batch
 
-    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice, and text where the text branch is on."""
         features = self._features(batch["pixels"])
         decoded = self._decode(features, batch["tasks"])
@@ -135,7 +137,7 @@ class OneFormerNetwork(MaskNetwork):
         rows = [tokens(task_text(task), self.options.vocabulary) for task in asked]
         return torch.from_numpy(np.stack(rows)).float()
 
-    def _text_loss(self, batch: Mapping[str, Any], queries: Tensor) -> Tensor:
+    def _text_loss(self, batch: Batch, queries: Tensor) -> Tensor:
         """Query-text contrastive loss over the batch (OneFormer, section 3.3)."""
         mapper = self.model.model.text_mapper
         encoded = mapper.text_projector(mapper.text_encoder(batch["texts"]))[batch["text_index"]]

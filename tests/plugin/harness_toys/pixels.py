@@ -8,33 +8,33 @@ from typing import Any
 from pydantic import Field
 
 from harness.core.config import Strict
-from harness.segmenters.base import Backbone
+from harness.segmenters.base import SegmenterAdapter
+from harness.segmenters.options import Backbone, Inference
 
 
-class Model(Strict):
+class PixelModel(Strict):
     """What a TOML may set under [model]."""
 
     width: int = Field(default=32, ge=4)
     """Channels of the hidden layers."""
 
 
-class Inference(Strict):
+class PixelInference(Inference):
     """What a TOML may set under [inference]."""
 
     least_pixels: int = Field(default=50, ge=1)
     """Smaller pieces are no instances."""
-    batch_size: int = Field(default=1, ge=1)
-    """Images per call of `predict`; the predict stage reads it."""
 
 
-class Pixels:
+class Pixels(SegmenterAdapter[PixelModel]):
     """The adapter."""
 
-    Model = Model
-    Inference = Inference
+    Model = PixelModel
+    Inference = PixelInference
+    tasks = ("instance", "semantic")
 
-    @staticmethod
-    def build(backbone: Backbone, model: Model, *, shape: dict[str, Any] | None = None) -> Any:
+    @classmethod
+    def build(cls, backbone: Backbone, model: PixelModel, *, shape: dict[str, Any] | None = None) -> Any:
         """A fresh network; `shape` is what `network.shape` said when a trained one was saved."""
         from harness_toys.pixels_network import PixelNetwork
 

@@ -1,6 +1,7 @@
 """The network of the segmenter `pixels`: a few convolutions and a class for every pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.cityscapes import EVALUATED, labels_of
+from harness.data.prediction import Instance, Prediction
 from harness.segmenters.backbones import pixels
-from harness.segmenters.base import Instance, Prediction, Sample
-from harness_toys.pixels import Inference
+from harness.segmenters.network import Sample
+from harness.segmenters.training import Trainable
+from harness_toys.pixels import PixelInference
 
 IGNORED = 255
 TRAIN_ID = np.full(256, IGNORED, np.int64)
@@ -19,7 +22,7 @@ TRAIN_ID[[label.id for label in EVALUATED]] = np.arange(len(EVALUATED))
 LABEL_ID = np.array([label.id for label in EVALUATED], np.uint8)
 
 
-class PixelNetwork(nn.Module):
+class PixelNetwork(Trainable[PixelInference]):
     """Class logits at a quarter of the size."""
 
     backbone_prefix = "features."
@@ -27,25 +30,30 @@ class PixelNetwork(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.shape = {"width": width}
+        self.width = width
         layers: list[nn.Module] = []
         for channels, stride in ((3, 2), (width, 2), *[(width, 1)] * (depth - 2)):
             layers += [nn.Conv2d(channels, width, 3, stride, padding=1), nn.GroupNorm(4, width), nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, len(EVALUATED), 1)
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What a trained network is built from again; it is stored as JSON."""
+        return {"width": self.width}
+
     def collate(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Crops of one size: images, normalised and padded to multiples of 32, and train ids (255: no loss)."""
         labels = torch.from_numpy(np.stack([TRAIN_ID[labels_of(sample.ids)] for sample in samples]))
         return {"images": pixels([sample.image for sample in samples]), "labels": labels}
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The losses by name; the engine minimises their sum."""
         logits = self._logits(batch["images"], batch["labels"].shape[1:])
         return {"classes": functional.cross_entropy(logits, batch["labels"], ignore_index=IGNORED)}
 
     @torch.no_grad()
-    def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
+    def predict(self, images: Sequence[np.ndarray], inference: PixelInference) -> list[Prediction]:
         """Label ids and instances of images of one size, uint8 [H, W, 3]."""
         batch = pixels(images).to(self.head.weight.device)
         shares = self._logits(batch, images[0].shape[:2]).softmax(1).cpu().numpy()
@@ -56,7 +64,7 @@ class PixelNetwork(nn.Module):
         return logits[:, :, : size[0], : size[1]]
 
 
-def _answer(shares: np.ndarray, inference: Inference) -> Prediction:
+def _answer(shares: np.ndarray, inference: PixelInference) -> Prediction:
     """From class shares [19, H, W] to label ids, and to one instance for each connected piece of a thing class."""
     classes = shares.argmax(0)
     found: list[Instance] = []

@@ -4,21 +4,24 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Strict
-from harness.generators.base import Prompt
+from harness.generators.base import Generator, Prompt
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 140, 50), "white": (235, 235, 235), "black": (25, 25, 25)}
 
 
-class Tint:
+class TintOptions(Strict):
+    """What a TOML may set under [options]."""
+
+    strength: float = Field(default=0.6, ge=0, le=1)
+    """Share of the new colour."""
+
+
+class Tint(Generator[TintOptions]):
     """Mixes every masked pixel with one colour per crop; a prompt without a colour gets a random one."""
 
-    class Options(Strict):
-        """What a TOML may set under [options]."""
+    Options = TintOptions
 
-        strength: float = Field(default=0.6, ge=0, le=1)
-        """Share of the new colour."""
-
-    def __init__(self, options: Options, *, device: str) -> None:
+    def __init__(self, options: TintOptions, *, device: str) -> None:
         """`device` plays no part here; a network would move to it."""
         self.strength = options.strength
 

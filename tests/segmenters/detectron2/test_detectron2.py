@@ -4,12 +4,14 @@ import importlib.util
 
 import pytest
 
+from harness.core.config import parse
 from harness.core.errors import HarnessError
-from harness.core.registry import SEGMENTERS
 from harness.planning.listing import entries
 from harness.planning.plan import make_plan
-from harness.segmenters.base import Backbone, SegmenterPart, options
-from harness.segmenters.detectron2.adapter import INSTALL, Detectron2, Model
+from harness.segmenters.base import SegmenterPart
+from harness.segmenters.detectron2.adapter import Detectron2
+from harness.segmenters.detectron2.options import INSTALL, Model, Training
+from harness.segmenters.options import Backbone
 
 SUITE = """
 title = "with a neighbour"
@@ -68,11 +70,12 @@ def test_its_tables_are_parsed_by_its_own_models(tmp_path):
         model={"config": str(over)},
         training={"iterations": 3, "batch_size": 1},
     )
-    assert options(part, "x").training.iterations == 3
-    first = SEGMENTERS.load("detectron2").fingerprint(part, "r")
+    assert part.training == Training(iterations=3, batch_size=1)
+    first = part.fingerprint("r")
     base.write_text("A: 2\n")
-    assert SEGMENTERS.load("detectron2").fingerprint(part, "r") != first, "what it is based on decides, too"
-    with pytest.raises(HarnessError, match="unknown key 'crop'"):
-        options(part.model_copy(update={"training": {"iterations": 3, "batch_size": 1, "crop": 5}}), "x")
+    assert part.fingerprint("r") != first, "what it is based on decides, too"
+    data = part.model_dump(mode="json")
+    with pytest.raises(HarnessError, match="training: unknown key 'crop'"):
+        parse(SegmenterPart, data | {"training": data["training"] | {"crop": 5}}, "x.toml")
     with pytest.raises(HarnessError, match="no such file: nowhere"):
-        Detectron2.fingerprint(part.model_copy(update={"model": {"config": "nowhere.yaml"}}), "r")
+        parse(SegmenterPart, data | {"model": {"config": "nowhere.yaml"}}, "x.toml").fingerprint("r")

@@ -33,7 +33,7 @@ from harness.data.mix import Mix
 from harness.core.errors import HarnessError
 from harness.metrics.evaluation import evaluate
 from harness.core.progress import silent
-from harness.core.registry import SEGMENTERS
+from harness.segmenters.base import SEGMENTERS
 from harness.segmenters.base import SegmenterPart
 from harness.stages import predict, train
 

@@ -11,12 +11,14 @@ import toy
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import THINGS
 from harness.data.mix import Mix
-from harness.segmenters.base import Backbone, Sample
 from harness.segmenters.criterion import Layer, Matching
-from harness.segmenters.fastinst.adapter import FastInst, Inference, Model
+from harness.segmenters.fastinst.adapter import FastInst
 from harness.segmenters.fastinst.decoder import Attention, DualPathLayer, State, attention_mask
 from harness.segmenters.fastinst.network import allowed
+from harness.segmenters.fastinst.options import Inference, Model
 from harness.segmenters.fastinst.proposals import pick
+from harness.segmenters.network import Sample
+from harness.segmenters.options import Backbone
 
 BACKBONE, MODEL = toy.BACKBONES["resnet"], toy.FASTINST
 
@@ -291,7 +293,7 @@ def test_a_trained_folder_is_a_place_to_start_from(tmp_path):
     trained(tmp_path, toy.part("fastinst"))
     from harness.segmenters import checkpoint
 
-    first, _ = checkpoint.load(tmp_path / "train")
+    first = checkpoint.load(tmp_path / "train")
     again = FastInst.build(Backbone(**BACKBONE | {"checkpoint": str(tmp_path / "train")}), Model(**MODEL))
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.named_parameters())
 

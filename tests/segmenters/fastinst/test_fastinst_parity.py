@@ -13,10 +13,11 @@ import torch
 
 from harness.core.errors import HarnessError
 from harness.segmenters.backbones import pixels
-from harness.segmenters.base import Backbone
 from harness.segmenters.fastinst import convert
-from harness.segmenters.fastinst.adapter import FastInst, Inference, Model
-from harness.segmenters.foreign import read_tensors
+from harness.segmenters.fastinst.adapter import FastInst
+from harness.segmenters.fastinst.options import Inference, Model
+from harness.segmenters.options import Backbone
+from harness.weights.tensors import read_tensors
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_fastinst.json").read_text(encoding="utf-8"))
 SIZE = (96, 160)

@@ -7,8 +7,10 @@ import toy
 
 from harness.core.config import parse
 from harness.core.errors import HarnessError
-from harness.segmenters.base import Backbone, Sample
-from harness.segmenters.mask2former.adapter import Inference, Mask2Former, Model
+from harness.segmenters.mask2former.adapter import Mask2Former
+from harness.segmenters.mask2former.options import Inference, Model
+from harness.segmenters.network import Sample
+from harness.segmenters.options import Backbone
 
 
 def build(backbone="convnext", **model):

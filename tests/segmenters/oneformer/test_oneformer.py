@@ -8,9 +8,12 @@ import toy
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
-from harness.segmenters.base import Backbone, Sample, options
-from harness.segmenters.oneformer.adapter import Inference, Model, OneFormer
+from harness.segmenters.base import SegmenterPart
+from harness.segmenters.network import Sample
+from harness.segmenters.oneformer.adapter import OneFormer
+from harness.segmenters.oneformer.options import Inference, Model
 from harness.segmenters.oneformer.text import tokens
+from harness.segmenters.options import Backbone
 
 
 def build(backbone="convnext", **model):
@@ -136,7 +139,7 @@ def test_the_task_changes_the_answer():
 
 def test_an_unknown_option_is_one_clear_error():
     with pytest.raises(HarnessError, match=r"oneformer.toml, model: unknown key 'querys'") as error:
-        options(toy.part(model={"querys": 3}), "oneformer.toml")
+        parse(SegmenterPart, toy.table(model={"querys": 3}), "oneformer.toml")
     assert "queries" in error.value.hint
 
 

@@ -11,11 +11,12 @@ from transformers import OneFormerForUniversalSegmentation
 from harness.cli import main
 from harness.core.config import parse
 from harness.core.errors import HarnessError
-from harness.segmenters import checkpoint
-from harness.segmenters.base import Backbone
-from harness.segmenters.foreign import read_tensors
-from harness.segmenters.oneformer.adapter import Model, OneFormer
+from harness.segmenters.oneformer.adapter import OneFormer
 from harness.segmenters.oneformer.convert import convert
+from harness.segmenters.oneformer.options import Model
+from harness.segmenters.options import Backbone
+from harness.weights import tensors
+from harness.weights.tensors import read_tensors
 
 HEAD, PIXEL = "sem_seg_head.predictor", "sem_seg_head.pixel_decoder"
 SETTINGS = toy.ONEFORMER | {
@@ -278,8 +279,8 @@ def test_a_folder_with_something_in_it_and_a_full_disk_are_told_before_writing(t
     (tmp_path / "full" / "file").touch()
     with pytest.raises(HarnessError, match="is there already"):
         convert(source, tmp_path / "full")
-    usage = checkpoint.shutil._ntuple_diskusage(10, 9, 2**20)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
+    usage = tensors.shutil._ntuple_diskusage(10, 9, 2**20)
+    monkeypatch.setattr(tensors.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(HarnessError, match=r"too little disk: the converted checkpoint needs \d+ MiB, 1 MiB are free"):
         convert(source, tmp_path / "folder")
     assert not (tmp_path / "folder").exists()

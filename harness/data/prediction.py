@@ -1,0 +1,37 @@
+"""What a segmenter says of one image: instances, label ids and a panoptic map, as far as it does these tasks."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Instance(NamedTuple):
+    """A predicted thing: mask bool [H, W], label id (24..33) and score in 0..1."""
+
+    mask: np.ndarray
+    label_id: int
+    score: float
+
+
+class Segment(NamedTuple):
+    """A segment of a panoptic map: its id there (> 0) and its label id."""
+
+    id: int
+    label_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a segmenter says of one image; None for a task it does not do.
+
+    `instances` by falling score; `semantic` uint8 [H, W] label ids; `panoptic` int32 [H, W] segment ids, 0 = void.
+    `votes` float32 [19, H, W]: what `semantic` is the largest of, in train-id order; only from a network that is told
+    to `keep_votes`.
+    """
+
+    instances: list[Instance] | None = None
+    semantic: np.ndarray | None = None
+    panoptic: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+    votes: np.ndarray | None = None

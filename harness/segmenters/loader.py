@@ -1,0 +1,111 @@
+"""The batches of a training by step: decoded frames, crops drawn from each draw's own seed, threads that work ahead."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.data.augment import random_crop
+from harness.data.cityscapes import LABELS, Frame, read_ids
+from harness.data.mix import Draw, Stream
+from harness.data.png import read_image
+from harness.segmenters.network import Sample
+from harness.segmenters.options import Training
+
+Batch = dict[str, Any]
+"""Tensors, or lists of them, by name."""
+Collate = Callable[[Sequence[Sample]], Batch]
+
+
+class Loader:
+    """Batches of a stream by step, prepared by threads ahead of time where `training.workers` says so."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        training: Training,
+        collate: Collate,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.stream, self.training, self.collate = stream, training, collate
+        self.rank, self.ranks = rank, ranks
+        self.cached: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.room = training.cache_mb * 2**20
+        self.pool = ThreadPoolExecutor(training.workers) if training.workers else None
+        self.ahead: dict[tuple[int, int], Future[Batch]] = {}
+
+    def draws(self, step: int, part: int) -> list[Draw]:
+        """The draws of this process in a part of a step."""
+        size = self.training.batch_size // self.training.accumulate
+        first = step * self.training.batch_size + part * size
+        return [self.stream.at(first + k) for k in range(self.rank, size, self.ranks)]
+
+    def batch(self, step: int, part: int) -> Batch:
+        """The collated batch; with threads, the next ones are put in work too."""
+        if self.pool is None:
+            return self._make(step, part)
+        wanted = step * self.training.accumulate + part
+        for number in range(wanted, wanted + 2 * self.training.workers):
+            key = divmod(number, self.training.accumulate)
+            if key not in self.ahead:
+                self.ahead[key] = self.pool.submit(self._make, *key)
+        return self.ahead.pop((step, part)).result()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, step: int, part: int) -> Batch:
+        return self.collate([self._sample(draw) for draw in self.draws(step, part)])
+
+    def _sample(self, draw: Draw) -> Sample:
+        image, ids = self._decoded(draw.frame)
+        crop = random_crop(
+            image,
+            ids,
+            size=self.training.crop,
+            short_sides=self.training.short_sides,
+            flip=self.training.flip,
+            colour=self.training.colour_jitter,
+            seed=draw.seed,
+        )
+        return Sample(name=draw.frame.name, image=crop.image, ids=crop.ids, seed=draw.seed)
+
+    def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+        found = self.cached.get(frame.name)
+        if found is None:
+            found = read_image(frame.image), _known(frame, read_ids(frame.instance_ids)).astype(np.uint16)
+            if found[0].shape[:2] != found[1].shape:
+                raise HarnessError(
+                    f"{frame.image}: {found[0].shape[:2]} pixels, but its labels have {found[1].shape}",
+                    hint=f"the labels are {frame.instance_ids}",
+                )
+            size = sum(part.nbytes for part in found)
+            if self.room >= size:
+                self.room -= size
+                self.cached[frame.name] = found
+        return found
+
+
+def _known(frame: Frame, ids: np.ndarray) -> np.ndarray:
+    """`ids`; HarnessError when one is of no Cityscapes label."""
+    strange = ~_ids_of_labels()[ids]
+    if strange.any():
+        raise HarnessError(
+            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no Cityscapes label",
+            hint="ids are a label id, or 1000 x label id + number",
+        )
+    return ids
+
+
+@cache
+def _ids_of_labels() -> np.ndarray:
+    """Which of the 16-bit ids are of a label."""
+    ids = np.arange(2**16)
+    return np.isin(np.where(ids < 1000, ids, ids // 1000), [label.id for label in LABELS])

@@ -1,0 +1,138 @@
+"""Files of named tensors: written whole, read without running what they contain, compared with what is wanted.
+
+A .pth file of others is a pickle, and a pickle can run code. It is read with torch's restricted reader, which builds
+tensors, containers and, because detectron2's files sometimes hold them, plain NumPy arrays and numbers; a file that
+asks for anything else is refused.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness.core import files
+from harness.core.errors import HarnessError
+
+_DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a .pth file (its "model" where there is one); HarnessError for others."""
+    path = Path(path)
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_numpy_constructors()):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise HarnessError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # UnpicklingError and whatever a strange pickle raises
+        raise HarnessError(
+            f"{path}: not a checkpoint of plain tensors and arrays: {str(error).splitlines()[0]}",
+            hint="a .pkl of detectron2's model zoo runs code when it is read; take the .pth or torchvision's file",
+        ) from None
+    return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
+
+
+def save(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all; HarnessError when the disk refuses."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    replace(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+
+
+def fill(network: nn.Module, path: Path) -> None:
+    """Fill `network` from a safetensors file; HarnessError that names the first tensors that don't fit."""
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise HarnessError(f"{path}: not a readable safetensors file: {error}") from None
+    wanted = network.state_dict()
+    problems = [f"{name}: missing" for name in wanted if name not in found]
+    problems += [f"{name}: not expected" for name in found if name not in wanted]
+    problems += [
+        f"{name}: expected shape {tuple(wanted[name].shape)}, found {tuple(value.shape)}"
+        for name, value in found.items()
+        if name in wanted and wanted[name].shape != value.shape
+    ]
+    if problems:
+        raise other_architecture(str(path), problems)
+    network.load_state_dict(found)
+
+
+def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") -> HarnessError:
+    """The error for weights that don't fit, with the first of `problems`."""
+    return HarnessError(
+        f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
+        + "; ".join(problems[:3]),
+        hint=hint,
+    )
+
+
+def need_disk(folder: Path, size: int, what: str) -> None:
+    """HarnessError unless `size` bytes are free where `folder` (which exists) lies."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise HarnessError(
+            f"{folder}: too little disk: {what} needs {size / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free",
+            hint="make room, or name a folder on another disk",
+        )
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file under a temporary name and put it in place; HarnessError when the disk refuses."""
+
+    def told(temporary: Path) -> None:
+        try:
+            write(temporary)
+        except (SafetensorError, RuntimeError) as error:  # how safetensors and torch.save say that the disk is full
+            raise OSError(f"{error} (is the disk full?)") from None
+
+    files.replace(path, told)
+
+
+def _named(found: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(found, dict) or not found:
+        raise HarnessError(f"{path}: expected named tensors, or a dictionary with them under 'model'")
+    tensors = {name: torch.as_tensor(v) if isinstance(v, np.ndarray | np.generic) else v for name, v in found.items()}
+    strange = [str(name) for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise HarnessError(
+            f"{path}: expected named tensors, or a dictionary with them under 'model'; not a tensor: "
+            + ", ".join(strange[:3])
+        )
+    return tensors
+
+
+def _numpy_constructors() -> list[Any]:
+    """What a pickled array or number of NumPy calls: constructors of data alone, under the names of NumPy 1 and 2."""
+    import _codecs
+
+    from numpy._core import multiarray
+
+    both = [
+        (getattr(multiarray, name), f"numpy.{package}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for package in ("core", "_core")
+    ]
+    return [*both, np.ndarray, np.dtype, *(type(np.dtype(name)) for name in _DTYPES), _codecs.encode]
