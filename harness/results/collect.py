@@ -13,6 +13,7 @@ from harness.core.store import Store
 from harness.planning.plan import Plan, PlannedRow, Step, chain
 from harness.results.published import published
 from harness.results.rows import SIGNATURE_JOINT, Budget, Cost, Row, SeedResult, Status, mean_scores
+from harness.segmenters.options import Training
 
 SCORES = "scores.json"
 
@@ -126,8 +127,9 @@ def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | N
 
 
 def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
-    sides = [step.spec.segmenter.training.get("crop") for step in steps if step.kind == "train"]
-    return tuple(sides[0]) if sides and sides[0] else None
+    """The training crop; None for a segmenter whose training has none of its own."""
+    trainings = [step.spec.segmenter.training for step in steps if step.kind == "train"]
+    return next((training.crop for training in trainings if isinstance(training, Training)), None)
 
 
 def _budget(train: dict[str, Any] | None) -> Budget:

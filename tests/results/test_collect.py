@@ -55,3 +55,12 @@ def test_signatures_of_image_quality_are_joined_as_those_of_an_evaluation(plan, 
 
 def test_the_title_names_the_data_of_the_profile(plan):
     assert plan.suite.title == "Table, on streets"
+
+
+def test_rows_of_trainings_have_the_crop_and_what_they_are_compared_with(tmp_path):
+    found = {row.name: row for row in rows(make_plan("controls", "smoke"), Store(tmp_path))}
+    baseline, focus = found["none/oneformer/convnext"], found["focus/oneformer/convnext"]
+    assert baseline.crop == focus.crop == (128, 256)
+    assert (baseline.role, baseline.recipe, baseline.compared_with) == ("baseline", "", {})
+    assert (focus.role, focus.recipe, focus.compared_with) == ("control", "corrected", {"none": "zoom"})
+    assert found["duplicate/oneformer/convnext"].expects == "none"

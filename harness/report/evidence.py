@@ -1,0 +1,107 @@
+"""What a report shows of the runs themselves: samples, predictions, failure cases, scores per class, loss curves.
+
+Pictures are embedded by pictures.py, drawn figures by figures.py. Not here: gains (answer.py), cost (provenance.py).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.numbers import number
+from harness.report import figures
+from harness.report.names import version
+from harness.report.page import Section
+from harness.report.runs import Run, first_seeds
+from harness.report.tables import class_table
+from harness.results.gains import MAIN
+from harness.results.rows import Row
+
+if TYPE_CHECKING:
+    from harness.planning.suite import Profile
+
+LOG = "log.jsonl"
+
+
+def samples(runs: Sequence[Run]) -> Section:
+    """What each generator made of the same instances."""
+    from harness.report.pictures import sample_grid
+
+    syntheses = {
+        version(run.row): run.folders["synthesize"] for run in first_seeds(runs) if "synthesize" in run.folders
+    }
+    grid = sample_grid(syntheses)
+    return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
+
+
+def predictions(runs: Sequence[Run]) -> Section:
+    """What each row predicts on the same frames, beside ground truth."""
+    from harness.report.pictures import prediction_grid
+
+    seen = [run for run in first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]
+    if not seen:
+        return Section(anchor="predictions", title="Predictions")
+    grid = prediction_grid(seen[0].folders["dataset"], {run.label: run.folders["predict"] for run in seen})
+    return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
+
+
+def worst_frames(runs: Sequence[Run]) -> Section:
+    """The frames on which the best row does worst."""
+    import numpy as np
+
+    from harness.metrics import frame_statistics
+    from harness.report.pictures import FAILURES, prediction_grid
+
+    empty = Section(anchor="worst", title="Failure cases")
+    done = [run for run in first_seeds(runs) if {"dataset", "predict", "evaluate"} <= set(run.folders)]
+    done = [run for run in done if run.row.scores.get("PQ") is not None]
+    if not done:
+        return empty
+    best = max(done, key=lambda run: run.row.scores["PQ"])
+    found = frame_statistics.load(best.folders["evaluate"])
+    scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
+    order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]
+    grid = prediction_grid(
+        best.folders["dataset"],
+        {best.label: best.folders["predict"]},
+        names=[found.images[index] for index in order],
+        title=f"Worst frames of {best.label}, by PQ of the frame",
+        notes={found.images[index]: f", PQ {number(float(scores[index]) * 100, 1)}" for index in order},
+    )
+    return Section(anchor="worst", title="Failure cases", grids=(grid,) if grid else ())
+
+
+def classes(rows: Sequence[Row], profile: "Profile") -> Section:
+    """Scores of every class, AP also as bars."""
+    tables = [class_table(rows, profile, metric=metric) for metric in (MAIN, "PQ", "IoU")]
+    first = tables[0]
+    lines = [line for line in first.lines if any(cell.status == "ok" for cell in line.cells[3:])]
+    if not lines:
+        return Section(anchor="classes", title="Per class")
+    series = [
+        (f"{line.cells[2].text}, {line.cells[1].text}", [cell.value for cell in line.cells[3:]]) for line in lines
+    ]
+    drawn = figures.bars(f"{MAIN} per class", [entry.label for entry in first.columns[3:]], series, unit=f"{MAIN} %")
+    return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables))
+
+
+def curves(runs: Sequence[Run]) -> Section:
+    """Losses over the iterations of each training."""
+    drawn = []
+    for name, title in (("loss", "Training loss"), ("val_loss", "Validation loss")):
+        series = []
+        for run in runs:
+            points = _points(run.folders["train"] / LOG, name) if "train" in run.folders else []
+            if points:
+                several = sum(other.row.name == run.row.name for other in runs) > 1
+                series.append(figures.Series(f"{run.label}{f', seed {run.seed}' if several else ''}", points))
+        if series:
+            drawn.append(figures.curves(title, series, x="iteration", y="loss"))
+    return Section(anchor="curves", title="Loss curves", figures=tuple(drawn))
+
+
+def _points(path: Path, name: str) -> list[tuple[float, float]]:
+    if not path.is_file():
+        return []
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(record["step"], record[name]) for record in records if record.get(name) is not None]

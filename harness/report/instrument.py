@@ -1,0 +1,135 @@
+"""What a report says of its own table: did it see what is known, and how small an effect could it see.
+
+Stands above the answer. Not here: how controls are judged (harness/results/instrument.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from harness.core.numbers import number
+from harness.report import figures
+from harness.report.answer import sides, with_interval
+from harness.report.columns import Column, of_score
+from harness.report.page import Section
+from harness.report.table import Cell, Line, Table
+from harness.results.gains import MAIN, Gain
+from harness.results.instrument import LEARNT_NOTHING, Instrument, Trial
+from harness.results.spread import NetworkSpread, Resolution, resolution
+
+if TYPE_CHECKING:
+    from harness.planning.suite import Profile
+
+NO_CONTROL = (
+    "No control of this table has a known truth: nothing here shows that it would see a gain, or none where none is."
+)
+OUTCOMES = {
+    "gain": {"passed": "gain found", "failed": "gain NOT found", "unknown": "gain not decided"},
+    "none": {"passed": "null kept", "failed": "null BROKEN", "unknown": "null not decided"},
+    "nothing learnt": {"passed": "nothing learnt", "failed": "something LEARNT", "unknown": "not decided"},
+}
+TRUTHS = {"gain": "a gain", "none": "no difference", "nothing learnt": f"{MAIN} below {LEARNT_NOTHING * 100:g}"}
+SEEDS = 12
+"""Up to so many seeds the picture goes."""
+
+
+def section(found: Instrument, gains: Sequence[Gain], profile: "Profile") -> Section:
+    """The verdict in words, the controls behind it as a table, and half-width against seeds."""
+    tables = (_table(found.trials, profile),) if found.trials else ()
+    drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
+    texts = tuple(verdict(found)) if gains or found.trials else ()
+    return Section(anchor="instrument", title="What this table can tell", texts=texts, tables=tables, figures=drawn)
+
+
+def verdict(found: Instrument) -> list[str]:
+    """One sentence about the controls, and one for each network about the smallest effect."""
+    controls = f"The instrument: {', '.join(map(_outcome, found.trials))}." if found.trials else NO_CONTROL
+    return [controls, *map(smallest_effect, found.resolutions)]
+
+
+def warning(found: Instrument) -> str:
+    """What stands above everything when a control failed; else empty."""
+    failed = [_outcome(trial) for trial in found.trials if trial.outcome == "failed"]
+    if not failed:
+        return ""
+    return f"The instrument fails its controls: {', '.join(failed)}. Conclude nothing from the differences below."
+
+
+def smallest_effect(found: Resolution) -> str:
+    """What the rows of a network can show, in words."""
+    return (
+        f"{found.spread.backbone}: the smallest detectable effect is {points(found.spread.metric, found.detectable)} "
+        f"(80 % power, 5 %), and a 95 % interval reaches ± {points(found.spread.metric, found.half_width)}, "
+        f"for two rows of {counted(found.seeds, 'seed')} and {counted(found.images, 'image')} each."
+    )
+
+
+def half_widths(spreads: Iterable[NetworkSpread]) -> str:
+    """A figure: half-width of the interval against seeds, and where more seeds alone can't get."""
+    series = []
+    for spread in spreads:
+        scale = of_score(spread.metric).scale
+        widths = [resolution(spread, seeds=n, images=spread.n_images).half_width * scale for n in range(1, SEEDS + 1)]
+        series.append(figures.Series(spread.backbone, [(float(n), width) for n, width in enumerate(widths, start=1)]))
+    title = "Half-width of the 95 % interval of a difference, against seeds"
+    return figures.curves(title, series, x="seeds", y=f"{MAIN} points")
+
+
+def points(metric: str, value: float) -> str:
+    """A width in the printed unit, with the metric's name."""
+    entry = of_score(metric)
+    return f"{number(value * entry.scale, entry.decimals)} {entry.label}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
+
+
+def _outcome(trial: Trial) -> str:
+    """Such as "oracle's gain found"; the network is said where the control is not alone."""
+    outcome = OUTCOMES[trial.kind][trial.outcome]
+    name = f"{trial.row.generator}'s {outcome}"
+    if trial.row.labels == "shuffled":
+        name = f"with shuffled labels {name if trial.gain else f'on {trial.row.generator}: {outcome}'}"
+    return f"{name} ({trial.row.backbone})"
+
+
+def _table(trials: Sequence[Trial], profile: "Profile") -> Table:
+    columns = (
+        Column(key="control", label="Control", kind="text"),
+        Column(key="network", label="Backbone", kind="text"),
+        Column(key="truth", label="Truth", kind="text"),
+        Column(key="measured", label="Measured", kind="text"),
+        Column(key="outcome", label="Outcome", kind="text"),
+    )
+    return Table(
+        title="Controls whose truth is known",
+        profile=profile.label,
+        comparable=profile.comparable,
+        caption=("Each is judged by its own 95 % interval: one null in twenty breaks by chance.",),
+        columns=columns,
+        lines=tuple(_line(trial) for trial in trials),
+        marks="none",
+    )
+
+
+def _line(trial: Trial) -> Line:
+    score = trial.row.scores.get(MAIN)
+    texts = (
+        trial.row.generator_label,
+        trial.row.backbone,
+        TRUTHS[trial.kind],
+        _difference(trial.gain) if trial.gain else points(MAIN, score or 0.0),
+        OUTCOMES[trial.kind][trial.outcome],
+    )
+    return Line(
+        name=f"{trial.row.name} {trial.kind}",
+        group="measured",
+        section=trial.kind,
+        cells=tuple(Cell(value=text, text=text) for text in texts),
+    )
+
+
+def _difference(gain: Gain) -> str:
+    new, old = sides(gain)
+    return f"{new or gain.after.generator} − {old}: {with_interval(gain)}"

@@ -1,0 +1,45 @@
+"""The runs behind the rows of a report: one for each seed, with the folders of what it left in the store."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.core.store import Store
+from harness.planning.plan import Plan, Step, chain
+from harness.report.names import short_name
+from harness.results.rows import Row
+
+
+class Run(NamedTuple):
+    """One seed of one row and the finished artifacts behind it, by kind of step."""
+
+    row: Row
+    seed: int
+    folders: dict[str, Path]
+
+    @property
+    def label(self) -> str:
+        """A short name for columns and legends."""
+        return short_name(self.row)
+
+
+def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
+    """The runs of all measured rows, in the order of the plan, with what stands of them in the store."""
+    by_name = {row.name: row for row in rows if row.origin == "measured"}
+    found = []
+    for planned in plan.rows:
+        for seed, final in sorted(planned.finals.items()):
+            folders = {step.kind: folder for step in chain(final) if (folder := _folder(step, store))}
+            found.append(Run(by_name[planned.cell.name], seed, folders))
+    return found
+
+
+def first_seeds(runs: Iterable[Run]) -> list[Run]:
+    """One run of each row: that of its first seed."""
+    return list({run.row.name: run for run in reversed(list(runs))}.values())[::-1]
+
+
+def _folder(step: Step, store: Store) -> Path | None:
+    if step.external:
+        return step.external
+    return store.path(step.kind, step.key) if store.has(step.kind, step.key) else None
