@@ -62,6 +62,7 @@ SEGMENTERS: Registry[SegmenterAdapter[Any]] = Registry(
         "fastinst": "harness.segmenters.fastinst.adapter:FastInst",
         "mask2former": "harness.segmenters.mask2former.adapter:Mask2Former",
         "oneformer": "harness.segmenters.oneformer.adapter:OneFormer",
+        "panoptic_deeplab": "harness.segmenters.panoptic_deeplab.adapter:PanopticDeepLab",
     },
     base=SegmenterAdapter,
 )

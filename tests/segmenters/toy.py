@@ -75,6 +75,17 @@ BACKBONES = {
             "layer_type": "basic",
         },
     },
+    "deeplab": {
+        "label": "toy ResNet of DeepLab",
+        "config": {
+            "kind": "resnet_beta",
+            "blocks": [1, 1, 1, 1],
+            "width": 0.125,
+            "stem_width": 0.125,
+            "distances": 33,
+            "norm_momentum": 0.1,
+        },
+    },
 }
 
 ONEFORMER = {
@@ -115,7 +126,30 @@ FASTINST = {
     "points": 256,
 }
 
-MODELS = {"oneformer": ONEFORMER, "mask2former": MASK2FORMER, "fastinst": FASTINST}
+PANOPTIC_DEEPLAB = {
+    "low_level": [8, 8],
+    "instance_low_level": [8, 8],
+    "aspp": "projection",
+    "aspp_channels": 16,
+    "instance_aspp_channels": 16,
+    "decoder_channels": 16,
+    "instance_decoder_channels": 16,
+    "head_channels": 16,
+    "instance_head_channels": 8,
+    "convolution": "double",
+    "center_convolution": "double",
+    "sigma": 3.0,
+    "hardest": 1.0,
+    "small_area": 64,
+    "offset_weight": 0.1,
+}
+
+MODELS = {
+    "oneformer": ONEFORMER,
+    "mask2former": MASK2FORMER,
+    "fastinst": FASTINST,
+    "panoptic_deeplab": PANOPTIC_DEEPLAB,
+}
 
 
 def table(adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training) -> dict:

@@ -1,0 +1,1 @@
+"""Panoptic-DeepLab and, with axial backbones, Axial-DeepLab."""
