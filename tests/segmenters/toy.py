@@ -152,6 +152,9 @@ MODELS = {
 }
 
 
+INFERENCE = {"panoptic_deeplab": {"stuff_area": 8, "nms_kernel": 7}}
+
+
 def table(adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training) -> dict:
     """The table of a toy segmenter part; keywords change its training."""
     return {
@@ -160,7 +163,7 @@ def table(adapter: str = "oneformer", *, model: dict | None = None, inference: d
         "backbones": BACKBONES,
         "model": MODELS[adapter] | (model or {}),
         "training": TRAINING | training,
-        "inference": {"topk": 10} | (inference or {}),
+        "inference": INFERENCE.get(adapter, {"topk": 10}) | (inference or {}),
     }
 
 
