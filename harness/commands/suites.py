@@ -8,6 +8,8 @@ from typing import Any
 from harness.commands.arguments import FORMATS, console, count
 from harness.core.errors import HarnessError
 
+MANY = 200
+"""Steps above which `plan` counts them instead of listing them."""
 QUALITY = "ablation"
 """The suite of image quality, which stands beside the gains in a report."""
 
@@ -29,6 +31,8 @@ def add(commands: Any) -> None:
         one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree (default: CITYSCAPES_DATASET)")
         one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
         one.set_defaults(command=command)
+        if name == "plan":
+            one.add_argument("--steps", action="store_true", help=f"list every step, not only up to {MANY}")
         if name == "run":
             one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
             one.add_argument("--devices", type=count, default=1, help="GPUs that share each training (default: 1)")
@@ -82,31 +86,52 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from rich.table import Table
-
     plan, store = _planned(options)
-    missing = plan.missing(store)
-    table = Table("step", "of", "key", "state", "minutes", box=None, pad_edge=False)
-    minutes = 0.0
-    for step in plan.steps().values():
-        if step.key in missing:
-            estimate = plan.profile.minutes.get(step.kind)
-            minutes += estimate or 0.0
-            table.add_row(step.kind, step.label, step.key, "to do", "?" if estimate is None else f"{estimate:.2f}")
-        else:
-            table.add_row(step.kind, step.label, step.key, "found" if step.external else "cached", "")
+    steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
+    minutes = plan.profile.minutes
     out = console()
     out.print(f"{plan.suite.title}\n{plan.suite.question}\n", soft_wrap=True)
-    out.print(table)
+    listed = options.steps or len(steps) <= MANY
+    out.print((_steps_table if listed else _kinds_table)(steps, missing, begun, minutes))
     for row in plan.rows:
         if row.why:
             out.print(f"not built: {row.cell.name}: {row.why}")
-    done = len(plan.steps()) - len(missing)
-    known = all(step.kind in plan.profile.minutes for step in missing.values())
-    estimate = f"about {minutes:.0f} core-minutes" if known else "no estimate for this profile"
+    total = sum(minutes.get(step.kind, 0.0) for step in missing.values())
+    known = all(step.kind in minutes for step in missing.values())
+    estimate = f"about {total:.0f} core-minutes" if known else "no estimate for this profile"
+    done = len(steps) - len(missing)
     out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
+    if not listed:
+        out.print("--steps lists every step")
     out.print(f"store: {store.root}")
     return 0
+
+
+def _steps_table(steps: Any, missing: Any, begun: Any, minutes: dict[str, float]) -> Any:
+    from rich.table import Table
+
+    table = Table("step", "of", "key", "state", "minutes", box=None, pad_edge=False)
+    for step in steps.values():
+        if step.key in missing:
+            estimate = minutes.get(step.kind)
+            state = "half done" if step.key in begun else "to do"
+            table.add_row(step.kind, step.label, step.key, state, "?" if estimate is None else f"{estimate:.2f}")
+        else:
+            table.add_row(step.kind, step.label, step.key, "found" if step.external else "cached", "")
+    return table
+
+
+def _kinds_table(steps: Any, missing: Any, begun: Any, minutes: dict[str, float]) -> Any:
+    from rich.table import Table
+
+    table = Table("step", "to do", "half done", "there already", "minutes", box=None, pad_edge=False)
+    for kind in dict.fromkeys(step.kind for step in steps.values()):
+        keys = [step.key for step in steps.values() if step.kind == kind]
+        todo = [key for key in keys if key in missing]
+        half = sum(key in begun for key in todo)
+        estimate = f"{minutes[kind] * len(todo):.0f}" if kind in minutes else "?"
+        table.add_row(kind, str(len(todo) - half), str(half), str(len(keys) - len(todo)), estimate)
+    return table
 
 
 def _run_suite(options: argparse.Namespace) -> int:

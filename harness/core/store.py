@@ -101,6 +101,12 @@ class Store:
         found = (name.partition("-") for name in os.listdir(self.root / "leases") if not name.startswith("."))
         return [(kind, key) for kind, _, key in found]
 
+    def half_done(self) -> set[str]:
+        """Keys of the steps that were begun and are not done."""
+        folder = self.root / "partial"
+        names = os.listdir(folder) if folder.is_dir() else []
+        return {name.partition("-")[2].partition(".")[0] for name in names}
+
     def is_gone(self, kind: str, key: str) -> bool:
         """Whether nobody lives who holds the step. Ask again and again: the silence of a holder is timed from here."""
         folder = self._lease(kind, key)

@@ -5,12 +5,10 @@ Cells share steps: three generators and four segmenters are three syntheses and 
 changes the keys from `train` on, so the synthesis is found again. Transport (workers, store, device) is in no key.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from harness.core.config import Specification, Strict, parse
 from harness.core.errors import HarnessError, NotBuiltError, near
@@ -18,15 +16,20 @@ from harness.core.registry import Registry
 from harness.core.store import Store
 from harness.data.mix import Mix
 from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
+from harness.planning.keys import Texts, key_of
 from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite, names
 from harness.segmenters.base import SEGMENTERS, SegmenterHead, SegmenterPart
 from harness.stages import STAGES
 from harness.stages.dataset import DatasetSpec, fingerprint
 
-Part = TypeVar("Part", bound=Strict)
+if TYPE_CHECKING:
+    from harness.stages.evaluate import EvaluateSpec
+    from harness.stages.predict import PredictSpec
+    from harness.stages.train import TrainSpec
 
-KEY_VERSION = 1
-"""Raise it when keys are made in another way: every artifact is then made anew."""
+Part = TypeVar("Part", bound=Strict)
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 NONE = "none"
 """The adapter of the generator part that adds nothing: cells with it have no synthesis."""
@@ -106,7 +109,7 @@ def beside(plan: Plan, suite_name: str) -> Plan:
 def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
     suite = load_suite(suite_name)
     arms = list(cells(suite))
-    named = {cell.generator: _generator(cell.generator, profile_name) for cell in arms}
+    named = {name: _generator(name, profile_name) for name in dict.fromkeys(cell.generator for cell in arms)}
     builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, generators=named)
     rows = [builder.row(cell) for cell in arms]
     # A title that named the data itself would be wrong under every profile but one.
@@ -116,39 +119,41 @@ def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> 
     )
 
 
-def make_step(kind: str, label: str, spec: Specification, inputs: dict[str, Step], *, weights: str = "") -> Step:
+def make_step(
+    kind: str,
+    label: str,
+    spec: Specification,
+    inputs: dict[str, Step],
+    *,
+    weights: str = "",
+    texts: Texts | None = None,
+) -> Step:
     """A step with its key: the hash of stage version, specification, keys of the inputs and `weights`.
 
-    `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics.
+    `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics. `texts` remembers
+    what the specifications of one plan share.
     """
-    material: dict[str, Any] = {
-        "key_version": KEY_VERSION,
-        "kind": kind,
-        "version": STAGES[kind].version,
-        "spec": spec.decisive(),
-        "inputs": {name: step.key for name, step in inputs.items()},
-        "weights": weights,
-    }
-    canonical = json.dumps(material, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    key = hashlib.sha256(canonical.encode()).hexdigest()[:20]
+    text = (texts or Texts()).of(spec)
+    key = key_of(kind, STAGES[kind].version, text, {name: step.key for name, step in inputs.items()}, weights)
     return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Builder:
-    """What all rows of one plan share."""
+    """What all rows of one plan share. Each part is read, each weight file hashed and each synthesis planned once."""
 
     profile: Profile
     profile_name: str
     suite: Suite
     dataset: Step
     generators: dict[str, GeneratorHead]
-    parsed: dict[tuple[type[Strict], str, str], Strict] = field(default_factory=dict)
-    """Parts by model, kind and name: each is read and parsed once."""
+    texts: Texts = field(default_factory=Texts)
+    known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """What `_once` made."""
 
     def row(self, cell: Cell) -> PlannedRow:
         generator = self.generators[cell.generator]
-        row = PlannedRow(cell=cell, generator=generator, compared_with=compared_with(generator, self.generators))
+        row = PlannedRow(cell=cell, generator=generator, compared_with=self._once(self._compared, cell.generator))
         segmenter = None
         if cell.segmenter:
             segmenter = self._part(SegmenterHead, "segmenters", cell.segmenter)
@@ -158,40 +163,49 @@ class _Builder:
         except NotBuiltError as error:
             return replace(row, why=error.message)
 
+    def _compared(self, generator: str) -> dict[str, str]:
+        return compared_with(self.generators[generator], self.generators)
+
     def _finals(self, cell: Cell, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
         """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
         synthesis = None
         if generator.adapter != NONE:
-            _require(GENERATORS, generator.adapter)
-            synthesis = self._synthesis(cell)
+            self._once(_require_generator, generator.adapter)
+            synthesis = self._once(self._synthesis, cell.generator, cell.recipe or self.profile.synthesis.recipe)
         if segmenter is None:
             if synthesis is None:
                 raise HarnessError(
                     f"suite {self.suite.title!r}: generator {cell.generator!r} makes no images to assess"
                 )
             return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
-        _require(SEGMENTERS, segmenter.adapter)
-        part = self._part(SegmenterPart, "segmenters", cell.segmenter or "")
+        self._once(_require_segmenter, segmenter.adapter)
         seeds = self.suite.seeds or self.profile.seeds
-        return {seed: self._evaluation(cell, part, synthesis, seed) for seed in seeds}
+        return {seed: self._evaluation(cell, synthesis, seed) for seed in seeds}
+
+    def _once(self, make: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        """`make(...)`, called the first time that this plan asks for it."""
+        place = make.__qualname__, *arguments, *named.items()
+        if place not in self.known:
+            self.known[place] = make(*arguments, **named)
+        return cast(Result, self.known[place])
 
     def _part(self, model: type[Part], kind: str, name: str) -> Part:
-        found = self.parsed.get((model, kind, name))
-        if not isinstance(found, model):
-            data, path = load_part(kind, name, self.profile_name)
-            found = self.parsed[model, kind, name] = parse(model, data, path)
-        return found
+        return self._once(self._read_part, model, kind, name)
 
-    def _synthesis(self, cell: Cell) -> Step:
+    def _read_part(self, model: type[Part], kind: str, name: str) -> Part:
+        data, path = load_part(kind, name, self.profile_name)
+        return parse(model, data, path)
+
+    def _synthesis(self, name: str, recipe: str) -> Step:
         from harness.stages.synthesize import SynthesisSpec
         from harness.synthesis import filters
         from harness.synthesis.recipe import Recipe
 
-        generator = self._part(GeneratorPart, "generators", cell.generator)
+        generator = self._part(GeneratorPart, "generators", name)
         wanted = self.profile.synthesis
         spec = SynthesisSpec(
             generator=generator,
-            recipe=self._part(Recipe, "recipes", cell.recipe or wanted.recipe),
+            recipe=self._part(Recipe, "recipes", recipe),
             seed=wanted.seed,
             split="train",
             top_k=wanted.top_k,
@@ -199,39 +213,59 @@ class _Builder:
             limit=wanted.frames,
         )
         weights = generator.fingerprint + filters.fingerprint(spec.recipe.filters)
-        return make_step("synthesize", cell.generator, spec, {"dataset": self.dataset}, weights=weights)
+        return make_step("synthesize", name, spec, {"dataset": self.dataset}, weights=weights)
 
-    def _evaluation(self, cell: Cell, segmenter: SegmenterPart, synthesis: Step | None, seed: int) -> Step:
-        from harness.stages.evaluate import EvaluateSpec
+    def _evaluation(self, cell: Cell, synthesis: Step | None, seed: int) -> Step:
+        network = self._once(self._network, cell.segmenter or "", cell.backbone or "")
+        # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
+        mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
+        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
+        label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
+        inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
+        training = network.train.model_copy(update={"mix": mix, "seed": seed})
+        train = make_step("train", label, training, inputs, weights=network.weights, texts=self.texts)
+        inputs = {"dataset": self.dataset, "train": train}
+        predict = make_step("predict", label, network.predict, inputs, texts=self.texts)
+        evaluation, signatures = self._once(self._metrics)
+        inputs = {"dataset": self.dataset, "predict": predict}
+        return make_step("evaluate", label, evaluation, inputs, weights=signatures, texts=self.texts)
+
+    def _network(self, name: str, backbone: str) -> "_Network":
         from harness.stages.predict import PredictSpec
         from harness.stages.train import TrainSpec
 
-        backbone = cell.backbone or ""
-        # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
-        mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
-        label = f"{cell.segmenter}-{backbone} on {cell.generator}"
-        label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
-        weights = segmenter.fingerprint(backbone)
-        inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
-        training = TrainSpec(segmenter=segmenter, backbone=backbone, mix=mix, seed=seed)
-        train = make_step("train", label, training, inputs, weights=weights)
-        prediction = PredictSpec(segmenter=segmenter, backbone=backbone, split="val")
-        predict = make_step("predict", label, prediction, {"dataset": self.dataset, "train": train})
+        segmenter = self._part(SegmenterPart, "segmenters", name)
+        return _Network(
+            train=TrainSpec(segmenter=segmenter, backbone=backbone, seed=0),
+            predict=PredictSpec(segmenter=segmenter, backbone=backbone, split="val"),
+            weights=segmenter.fingerprint(backbone),
+        )
+
+    def _metrics(self) -> "tuple[EvaluateSpec, str]":
+        """What every evaluation of the suite computes, and the signatures of the metrics of plug-ins."""
+        from harness.stages.evaluate import EvaluateSpec
+
         signatures = ""
         if self.suite.metrics:
             from harness.metrics import plugins
 
             plugins.check(self.suite.metrics)
             signatures = " ".join(map(plugins.signature, self.suite.metrics))
-        evaluation = EvaluateSpec(split="val", metrics=self.suite.metrics)
-        inputs = {"dataset": self.dataset, "predict": predict}
-        return make_step("evaluate", label, evaluation, inputs, weights=signatures)
+        return EvaluateSpec(split="val", metrics=self.suite.metrics), signatures
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:
         from harness.stages import assess
 
         spec = self._part(assess.AssessSpec, "assessments", "image_quality")
         return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
+
+
+class _Network(NamedTuple):
+    """A segmenter with one of its backbones: what its steps share."""
+
+    train: "TrainSpec"
+    predict: "PredictSpec"
+    weights: str
 
 
 def _generator(name: str, profile_name: str) -> GeneratorHead:
@@ -243,6 +277,14 @@ def _generator(name: str, profile_name: str) -> GeneratorHead:
             hint=near(part.control.minus, names("generators")),
         )
     return part
+
+
+def _require_generator(adapter: str) -> None:
+    _require(GENERATORS, adapter)
+
+
+def _require_segmenter(adapter: str) -> None:
+    _require(SEGMENTERS, adapter)
 
 
 def _require(registry: Registry[Any], adapter: str) -> None:

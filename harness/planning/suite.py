@@ -5,6 +5,7 @@ seeds and sizes; a part (configs/<kind>/*.toml) says how one named thing is buil
 differ. Nothing here runs anything: plan.py turns cells into steps.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -89,8 +90,8 @@ class Suite(Strict):
                 raise ValueError(f"rows.{number}: a segmentation row names a segmenter and a backbone")
             if self.kind == "image_quality" and rows.segmenter is not None:
                 raise ValueError(f"rows.{number}: an image-quality row trains no segmenter")
-        named = [cell.name for cell in cells(self)]
-        if twice := sorted({name for name in named if named.count(name) > 1}):
+        named = Counter(cell.name for cell in cells(self))
+        if twice := sorted(name for name, count in named.items() if count > 1):
             raise ValueError(f"rows: {', '.join(twice)} stands twice")
         return self
 

@@ -1,0 +1,56 @@
+"""The content key of a step: a hash of everything that decides its result, in a text that never changes its form.
+
+Steps of one plan share most of what their specifications hold, so what they share is rendered once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from harness.core.config import Specification, Strict
+
+KEY_VERSION = 1
+"""Raise it when keys are made in another way: every artifact is then made anew."""
+
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def key_of(kind: str, version: int, spec: str, inputs: Mapping[str, str], weights: str) -> str:
+    """The key, 20 hex digits. `spec`: a text of `Texts`; `inputs`: name to key of what the step reads."""
+    text = (
+        f'{{"inputs":{_json(dict(inputs))},"key_version":{KEY_VERSION},"kind":{_json(kind)},"spec":{spec},'
+        f'"version":{version},"weights":{_json(weights)}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class Texts:
+    """Specifications as JSON with sorted keys and without what their NOT_IN_KEY names."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[Strict, str]] = {}
+        """By identity, which the kept object makes safe, and the place where it stands."""
+
+    def of(self, spec: Specification) -> str:
+        """The text of `spec.decisive()`."""
+        if type(spec).__pydantic_decorators__.model_serializers:
+            return _json(spec.decisive())
+        fields = (
+            f"{_json(name)}:{self._field(spec, name)}"
+            for name in sorted(type(spec).model_fields)
+            if spec.NOT_IN_KEY.get(name) is not True
+        )
+        return f"{{{','.join(fields)}}}"
+
+    def _field(self, spec: Specification, name: str) -> str:
+        value = getattr(spec, name)
+        if value is None or isinstance(value, str | int):
+            return _json(value)
+        place = id(value), f"{type(spec).__name__}.{name}"
+        if place in self._known:
+            return self._known[place][1]
+        exclude = {name: spec.NOT_IN_KEY[name]} if name in spec.NOT_IN_KEY else None
+        text = _json(spec.model_dump(mode="json", include={name}, exclude=exclude)[name])
+        if isinstance(value, Strict):
+            self._known[place] = value, text
+        return text
