@@ -27,7 +27,7 @@ from harness.core.errors import HarnessError, near
 class Strict(BaseModel):
     """Base of everything parsed: frozen, no unknown keys, no silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=(), defer_build=True)
 
 
 class Grown(Strict):
