@@ -123,7 +123,7 @@ class _Nursery:
         """Ask all workers to end, then end them."""
         os.close(self._alive)
         for child in self.spawned:
-            with contextlib.suppress(OSError):
+            if child.stdin is not None:
                 child.stdin.close()
         end = time.monotonic() + GRACE + 1.0
         while self.children and time.monotonic() < end:

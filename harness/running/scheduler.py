@@ -236,6 +236,5 @@ def _inputs(step: Step) -> Iterable[Step]:
 
 def _on(step: Step, devices: int) -> Step:
     """The same step, and the same key, on so many devices; only a training can use more than one."""
-    if devices == 1 or step.kind != "train":
-        return step
-    return replace(step, spec=step.spec.on(devices))
+    on = getattr(step.spec, "on", None)
+    return replace(step, spec=on(devices)) if on and devices > 1 else step
