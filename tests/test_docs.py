@@ -21,9 +21,11 @@ from test_plugins import PLUGIN, REPOSITORY, Checkout, tree
 
 from harness.cli import _parser
 from harness.core.config import read_toml
-from harness.data import prediction_files
-from harness.data.cityscapes import frames, labels_of, panoptic, read_ids
+from harness.data import png, prediction_files
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.coco_panoptic import panoptic
 from harness.data.prediction import Instance, Prediction, Segment
+from harness.data.tree import Tree
 from harness.planning.plan import make_plan
 from harness.results.rows import Row
 
@@ -195,20 +197,20 @@ def configurations() -> list[str]:
 def predicted(data: Path, out: Path) -> None:
     """Write the ground truth of val as predictions."""
     names = []
-    for frame in frames(data, "val"):
-        ids = read_ids(frame.instance_ids)
-        _, segments = panoptic(ids)
+    for frame in Tree(data).frames("val"):
+        ids = png.read_ids(frame.instance_ids)
+        _, segments = panoptic(ids, CITYSCAPES)
         numbered = {segment["id"]: number for number, segment in enumerate(segments, start=1)}
         panorama = sum((ids == old) * new for old, new in numbered.items())
         answer = Prediction(
             instances=[Instance(ids == i, i // 1000, 0.9) for i in numbered if i >= 24000],
-            semantic=labels_of(ids),
+            semantic=CITYSCAPES.label_of(ids),
             panoptic=panorama,
             segments=tuple(Segment(numbered[s["id"]], s["category_id"]) for s in segments),
         )
-        prediction_files.write(out, "val", frame.name, answer)
+        prediction_files.write(out, "val", frame.name, answer, CITYSCAPES)
         names.append(frame.name)
-    prediction_files.finish(out, "val", names)
+    prediction_files.finish(out, "val", names, CITYSCAPES)
 
 
 def named(page: Path) -> str:
@@ -301,7 +303,7 @@ FIELDS = [
     ("configuration.md", "Suite", "harness.report.table", ["TableSpec"]),
     ("configuration.md", "Columns", "harness.report.columns", ["Column"]),
     ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "Synthesis"]),
-    ("configuration.md", "Dataset", "harness.stages.dataset", ["DatasetSpec"]),
+    ("configuration.md", "Dataset", "harness.data.streets.adapter", ["StreetsPart"]),
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),
     ("configuration.md", "Generator", "harness.generators.diff_inpainting", ["InpaintOptions"]),

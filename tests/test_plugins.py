@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.cityscapes import write_frame
+from harness.data.tree import Tree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PLUGIN = REPOSITORY / "tests" / "plugin"
@@ -83,7 +83,7 @@ def street(root: Path, split: str, city: str, number: int, size: tuple[int, int]
     }.items():  # fmt: skip
         ids[top : top + tall, left : left + wide] = identity
         image[top : top + tall, left : left + wide] = rng.integers(0, 256, 3)
-    write_frame(root, split, city, f"{city}_{number:06d}_000019", image, ids)
+    Tree(root).write_frame(split, city, f"{city}_{number:06d}_000019", image, ids)
 
 
 def tree(root: Path) -> Path:

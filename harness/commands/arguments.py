@@ -3,9 +3,13 @@
 import argparse
 import re
 import sys
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.core.errors import near
+
+if TYPE_CHECKING:
+    from harness.data.base import Dataset
 
 WIDTH_OF_A_FILE = 200
 FORMATS = ("console", "markdown", "csv", "json", "latex", "html")
@@ -70,3 +74,18 @@ def console(*, stderr: bool = False) -> Any:
     width = None if stream is not None and stream.isatty() else WIDTH_OF_A_FILE
     # Names and paths come from outside: nothing in them is markup, or the code of a picture.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what kind of data set lies in a folder."""
+    parser.add_argument(
+        "--data", default="cityscapes", metavar="NAME", help="what lies there: a name of configs/datasets (cityscapes)"
+    )
+
+
+def dataset_in(folder: str, options: argparse.Namespace) -> "Dataset":
+    """The data set in a folder, of the kind that `--data` names."""
+    from harness.data.base import open_dataset
+    from harness.planning.suite import load_dataset_part
+
+    return open_dataset(load_dataset_part(options.data, "mini"), Path(folder))

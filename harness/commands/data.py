@@ -4,15 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands.arguments import FORMATS, console, count, natural
+from harness.commands.arguments import FORMATS, add_data, console, count, dataset_in, natural
 from harness.core.errors import HarnessError
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    one = commands.add_parser("synthesize", help="repaint the instances of any Cityscapes tree")
-    one.add_argument("--dataset", required=True, metavar="DIR", help="a Cityscapes tree; it is never written to")
-    one.add_argument("--output", required=True, metavar="DIR", help="where the new Cityscapes tree goes")
+    one = commands.add_parser("synthesize", help="repaint the instances of any data set")
+    one.add_argument("--dataset", required=True, metavar="DIR", help="the data set; it is never written to")
+    add_data(one)
+    one.add_argument("--output", required=True, metavar="DIR", help="where the new tree goes")
     one.add_argument("--generator", required=True, help="a name of configs/generators/*.toml")
     one.add_argument("--recipe", default="corrected", help="a name of configs/recipes/*.toml")
     one.add_argument("--profile", default="mini", help="which checkpoints and settings the generator takes")
@@ -25,11 +26,12 @@ def add(commands: Any) -> None:
     one.set_defaults(command=_synthesize)
 
     one = commands.add_parser("evaluate", help="score anybody's predictions as Cityscapes' own scripts do")
-    one.add_argument("--data-root", required=True, metavar="DIR", help="the Cityscapes tree with the ground truth")
+    one.add_argument("--data-root", required=True, metavar="DIR", help="the data set with the ground truth")
+    add_data(one)
     one.add_argument("--split", default="val")
     one.add_argument("--instances", metavar="DIR", help="<image>.txt with lines `relative/mask.png labelId score`")
     one.add_argument("--semantic", metavar="DIR", help="<image>*.png of label ids")
-    one.add_argument("--panoptic", metavar="DIR", help="cityscapes_panoptic_<split>.json and the folder beside it")
+    one.add_argument("--panoptic", metavar="DIR", help="<labels>_panoptic_<split>.json and the folder beside it")
     one.add_argument("--coco", metavar="FILE", help="COCO results JSON, or a folder as --instances: COCO's mask AP")
     one.add_argument("--metric", action="append", default=[], metavar="NAME", help="a plug-in's metric too; repeatable")
     one.add_argument("--workers", type=count, help="processes (default: one per core)")
@@ -39,7 +41,8 @@ def add(commands: Any) -> None:
     one = commands.add_parser(
         "instances", help="instances per class, before and after augmentation (the paper's Table I)"
     )
-    one.add_argument("--dataset", required=True, metavar="DIR", help="the tree that was augmented")
+    one.add_argument("--dataset", required=True, metavar="DIR", help="the data set that was augmented")
+    add_data(one)
     one.add_argument("--synthesis", required=True, metavar="DIR", help="the tree of focused crops made from it")
     one.add_argument("--profile", default="mini", help="whose caption the table carries")
     one.add_argument("--split", default="train")
@@ -52,9 +55,10 @@ def add(commands: Any) -> None:
     one.add_argument("--output", required=True, metavar="DIR", help="the new folder: config.json, model.safetensors")
     one.set_defaults(command=_convert)
 
-    one = commands.add_parser("export", help="COCO instance and panoptic JSON of a Cityscapes tree, for other trainers")
+    one = commands.add_parser("export", help="COCO instance and panoptic JSON of a data set, for other trainers")
     one.add_argument("form", choices=("coco", "detectron2"), help="detectron2: also register.py and maps of train ids")
-    one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree; left out: the synthetic frames alone")
+    one.add_argument("--data-root", metavar="DIR", help="the data set; left out: the synthetic frames alone")
+    add_data(one)
     one.add_argument("--synthesis", metavar="DIR", help="the tree of focused crops; its frames follow the real ones")
     one.add_argument("--split", default="train")
     one.add_argument("--masks", choices=("rle", "polygon"), default="rle", help="both are exact")
@@ -69,7 +73,7 @@ def _synthesize(options: argparse.Namespace) -> int:
     out = console(stderr=True)
     with Bar(out, f"synthesize {options.generator}") as report:
         facts = synthesize(
-            Path(options.dataset),
+            dataset_in(options.dataset, options),
             Path(options.output),
             generator=options.generator,
             recipe=options.recipe,
@@ -97,7 +101,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise HarnessError("nothing to evaluate", hint="pass --instances, --semantic, --panoptic or --coco")
     with Bar(console(stderr=True), "evaluate") as report:
         found = evaluation.evaluate(
-            Path(options.data_root),
+            dataset_in(options.data_root, options).root,
             options.split,
             **given,
             metrics=options.metric,
@@ -110,6 +114,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _instances(options: argparse.Namespace) -> int:
     from harness.commands.progress_bars import Bar
+    from harness.data.tree import Tree
     from harness.planning.suite import load_profile
     from harness.report import print_table, render
     from harness.report.tables import count_instances, instance_table
@@ -117,9 +122,9 @@ def _instances(options: argparse.Namespace) -> int:
 
     out = console(stderr=True)
     with Bar(out, "original") as report:
-        original = count_instances(Path(options.dataset), options.split, report)
+        original = count_instances(dataset_in(options.dataset, options), options.split, report)
     with Bar(out, "augmented") as report:
-        added = count_instances(Path(options.synthesis), options.split, report)
+        added = count_instances(Tree(Path(options.synthesis)), options.split, report)
     augmented = {name: count + added[name] for name, count in original.items()}
     table = instance_table(original, augmented, published_facts().is_cityscapes, load_profile(options.profile))
     if options.format == "console":
@@ -148,7 +153,7 @@ def _export(options: argparse.Namespace) -> int:
         found = export(
             Path(options.output),
             options.split,
-            data_root=Path(options.data_root) if options.data_root else None,
+            dataset=dataset_in(options.data_root, options) if options.data_root else None,
             synthesis=Path(options.synthesis) if options.synthesis else None,
             masks=options.masks,
             detectron2=options.form == "detectron2",

@@ -195,7 +195,11 @@ def _table(plan: Any, store: Any, name: str = "results") -> Any:
     from harness.report import named_table
     from harness.results.collect import rows
 
-    return named_table(name, plan.suite, plan.profile, rows(plan, store))
+    return named_table(name, plan.suite, plan.profile, rows(plan, store), things=_things(plan))
+
+
+def _things(plan: Any) -> list[str]:
+    return [label.name for label in plan.labels.things]
 
 
 def _print_table(plan: Any, store: Any, name: str = "results") -> None:
@@ -230,7 +234,7 @@ def _write_reports(plan: Any, store: Any) -> Path:
     collected = rows(plan, store)
     kinds = {"results": "table"} | ({"classes": "classes"} if plan.suite.kind == "segmentation" else {})
     for kind, stem in kinds.items():
-        table = named_table(kind, plan.suite, plan.profile, collected)
+        table = named_table(kind, plan.suite, plan.profile, collected, things=_things(plan))
         for form in ("markdown", "csv", "json", "latex"):
             write_text(folder / f"{stem}.{SUFFIXES[form]}", render(table, form))
     write_text(folder / "report.html", _page(plan, store))

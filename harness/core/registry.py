@@ -1,8 +1,8 @@
 """Names to classes, without importing them: `list` and `plan` know every name and import no torch.
 
-An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.generators",
-"harness.segmenters" and "harness.metrics"; a name that is taken already is an error. The registries of generators and
-segmenters stand beside the base class of their entries.
+An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.datasets",
+"harness.generators", "harness.segmenters" and "harness.metrics"; a name that is taken already is an error. The
+registries of data sets, generators and segmenters stand beside the base class of their entries.
 """
 
 import importlib

@@ -14,7 +14,7 @@ from PIL import Image
 
 
 class Crop(NamedTuple):
-    """A piece of a frame: image uint8 [h, w, 3] and ids int32 [h, w]; ids 0 where it reaches over the frame."""
+    """A piece of a frame: image uint8 [h, w, 3] and ids int32 [h, w]; ids void where it reaches over the frame."""
 
     image: np.ndarray
     ids: np.ndarray
@@ -28,6 +28,7 @@ def random_crop(
     short_sides: Sequence[int],
     flip: float,
     colour: bool,
+    void: int,
     seed: int,
 ) -> Crop:
     """A crop of `size` (h, w) from a frame (uint8 [H, W, 3], int [H, W]) resized to one of `short_sides`."""
@@ -36,16 +37,24 @@ def random_crop(
     scale = short_sides[rng.integers(len(short_sides))] / min(height, width)
     scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
     corner = [int(rng.integers(max(whole - part, 0) + 1)) for whole, part in zip(scaled, size, strict=True)]
-    crop = window(image, ids, scaled=scaled, corner=(corner[0], corner[1]), size=size)
+    crop = window(image, ids, scaled=scaled, corner=(corner[0], corner[1]), size=size, void=void)
     if rng.random() < flip:
         crop = Crop(np.ascontiguousarray(crop.image[:, ::-1]), np.ascontiguousarray(crop.ids[:, ::-1]))
     return Crop(jitter_colours(crop.image, rng), crop.ids) if colour else crop
 
 
 def window(
-    image: np.ndarray, ids: np.ndarray, *, scaled: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
+    image: np.ndarray,
+    ids: np.ndarray,
+    *,
+    scaled: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    void: int,
 ) -> Crop:
-    """The window at `corner` (y, x) of the frame resized to `scaled`; what lies outside is grey (128) and id 0."""
+    """The window at `corner` (y, x) of the frame resized to `scaled`; what lies outside is grey (128) and has the id
+    `void`.
+    """
     height, width = ids.shape
     shown = tuple(min(part, whole - start) for part, whole, start in zip(size, scaled, corner, strict=True))
     (top, left), (sy, sx) = corner, (height / scaled[0], width / scaled[1])
@@ -59,7 +68,7 @@ def window(
     )
     if shown == size:
         return Crop(*pieces)
-    crop = Crop(np.full((*size, 3), 128, dtype=np.uint8), np.zeros(size, dtype=np.int32))
+    crop = Crop(np.full((*size, 3), 128, dtype=np.uint8), np.full(size, void, dtype=np.int32))
     for whole, piece in zip(crop, pieces, strict=True):
         whole[: shown[0], : shown[1]] = piece
     return crop

@@ -5,7 +5,7 @@ not depend on workers, on resume or on who asks. Budgets are counted in position
 many images.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +15,9 @@ from pydantic import Field
 
 from harness.core.config import Grown
 from harness.core.seeds import derive
-from harness.data.cityscapes import Frame, frames
+from harness.data.base import Dataset, Frame
+from harness.data.labels import LabelSet
+from harness.data.tree import Tree
 
 
 class Mix(Grown):
@@ -51,6 +53,7 @@ class Draw(NamedTuple):
 class Stream:
     """Frames in training order."""
 
+    labels: LabelSet
     real: tuple[Frame, ...]
     synthetic: tuple[Frame, ...]
     mix: Mix
@@ -87,7 +90,7 @@ class Stream:
 
 
 def stream(
-    dataset: Path,
+    dataset: Dataset,
     synthesis: Path | None,
     mix: Mix,
     seed: int,
@@ -95,30 +98,24 @@ def stream(
     split: str = "train",
     reads: Literal["ids", "outlines"] = "ids",
 ) -> Stream:
-    """The training stream of a Cityscapes tree and, where there is one, of the synthetic tree made from it.
+    """The training stream of a data set and, where there is one, of the synthetic tree made from it.
 
     With `reads` "outlines" a synthetic frame carries its outlineIds where the tree has them: what polygons made of the
     labels. (Those of real frames were drawn from polygons already.)
     """
-    real, synthetic = tuple(frames(dataset, split)), tuple(frames(synthesis, split)) if synthesis else ()
-    if reads == "outlines":
-        synthetic = tuple(
-            replace(frame, instance_ids=frame.outline_ids) if frame.outline_ids.is_file() else frame
-            for frame in synthetic
-        )
+    real: tuple[Frame, ...] = tuple(dataset.frames(split))
+    made = Tree(synthesis).frames(split) if synthesis else []
+    synthetic: tuple[Frame, ...] = tuple(frame.outlined() if reads == "outlines" else frame for frame in made)
     if mix.labels == "shuffled":
         real, synthetic = shuffled(real, derive(seed, "labels")), shuffled(synthetic, derive(seed, "labels"))
-    return Stream(real=real, synthetic=synthetic, mix=mix, seed=seed)
+    return Stream(labels=dataset.labels, real=real, synthetic=synthetic, mix=mix, seed=seed)
 
 
 def shuffled(every: tuple[Frame, ...], seed: int) -> tuple[Frame, ...]:
-    """The same frames, each with the label files of another one (a lone frame keeps its own)."""
+    """The same frames, each with the annotation of another one (a lone frame keeps its own)."""
     order = _order(seed, len(every))
     donor = {int(order[k - 1]): every[index] for k, index in enumerate(order)}
-    return tuple(
-        replace(frame, instance_ids=donor[k].instance_ids, label_ids=donor[k].label_ids)
-        for k, frame in enumerate(every)
-    )
+    return tuple(frame.annotated_as(donor[k]) for k, frame in enumerate(every))
 
 
 def source_name(frame: Frame) -> str:

@@ -1,4 +1,4 @@
-"""Reading images: photographs, and label PNGs: instance ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
+"""Reads images, and reads and writes label PNGs: ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
 
 Whatever is wrong with a file becomes one HarnessError that names it.
 """
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from harness.core.errors import HarnessError
+from harness.core.files import write_bytes
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -20,7 +21,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """instanceIds as uint16 [H, W]; HarnessError when missing, truncated or not 16-bit grey."""
+    """Ids of pixels as uint16 [H, W]; HarnessError when missing, truncated or not 16-bit grey."""
     image = decoded(path)
     if image.mode not in ("I", "I;16"):
         raise HarnessError(
@@ -53,6 +54,19 @@ def read_mask(path: Path) -> np.ndarray:
     The conversion is part of the benchmark's definition: palette images go through their palette, colours are weighed.
     """
     return np.asarray(decoded(path).convert("L"))
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] (RGB), uint8 [H, W] or uint16 [H, W] as PNG, atomically, fast rather than small."""
+    import cv2
+
+    photo = pixels.ndim == 3
+    # Photographs: the average filter and run lengths; label maps: the up filter turns equal rows into zeros.
+    strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if photo else cv2.IMWRITE_PNG_STRATEGY_DEFAULT
+    row_filter = cv2.IMWRITE_PNG_FILTER_AVG if photo else cv2.IMWRITE_PNG_FILTER_UP
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, strategy, cv2.IMWRITE_PNG_FILTER, row_filter]
+    _, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if photo else pixels, options)
+    write_bytes(path, data.tobytes())
 
 
 def decoded(path: Path) -> Image.Image:

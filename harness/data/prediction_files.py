@@ -1,7 +1,7 @@
 """Predictions on disk, in the formats of the official evaluation scripts, so that other tools can score them too.
 
 instances/<frame>.txt with masks/*.png beside it, semantic/<frame>_pred_labelIds.png,
-panoptic/cityscapes_panoptic_<split>.json with its folder of PNGs. A frame counts as written when its entry under
+panoptic/<label set>_panoptic_<split>.json with its folder of PNGs. A frame counts as written when its entry under
 entries/ stands; `finish` joins the entries.
 """
 
@@ -15,12 +15,14 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.core.files import replace, write_bytes
+from harness.data.coco_panoptic import file_stem
+from harness.data.labels import LabelSet
 from harness.data.prediction import Instance, Prediction, Segment
 
 ENTRIES = "entries"
 
 
-def write(root: Path, split: str, name: str, prediction: Prediction) -> None:
+def write(root: Path, split: str, name: str, prediction: Prediction, labels: LabelSet) -> None:
     """Write one frame's answers; its entry comes last, so a frame with an entry is whole."""
     if prediction.instances is not None:
         _write_instances(root / "instances", name, prediction.instances)
@@ -30,7 +32,7 @@ def write(root: Path, split: str, name: str, prediction: Prediction) -> None:
     if prediction.panoptic is not None:
         file_name = f"{name}_panoptic.png"
         entry["annotation"] = _annotation(name, file_name, prediction.panoptic, prediction.segments)
-        _save(root / "panoptic" / f"cityscapes_panoptic_{split}" / file_name, _coloured(prediction.panoptic))
+        _save(root / "panoptic" / file_stem(labels, split) / file_name, _coloured(prediction.panoptic))
     write_bytes(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True).encode())
 
 
@@ -39,7 +41,7 @@ def written(root: Path, name: str) -> bool:
     return (root / ENTRIES / f"{name}.json").is_file()
 
 
-def finish(root: Path, split: str, names: Sequence[str]) -> list[str]:
+def finish(root: Path, split: str, names: Sequence[str], labels: LabelSet) -> list[str]:
     """Join the entries of all frames into the panoptic JSON; the tasks that are there. HarnessError for a missing
     frame.
     """
@@ -51,7 +53,7 @@ def finish(root: Path, split: str, names: Sequence[str]) -> list[str]:
         entries.append(json.loads(path.read_text(encoding="utf-8")))
     annotations = [entry["annotation"] for entry in entries if "annotation" in entry]
     if annotations:
-        path = root / "panoptic" / f"cityscapes_panoptic_{split}.json"
+        path = root / "panoptic" / f"{file_stem(labels, split)}.json"
         write_bytes(path, json.dumps({"annotations": annotations}, indent=1).encode())
     return entries[0]["tasks"] if entries else []
 

@@ -1,12 +1,13 @@
-"""A Cityscapes tree, and the focused crops made from it, as COCO instance and panoptic JSON.
+"""A data set, and the focused crops made from it, as COCO instance and panoptic JSON.
 
-Category ids are Cityscapes' label ids (24 person .. 33 bicycle for things, 7 road .. 23 sky for stuff). Group regions
-of a thing class are crowd; ignored labels are void and have no annotation: both as cityscapesscripts converts. Images
-are numbered from 1 in the instance JSON, as COCO demands, and are frame names in the panoptic one, as the benchmark's.
+Category ids are label ids of the data set. Group regions of a thing class are crowd; ignored labels are void and have
+no annotation: both as cityscapesscripts converts. Images are numbered from 1 in the instance JSON, as COCO demands, and
+are frame names in the panoptic one, as the benchmark's.
 """
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,13 +17,14 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
-from harness.data.cityscapes import EVALUATED, THINGS, Frame, categories, frames, panoptic, read_ids, write_png
+from harness.data import png
+from harness.data.base import Dataset, Frame
+from harness.data.coco_panoptic import categories, panoptic_of
+from harness.data.labels import IGNORE, LabelSet
+from harness.data.tree import Tree
 from harness.export import registration
 
 Masks = Literal["rle", "polygon"]
-
-_TRAIN_ID = np.full(256, registration.VOID, np.uint8)
-_TRAIN_ID[[label.id for label in EVALUATED]] = [label.train_id for label in EVALUATED]
 
 
 class Exported(NamedTuple):
@@ -37,25 +39,26 @@ def export(
     output: Path,
     split: str,
     *,
-    data_root: Path | None,
+    dataset: Dataset | None,
     synthesis: Path | None = None,
     masks: Masks = "rle",
     detectron2: bool = False,
     report: Report = silent,
 ) -> Exported:
-    """Write the frames of one split of a tree, of the synthetic tree made from it, or of both: see `write`.
+    """Write the frames of one split of a data set, of the synthetic tree made from it, or of both: see `write`.
 
-    Real frames first, synthetic ones after them, both by name. HarnessError for trees that can't be read, no frame at
-    all, or a name that both trees hold.
+    Real frames first, synthetic ones after them, both by name. HarnessError for frames that can't be read, no frame at
+    all, or a name that both hold.
     """
-    todo = _both(data_root, synthesis, split)
-    return write(output, split, todo, masks=masks, detectron2=detectron2, report=report)
+    todo, labels = _both(dataset, synthesis, split)
+    return write(output, split, todo, labels, masks=masks, detectron2=detectron2, report=report)
 
 
 def write(
     output: Path,
     split: str,
     todo: Sequence[Frame],
+    labels: LabelSet,
     *,
     masks: Masks = "rle",
     detectron2: bool = False,
@@ -63,23 +66,24 @@ def write(
 ) -> Exported:
     """Write instances_<split>.json, panoptic_<split>.json and its folder of PNGs into `output`.
 
-    `detectron2`: also semantic_<split>/ (train ids, 255
-    void) and register.py. File names are relative to `output`. The JSON files come last and each is whole or absent.
+    `detectron2`: also semantic_<split>/ (train ids, 255 void) and register.py. File
+    names are relative to `output`. The JSON files come last and each is whole or absent.
     """
-    instances = {"images": [], "annotations": [], "categories": instance_categories()}
-    panorama = {"images": [], "annotations": [], "categories": panoptic_categories()}
+    facts = {"label_divisor": labels.divisor, "ignore_label": IGNORE}
+    instances = {"images": [], "annotations": [], "categories": instance_categories(labels)}
+    panorama = {"info": facts, "images": [], "annotations": [], "categories": panoptic_categories(labels)}
     crowds = 0
     for number, frame in enumerate(todo, start=1):
         report(number - 1, len(todo), frame.name)
-        ids = read_ids(frame.instance_ids)
-        picture, segments = _panoptic(frame, ids)
+        ids = frame.read_ids()
+        picture, segments = panoptic_of(frame, labels, ids)
         image = {
             "file_name": Path(os.path.relpath(frame.image.resolve(), output.resolve())).as_posix(),
             "height": ids.shape[0],
             "width": ids.shape[1],
         }
         instances["images"].append({"id": number, "frame": frame.name, **image})
-        for entry in annotations(ids, segments, masks=masks):
+        for entry in annotations(ids, segments, labels, masks=masks):
             crowds += entry["iscrowd"]
             place = len(instances["annotations"]) + 1
             instances["annotations"].append({"id": place, "image_id": number, **entry})
@@ -87,10 +91,9 @@ def write(
         panorama["annotations"].append(
             {"image_id": frame.name, "file_name": f"{frame.name}.png", "segments_info": segments}
         )
-        write_png(output / f"panoptic_{split}" / f"{frame.name}.png", picture)
+        png.write(output / f"panoptic_{split}" / f"{frame.name}.png", picture)
         if detectron2:
-            labels = np.where(ids < 1000, ids, ids // 1000).astype(np.uint8)
-            write_png(output / f"semantic_{split}" / f"{frame.name}.png", _TRAIN_ID[labels])
+            png.write(output / f"semantic_{split}" / f"{frame.name}.png", labels.train_ids[labels.label_of(ids)])
     for kind, content in (("panoptic", panorama), ("instances", instances)):
         write_bytes(output / f"{kind}_{split}.json", json.dumps(content).encode())
     if detectron2:
@@ -99,17 +102,18 @@ def write(
     return Exported(len(todo), len(instances["annotations"]) - crowds, crowds)
 
 
-def annotations(ids: np.ndarray, segments: list[dict], *, masks: Masks = "rle") -> Iterator[dict[str, Any]]:
-    """COCO annotations of the things of one frame: `ids` int32 [H, W], `segments` as `cityscapes.panoptic` gives them.
+def annotations(
+    ids: np.ndarray, segments: list[dict[str, Any]], labels: LabelSet, *, masks: Masks = "rle"
+) -> Iterator[dict[str, Any]]:
+    """COCO annotations of the things of one frame: `ids` int [H, W], `segments` as `coco_panoptic` gives them.
 
     Crowd regions are always run lengths, as COCO has them. Polygons follow the edges of pixels: both decode to `ids`.
     """
     from harness.export.outlines import polygons
     from harness.metrics.rle import encode
 
-    things = {label.id for label in THINGS}
     for segment in segments:
-        if segment["category_id"] not in things:
+        if segment["category_id"] not in labels.thing_index:
             continue
         mask = ids == segment["id"]
         polygonal = masks == "polygon" and not segment["iscrowd"]
@@ -120,15 +124,15 @@ def annotations(ids: np.ndarray, segments: list[dict], *, masks: Masks = "rle") 
             yield entry | {"segmentation": {"size": list(mask.shape), "counts": encode(mask)}}
 
 
-def instance_categories() -> list[dict[str, Any]]:
-    """The eight things, in train-id order."""
-    return [category for category in panoptic_categories() if category["isthing"]]
+def instance_categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """The things, in train-id order."""
+    return [category for category in panoptic_categories(labels) if category["isthing"]]
 
 
-def panoptic_categories() -> list[dict[str, Any]]:
-    """The nineteen evaluated classes, in train-id order."""
-    by_id = {category["id"]: category for category in categories()}
-    return [by_id[label.id] for label in EVALUATED]
+def panoptic_categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """The evaluated classes, in train-id order."""
+    by_id = {category["id"]: category for category in categories(labels)}
+    return [by_id[label.id] for label in labels.evaluated]
 
 
 def _inside(mask: np.ndarray, box: list[int]) -> np.ndarray:
@@ -141,18 +145,13 @@ def _moved(polygons: list[list[int]], box: list[int]) -> list[list[int]]:
     return [[value + box[place % 2] for place, value in enumerate(polygon)] for polygon in polygons]
 
 
-def _both(data_root: Path | None, synthesis: Path | None, split: str) -> list[Frame]:
-    if data_root is None and synthesis is None:
+def _both(dataset: Dataset | None, synthesis: Path | None, split: str) -> tuple[list[Frame], LabelSet]:
+    every = [*([dataset] if dataset else []), *([Tree(synthesis)] if synthesis else [])]
+    if not every:
         raise HarnessError("nothing to export", hint="pass --data-root, --synthesis or both")
-    real = frames(data_root, split) if data_root else []
-    made = frames(synthesis, split) if synthesis else []
-    if twice := sorted({frame.name for frame in real} & {frame.name for frame in made}):
-        raise HarnessError(f"the frame {twice[0]} is in both {data_root} and {synthesis}")
-    return real + made
-
-
-def _panoptic(frame: Frame, ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
-    try:
-        return panoptic(ids)
-    except HarnessError as error:
-        raise HarnessError(f"{frame.instance_ids}: {error.message}", hint=error.hint) from None
+    if len({part.labels.fingerprint for part in every}) > 1:
+        raise HarnessError(f"{every[0].root} and {every[1].root} have other labels", hint="export each on its own")
+    todo = [frame for part in every for frame in part.frames(split)]
+    if twice := sorted(name for name, count in Counter(frame.name for frame in todo).items() if count > 1):
+        raise HarnessError(f"the frame {twice[0]} is in both {every[0].root} and {every[1].root}")
+    return todo, every[0].labels

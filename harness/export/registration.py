@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 
 PREFIX = "harness"
-VOID = 255
 
 
 def register(root=None, prefix=PREFIX):
     """Register every split in `root` (default: where this file lies); the names of the data sets, in order.
 
-    Classes: the eight things as 0..7 in the instance sets; all nineteen by train id in the panoptic sets, as in
-    detectron2's own Cityscapes. A name that is registered already is left as it is.
+    Classes: the things as 0, 1, ... in the instance sets; all by train id in the panoptic sets, as in detectron2's own
+    Cityscapes. A name that is registered already is left as it is.
     """
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -37,7 +36,8 @@ def register(root=None, prefix=PREFIX):
 
 def facts(path, kind):
     """What detectron2 wants to know of a data set."""
-    categories = _read(path)["categories"]
+    content = _read(path)
+    categories = content["categories"]
     names, colors = [c["name"] for c in categories], [c["color"] for c in categories]
     contiguous = {category["id"]: index for index, category in enumerate(categories)}
     found = {
@@ -57,8 +57,7 @@ def facts(path, kind):
         "panoptic_json": str(path),
         "panoptic_root": str(path.with_suffix("")),
         "evaluator_type": "coco_panoptic_seg",
-        "ignore_label": VOID,
-        "label_divisor": 1000,
+        **content["info"],
     }
 
 

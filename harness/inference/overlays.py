@@ -10,53 +10,53 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from harness.data.cityscapes import BY_ID
+from harness.data.labels import LabelSet
 from harness.data.prediction import Instance, Prediction
 
 OPACITY = 0.5
 _GOLDEN = 0.61803398875
 
 
-def overlays(image: np.ndarray, prediction: Prediction, threshold: float) -> dict[str, np.ndarray]:
+def overlays(image: np.ndarray, prediction: Prediction, threshold: float, labels: LabelSet) -> dict[str, np.ndarray]:
     """Pictures (uint8 [H, W, 3]) by what they show: "instances", "panoptic", "semantic", as far as there are answers.
 
     A panoptic segment of a thing carries the score of the instance it shows (IoU > 0.5), where there is one.
     """
     found = {}
     if prediction.instances is not None:
-        found["instances"] = draw_instances(image, [i for i in prediction.instances if i.score >= threshold])
+        found["instances"] = draw_instances(image, [i for i in prediction.instances if i.score >= threshold], labels)
     if prediction.panoptic is not None:
-        found["panoptic"] = _draw_panoptic(image, prediction, threshold)
+        found["panoptic"] = _draw_panoptic(image, prediction, threshold, labels)
     elif prediction.semantic is not None:
-        found["semantic"] = _blend(image, np.array([_colour(i) for i in range(256)], np.uint8)[prediction.semantic])
+        found["semantic"] = _blend(image, _palette(labels)[prediction.semantic])
     return found
 
 
-def draw_instances(image: np.ndarray, instances: Sequence[Instance]) -> np.ndarray:
+def draw_instances(image: np.ndarray, instances: Sequence[Instance], labels: LabelSet) -> np.ndarray:
     """The image with each instance in a colour of its own, outlined and named; the surest lies on top."""
     picture, colours = image.copy(), [_own(number) for number in range(len(instances))]
     for instance, colour in reversed(list(zip(instances, colours, strict=True))):
         inside, edge = instance.mask, _edge(instance.mask)
         picture[inside] = _blend(picture[inside], np.array(colour, np.uint8))
         picture[edge] = colour
-    labels = [f"{BY_ID[i.label_id].name} {i.score:.2f}" for i in instances]
-    return _named(picture, [i.mask for i in instances], labels, colours)
+    names = [f"{labels.by_id[i.label_id].name} {i.score:.2f}" for i in instances]
+    return _named(picture, [i.mask for i in instances], names, colours)
 
 
-def _draw_panoptic(image: np.ndarray, prediction: Prediction, threshold: float) -> np.ndarray:
-    picture, masks, labels, colours = image.copy(), [], [], []
+def _draw_panoptic(image: np.ndarray, prediction: Prediction, threshold: float, labels: LabelSet) -> np.ndarray:
+    picture, masks, names, colours = image.copy(), [], [], []
     for segment in prediction.segments:
-        mask, thing = prediction.panoptic == segment.id, BY_ID[segment.label_id].is_thing
-        score = _score(mask, segment.label_id, prediction.instances or ()) if thing else None
+        mask, label = prediction.panoptic == segment.id, labels.by_id[segment.label_id]
+        score = _score(mask, label.id, prediction.instances or ()) if label.is_thing else None
         if score is not None and score < threshold:
             continue
-        colour = _shade(_colour(segment.label_id), segment.id) if thing else _colour(segment.label_id)
+        colour = _shade(label.color, segment.id) if label.is_thing else label.color
         picture[mask] = _blend(picture[mask], np.array(colour, np.uint8))
-        picture[_edge(mask)] = (255, 255, 255) if thing else colour
+        picture[_edge(mask)] = (255, 255, 255) if label.is_thing else colour
         masks.append(mask)
-        labels.append(BY_ID[segment.label_id].name + (f" {score:.2f}" if score is not None else ""))
+        names.append(label.name + (f" {score:.2f}" if score is not None else ""))
         colours.append(colour)
-    return _named(picture, masks, labels, colours)
+    return _named(picture, masks, names, colours)
 
 
 def _score(mask: np.ndarray, label_id: int, instances: Sequence[Instance]) -> float | None:
@@ -69,22 +69,22 @@ def _score(mask: np.ndarray, label_id: int, instances: Sequence[Instance]) -> fl
 
 
 def _named(
-    picture: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str], colours: Sequence[tuple[int, int, int]]
+    picture: np.ndarray, masks: Sequence[np.ndarray], names: Sequence[str], colours: Sequence[tuple[int, int, int]]
 ) -> np.ndarray:
     """Names where each mask is widest, the surest last, so that it is never covered; tiny masks go without."""
     size = max(9, min(picture.shape[:2]) // 45)
     canvas, font = Image.fromarray(picture), ImageFont.load_default(size)
     draw = ImageDraw.Draw(canvas)
-    for mask, label, colour in reversed(list(zip(masks, labels, colours, strict=True))):
+    for mask, name, colour in reversed(list(zip(masks, names, colours, strict=True))):
         if np.count_nonzero(mask) < 2 * size * size:
             continue
         x, y = _middle(mask)
-        left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
+        left, top, right, bottom = draw.textbbox((0, 0), name, font=font)
         x = int(np.clip(x - (right - left) / 2, 1, max(1, picture.shape[1] - (right - left) - 2)))
         y = int(np.clip(y - (bottom - top) / 2, 1, max(1, picture.shape[0] - (bottom - top) - 2)))
         draw.rectangle((x - 2, y - 1, x + right - left + 1, y + bottom - top + 1), fill=colour)
         dark = sum(part * weight for part, weight in zip(colour, (0.299, 0.587, 0.114), strict=True)) < 140
-        draw.text((x - left, y - top), label, font=font, fill=(255, 255, 255) if dark else (0, 0, 0))
+        draw.text((x - left, y - top), name, font=font, fill=(255, 255, 255) if dark else (0, 0, 0))
     return np.asarray(canvas)
 
 
@@ -111,8 +111,13 @@ def _blend(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return (pixels * (1 - OPACITY) + colours * OPACITY).round().astype(np.uint8)
 
 
-def _colour(label_id: int) -> tuple[int, int, int]:
-    return BY_ID[label_id].color if label_id in BY_ID else (0, 0, 0)
+def _palette(labels: LabelSet) -> np.ndarray:
+    """Colours of label ids, uint8 [256, 3]; black for an id of no label."""
+    palette = np.zeros((256, 3), np.uint8)
+    for label in labels.labels:
+        if label.id >= 0:
+            palette[label.id] = label.color
+    return palette
 
 
 def _own(number: int) -> tuple[int, int, int]:

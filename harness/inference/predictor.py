@@ -20,8 +20,9 @@ from harness.core.environment import checked_device
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
-from harness.data import prediction_files
-from harness.data.cityscapes import write_png
+from harness.data import png, prediction_files
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import LabelSet
 from harness.data.png import read_image
 from harness.data.prediction import Prediction
 from harness.inference.overlays import overlays
@@ -64,10 +65,11 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network ready to answer, the table it answers by, and a line that says what it is."""
+    """A network ready to answer, the table it answers by, the labels of its answers, and what it is in words."""
 
     network: "Network[Any, Any]"
     inference: Inference
+    labels: LabelSet
     source: str
 
 
@@ -124,27 +126,25 @@ def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, re
         if not all(prediction_files.written(out, picture.name) for picture in group):
             images = [read_image(picture.path) for picture in group]
             with around():
-                answers = _answers(network, images, loaded.inference, asked)
+                answers = _answers(network, images, loaded, asked)
             for picture, image, answer in zip(group, images, answers, strict=True):
-                for kind, drawn in overlays(image, answer, asked.threshold).items():
-                    write_png(out / OVERLAYS / f"{picture.name}_{kind}.png", drawn)
-                prediction_files.write(out, asked.split, picture.name, answer)
+                for kind, drawn in overlays(image, answer, asked.threshold, loaded.labels).items():
+                    png.write(out / OVERLAYS / f"{picture.name}_{kind}.png", drawn)
+                prediction_files.write(out, asked.split, picture.name, answer, loaded.labels)
         done += len(group)
         report(done, len(todo), group[-1].name)
-    return prediction_files.finish(out, asked.split, [picture.name for picture in todo])
+    return prediction_files.finish(out, asked.split, [picture.name for picture in todo], loaded.labels)
 
 
-def _answers(
-    network: "Network[Any, Any]", images: list[np.ndarray], inference: Inference, asked: Asked
-) -> list[Prediction]:
+def _answers(network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loaded, asked: Asked) -> list[Prediction]:
     if asked.inference == "whole":
-        return network.predict(images, inference)
+        return network.predict(images, loaded.inference)
 
     def ask(crops: Sequence[np.ndarray]) -> list[Prediction]:
         parts = (crops[first : first + asked.batch_size] for first in range(0, len(crops), asked.batch_size))
-        return [answer for part in parts for answer in network.predict(part, inference)]
+        return [answer for part in parts for answer in network.predict(part, loaded.inference)]
 
-    return [slide(image, ask, crop=asked.crop, overlap=asked.overlap) for image in images]
+    return [slide(image, ask, loaded.labels, crop=asked.crop, overlap=asked.overlap) for image in images]
 
 
 def _ready(
@@ -255,7 +255,8 @@ def _own(folder: Path, part: SegmenterPart | None, backbone: str | None) -> Load
     else:
         inference = parse(SEGMENTERS.load(trained.adapter).Inference, _table(folder), f"{folder}, inference")
     network = checkpoint.load(folder)
-    return Loaded(network=network, inference=inference, source=f"{trained.adapter} of {folder.resolve()}")
+    source = f"{trained.adapter} of {folder.resolve()}"
+    return Loaded(network=network, inference=inference, labels=CITYSCAPES, source=source)
 
 
 def _architecture(backbone: Backbone) -> dict[str, Any]:
@@ -275,7 +276,8 @@ def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
     _same_model(source, part.adapter)
     network = _whole(part, chosen, source)
-    return Loaded(network=network.eval(), inference=part.inference, source=f"{part.adapter} of {source}")
+    name = f"{part.adapter} of {source}"
+    return Loaded(network=network.eval(), inference=part.inference, labels=CITYSCAPES, source=name)
 
 
 def _same_model(source: str, adapter: str) -> None:

@@ -11,14 +11,16 @@ from typing import Any
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
+from harness.data.base import Dataset
 from harness.generators.base import GeneratorPart
 from harness.planning.suite import load_part
+from harness.stages import Inputs
 from harness.stages.synthesize import SynthesisSpec, holds_something, refuse_inside, run
 from harness.synthesis.recipe import Recipe
 
 
 def synthesize(
-    dataset_root: Path,
+    dataset: Dataset,
     out: Path,
     *,
     generator: str,
@@ -45,8 +47,8 @@ def synthesize(
     spec = SynthesisSpec(
         generator=parse(GeneratorPart, part, path), recipe=parse(Recipe, recipe_part, recipe_path), **options
     )
-    inputs, out = {"dataset": dataset_root}, Path(os.path.abspath(out))
-    refuse_inside(out, dataset_root)
+    inputs, out = Inputs(dataset=dataset), Path(os.path.abspath(out))
+    refuse_inside(out, dataset.root)
     if holds_something(out):
         return run(spec, inputs, out, report)  # the same synthesis, whole; or an error
     unfinished = out.with_name(f"{out.name}.part")

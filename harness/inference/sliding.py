@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import BY_ID, EVALUATED
+from harness.data.labels import LabelSet
 from harness.data.prediction import Instance, Prediction, Segment
 
 SAME = 0.5
@@ -56,6 +56,7 @@ def windows(size: tuple[int, int], crop: tuple[int, int], overlap: float) -> lis
 def slide(
     image: np.ndarray,
     ask: Callable[[Sequence[np.ndarray]], Sequence[Prediction]],
+    labels: LabelSet,
     *,
     crop: tuple[int, int],
     overlap: float,
@@ -63,10 +64,12 @@ def slide(
     """The joined answer for an image (uint8 [H, W, 3]); `ask` answers for windows of one size."""
     size = image.shape[:2]
     places = windows(size, crop, overlap)
-    return joined(size, places, ask([image[place.inside] for place in places]))
+    return joined(size, places, ask([image[place.inside] for place in places]), labels)
 
 
-def joined(size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction]) -> Prediction:
+def joined(
+    size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction], labels: LabelSet
+) -> Prediction:
     """The answers of windows as one for the whole image; votes are used up on the way."""
     first, owner = answers[0], _owners(size, places)
     instances = semantic = panorama = None
@@ -74,14 +77,14 @@ def joined(size: tuple[int, int], places: Sequence[Window], answers: Sequence[Pr
     if first.instances is not None:
         instances = _instances(size, places, answers)
     if first.votes is not None:
-        semantic = _semantic(size, places, answers)
+        semantic = labels.evaluated_ids[_elected(size, places, answers)]
     elif first.semantic is not None:
         semantic = np.zeros(size, np.uint8)
         for number, (place, answer) in enumerate(zip(places, answers, strict=True)):
             own = owner[place.inside] == number
             semantic[place.inside][own] = answer.semantic[own]
     if first.panoptic is not None:
-        panorama, segments = _panoptic(size, places, answers, owner)
+        panorama, segments = _panoptic(size, places, answers, owner, labels)
     return Prediction(instances=instances, semantic=semantic, panoptic=panorama, segments=segments)
 
 
@@ -173,23 +176,27 @@ def _instances(size: tuple[int, int], places: Sequence[Window], answers: Sequenc
     return sorted(whole, key=lambda instance: -instance.score)
 
 
-def _semantic(size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction]) -> np.ndarray:
+def _elected(size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction]) -> np.ndarray:
+    """Train ids [H, W] with most votes."""
     total, seen = np.zeros((len(answers[0].votes), *size), np.float32), np.zeros(size, np.float32)
     for place, answer in zip(places, answers, strict=True):
         total[:, *place.inside] += answer.votes
         seen[place.inside] += 1
-    ids = np.array([label.id for label in EVALUATED], np.uint8)
-    return ids[(total / seen).argmax(0)]
+    return (total / seen).argmax(0)
 
 
 def _panoptic(
-    size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction], owner: np.ndarray
+    size: tuple[int, int],
+    places: Sequence[Window],
+    answers: Sequence[Prediction],
+    owner: np.ndarray,
+    labels: LabelSet,
 ) -> tuple[np.ndarray, tuple[Segment, ...]]:
     things = [
         (number, segment)
         for number, answer in enumerate(answers)
         for segment in answer.segments
-        if BY_ID[segment.label_id].is_thing
+        if labels.by_id[segment.label_id].is_thing
     ]
     pieces = [Piece(number, answers[number].panoptic == s.id, s.label_id, 1.0) for number, s in things]
     groups = [
@@ -198,7 +205,7 @@ def _panoptic(
     stuff: dict[int, list[tuple[int, Segment]]] = {}
     for number, answer in enumerate(answers):
         for segment in answer.segments:
-            if not BY_ID[segment.label_id].is_thing:
+            if not labels.by_id[segment.label_id].is_thing:
                 stuff.setdefault(segment.label_id, []).append((number, segment))
     panorama, found = np.zeros(size, np.int32), []
     for label_id, members in [*groups, *stuff.items()]:

@@ -14,13 +14,24 @@ from harness.core.config import Specification, Strict, parse
 from harness.core.errors import HarnessError, NotBuiltError, near
 from harness.core.registry import Registry
 from harness.core.store import Store
+from harness.data.base import DATASETS, labels_key, open_dataset
+from harness.data.labels import LabelSet
 from harness.data.mix import Mix
 from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
 from harness.planning.keys import Texts, key_of
-from harness.planning.suite import Cell, Profile, Suite, cells, load_part, load_profile, load_suite, names
+from harness.planning.suite import (
+    Cell,
+    Profile,
+    Suite,
+    cells,
+    load_dataset_part,
+    load_part,
+    load_profile,
+    load_suite,
+    names,
+)
 from harness.segmenters.base import SEGMENTERS, SegmenterHead, SegmenterPart
 from harness.stages import STAGES
-from harness.stages.dataset import DatasetSpec, fingerprint
 
 if TYPE_CHECKING:
     from harness.stages.evaluate import EvaluateSpec
@@ -73,6 +84,7 @@ class Plan:
     profile_name: str
     profile: Profile
     dataset: Step
+    labels: LabelSet
     rows: list[PlannedRow]
 
     def steps(self) -> dict[str, Step]:
@@ -107,15 +119,23 @@ def beside(plan: Plan, suite_name: str) -> Plan:
 
 
 def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
-    suite = load_suite(suite_name)
+    suite, labels = load_suite(suite_name), open_dataset(dataset.spec, dataset.external).labels
     arms = list(cells(suite))
     named = {name: _generator(name, profile_name) for name in dict.fromkeys(cell.generator for cell in arms)}
-    builder = _Builder(profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, generators=named)
+    builder = _Builder(
+        profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, labels=labels, generators=named
+    )
     rows = [builder.row(cell) for cell in arms]
     # A title that named the data itself would be wrong under every profile but one.
     suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
     return Plan(
-        name=Path(suite_name).stem, suite=suite, profile_name=profile_name, profile=profile, dataset=dataset, rows=rows
+        name=Path(suite_name).stem,
+        suite=suite,
+        profile_name=profile_name,
+        profile=profile,
+        dataset=dataset,
+        labels=labels,
+        rows=rows,
     )
 
 
@@ -126,15 +146,17 @@ def make_step(
     inputs: dict[str, Step],
     *,
     weights: str = "",
+    version: int | None = None,
     texts: Texts | None = None,
 ) -> Step:
-    """A step with its key: the hash of stage version, specification, keys of the inputs and `weights`.
+    """A step with its key: the hash of version, specification, keys of the inputs and `weights`.
 
-    `weights` says which starting weights, or of an evaluation, which signatures of plug-in metrics. `texts` remembers
-    what the specifications of one plan share.
+    `weights` says which starting weights; of an evaluation, which signatures of plug-in metrics; of a data set, which
+    labels. `version`: default that of the stage. `texts` remembers what the specifications of one plan share.
     """
     text = (texts or Texts()).of(spec)
-    key = key_of(kind, STAGES[kind].version, text, {name: step.key for name, step in inputs.items()}, weights)
+    version = STAGES[kind].version if version is None else version
+    key = key_of(kind, version, text, {name: step.key for name, step in inputs.items()}, weights)
     return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key)
 
 
@@ -146,6 +168,7 @@ class _Builder:
     profile_name: str
     suite: Suite
     dataset: Step
+    labels: LabelSet
     generators: dict[str, GeneratorHead]
     texts: Texts = field(default_factory=Texts)
     known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
@@ -203,9 +226,11 @@ class _Builder:
 
         generator = self._part(GeneratorPart, "generators", name)
         wanted = self.profile.synthesis
+        rules = self._part(Recipe, "recipes", recipe)
+        rules.check(self.labels)
         spec = SynthesisSpec(
             generator=generator,
-            recipe=self._part(Recipe, "recipes", recipe),
+            recipe=rules,
             seed=wanted.seed,
             split="train",
             top_k=wanted.top_k,
@@ -295,17 +320,18 @@ def _require(registry: Registry[Any], adapter: str) -> None:
 
 
 def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:
-    data, path = load_part("datasets", profile.dataset, profile_name)
-    spec = parse(DatasetSpec, data, path)
-    if spec.adapter == "streets":
-        return make_step("dataset", spec.label, spec, {})
+    part = load_dataset_part(profile.dataset, profile_name)
+    adapter = DATASETS.load(part.adapter)
+    dataset = open_dataset(part, data_root if adapter.found else None)
+    if not adapter.found:
+        return make_step("dataset", part.label, part, {}, weights=labels_key(dataset.labels), version=adapter.VERSION)
     if data_root is None:
         raise HarnessError(
-            f"profile {profile_name!r} needs {spec.label} on disk, and no data root is given",
-            hint="pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds leftImg8bit/ and gtFine/",
+            f"profile {profile_name!r} needs {part.label} on disk, and no data root is given",
+            hint=f"pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds {adapter.LAYOUT}",
         )
     return Step(
-        kind="dataset", label=spec.label, spec=spec, inputs={}, key=fingerprint(data_root)[:20], external=data_root
+        kind="dataset", label=part.label, spec=part, inputs={}, key=dataset.fingerprint()[:20], external=data_root
     )
 
 

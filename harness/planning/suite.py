@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError, near
 from harness.core.paths import CONFIGS, SUITES
+from harness.data.base import DatasetPart, part_model
 from harness.data.mix import Mix
 
 
@@ -157,6 +158,14 @@ def profile_chain(name: str) -> list[str]:
             )
         chain.append(base)
     return chain
+
+
+def load_dataset_part(name: str, profile: str) -> DatasetPart:
+    """The data set configs/datasets/<name>.toml as `profile` has it."""
+    content, path = load_part("datasets", name, profile)
+    return parse(
+        part_model(content), content, path
+    )  # its own model, so that an unknown key is told with the known ones
 
 
 def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:

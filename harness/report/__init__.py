@@ -48,12 +48,14 @@ def print_table(table: "Table", console: Any) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def named_table(name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
-    """One of TABLES of a suite."""
+def named_table(
+    name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]", *, things: "Sequence[str]"
+) -> "Table":
+    """One of TABLES of a suite. `things`: the classes with instances, by name."""
     from harness.report import tables
 
     if name == "classes":
-        return tables.class_table(rows, profile, metric="AP")
+        return tables.class_table(rows, profile, metric="AP", things=things)
     if name == "cost":
         return tables.cost_table(rows, profile)
     if name == "reproduction":

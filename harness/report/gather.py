@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from harness import __version__
 from harness.core.numbers import number
 from harness.core.store import Store
+from harness.data.base import open_dataset
 from harness.planning.plan import Plan, Step, chain
 from harness.report import figures, table_for
 from harness.report.answer import label, sentences
@@ -54,7 +55,7 @@ def gather(
         _answer(gains),
         Section(anchor="table", title="Results", tables=(table_for(plan.suite, profile, rows),)),
         _samples(runs),
-        *([_predictions(runs), _failures_seen(runs), _classes(rows, plan)] if segmentation else []),
+        *([_predictions(runs, plan), _failures_seen(runs, plan), _classes(rows, plan)] if segmentation else []),
         _quality(gains, quality),
         _curves(runs),
         _reproduction(rows, plan),
@@ -134,17 +135,18 @@ def _samples(runs: Sequence[Run]) -> Section:
     return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
 
 
-def _predictions(runs: Sequence[Run]) -> Section:
+def _predictions(runs: Sequence[Run], plan: Plan) -> Section:
     from harness.report.pictures import prediction_grid
 
     seen = [run for run in _first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]
     if not seen:
         return Section(anchor="predictions", title="Predictions")
-    grid = prediction_grid(seen[0].folders["dataset"], {run.label: run.folders["predict"] for run in seen})
+    dataset = open_dataset(plan.dataset.spec, seen[0].folders["dataset"])
+    grid = prediction_grid(dataset, {run.label: run.folders["predict"] for run in seen})
     return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
 
 
-def _failures_seen(runs: Sequence[Run]) -> Section:
+def _failures_seen(runs: Sequence[Run], plan: Plan) -> Section:
     """The frames on which the best row does worst."""
     import numpy as np
 
@@ -161,7 +163,7 @@ def _failures_seen(runs: Sequence[Run]) -> Section:
     scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
     order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]
     grid = prediction_grid(
-        best.folders["dataset"],
+        open_dataset(plan.dataset.spec, best.folders["dataset"]),
         {best.label: best.folders["predict"]},
         names=[found.images[index] for index in order],
         title=f"Worst frames of {best.label}, by PQ of the frame",
@@ -171,7 +173,8 @@ def _failures_seen(runs: Sequence[Run]) -> Section:
 
 
 def _classes(rows: Sequence[Row], plan: Plan) -> Section:
-    tables = [class_table(rows, plan.profile, metric=metric) for metric in (MAIN, "PQ", "IoU")]
+    things = [label.name for label in plan.labels.things]
+    tables = [class_table(rows, plan.profile, metric=metric, things=things) for metric in (MAIN, "PQ", "IoU")]
     first = tables[0]
     lines = [line for line in first.lines if any(cell.status == "ok" for cell in line.cells[3:])]
     if not lines:

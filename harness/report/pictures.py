@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from harness.data.cityscapes import BY_ID, FIRST_INSTANCE_ID, THINGS, Frame, frames, read_ids
+from harness.data.base import Dataset, Frame
+from harness.data.labels import LabelSet
 from harness.data.png import read_image
+from harness.data.tree import Tree
 from harness.metrics.inputs import mask_lines
 from harness.synthesis.manifest import Entry, read_manifest
 
@@ -56,7 +58,8 @@ def sample_grid(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> Grid 
     if not made:
         return None
     common = set.intersection(*(set(entries) for entries in made.values()))
-    chosen = _spread_over_classes([next(iter(made.values()))[key] for key in common], limit)
+    labels = Tree(next(iter(syntheses.values()))).labels
+    chosen = _spread_over_classes([next(iter(made.values()))[key] for key in common], limit, labels)
     if not chosen:
         return None
     columns = ["real crop", "mask"]
@@ -81,7 +84,7 @@ def sample_grid(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> Grid 
 
 
 def prediction_grid(
-    dataset: Path,
+    dataset: Dataset,
     predictions: Mapping[str, Path],
     *,
     split: str = "val",
@@ -93,17 +96,17 @@ def prediction_grid(
 
     `names`: which frames; by default four, evenly spaced over the split. None when there is nothing predicted.
     """
-    every = frames(dataset, split)
+    every = dataset.frames(split)
     shown = [frame for frame in every if frame.name in set(names)] if names else _evenly(every, FRAMES)
     if not shown or not predictions:
         return None
     rows = []
     for frame in shown:
-        image = read_image(frame.image)
+        image = frame.read_image()
         row: list[Picture | None] = [Picture(uri=_jpeg(image, WIDE), alt=f"{frame.name}, image")]
-        ids = read_ids(frame.instance_ids)
-        row.append(_overlay(image, _true_masks(ids), f"{frame.name}, ground truth"))
-        row += [_predicted(image, frame, folder, label) for label, folder in predictions.items()]
+        masks = _true_masks(frame.read_ids(), dataset.labels)
+        row.append(_overlay(image, masks, dataset.labels, f"{frame.name}, ground truth"))
+        row += [_predicted(image, frame, folder, dataset.labels, label) for label, folder in predictions.items()]
         rows.append(tuple(row))
     return Grid(
         title=title,
@@ -123,10 +126,10 @@ def _first_variants(folder: Path) -> dict[tuple[str, int], Entry]:
     }
 
 
-def _spread_over_classes(entries: Iterable[Entry], limit: int) -> list[Entry]:
+def _spread_over_classes(entries: Iterable[Entry], limit: int, labels: LabelSet) -> list[Entry]:
     """The largest instances, taken class by class in turn."""
     ordered = sorted(entries, key=lambda entry: (-entry.area, entry.source, entry.instance))
-    by_class = {label.id: [entry for entry in ordered if entry.label_id == label.id] for label in THINGS}
+    by_class = {label.id: [entry for entry in ordered if entry.label_id == label.id] for label in labels.things}
     chosen: list[Entry] = []
     while len(chosen) < limit and any(by_class.values()):
         for queue in by_class.values():
@@ -162,7 +165,7 @@ def _file(folder: Path, name: str | None, alt: str, *, wide: bool = False) -> Pi
         return Picture(uri=_jpeg(np.asarray(image.convert("RGB")), side, enlarge=True), alt=alt)
 
 
-def _predicted(image: np.ndarray, frame: Frame, folder: Path, label: str) -> Picture | None:
+def _predicted(image: np.ndarray, frame: Frame, folder: Path, labels: LabelSet, label: str) -> Picture | None:
     path = folder / "instances" / f"{frame.name}.txt"
     if not path.is_file():
         return None
@@ -171,21 +174,20 @@ def _predicted(image: np.ndarray, frame: Frame, folder: Path, label: str) -> Pic
         if line.score >= CONFIDENCE:
             with Image.open(line.path) as mask:
                 masks.append((line.label_id, np.asarray(mask) > 0))
-    return _overlay(image, masks, f"{frame.name}, {label}")
+    return _overlay(image, masks, labels, f"{frame.name}, {label}")
 
 
-def _true_masks(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    things = {label.id for label in THINGS}
-    found = [int(value) for value in np.unique(ids) if value >= FIRST_INSTANCE_ID and value // 1000 in things]
-    return [(value // 1000, ids == value) for value in found]
+def _true_masks(ids: np.ndarray, labels: LabelSet) -> list[tuple[int, np.ndarray]]:
+    found = [(labels.label_of(value), value) for value in np.unique(ids).tolist() if labels.is_instance(value)]
+    return [(label_id, ids == value) for label_id, value in found if label_id in labels.thing_index]
 
 
-def _overlay(image: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], alt: str) -> Picture:
+def _overlay(image: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], labels: LabelSet, alt: str) -> Picture:
     """The image in grey with its instances in colour, each outlined."""
     grey = image.mean(axis=2, keepdims=True)
     canvas = np.repeat(grey, 3, axis=2) * 0.8
     for order, (label_id, mask) in enumerate(masks):
-        color = np.array(BY_ID[label_id].color, float) * (0.75 + 0.25 * (order % 3)) + 30 * (order % 2)
+        color = np.array(labels.by_id[label_id].color, float) * (0.75 + 0.25 * (order % 3)) + 30 * (order % 2)
         canvas[mask] = (1 - OPACITY) * image[mask] + OPACITY * color.clip(0, 255)
         canvas[mask & ~_eroded(mask)] = 255
     return Picture(uri=_jpeg(canvas.clip(0, 255).astype(np.uint8), WIDE), alt=alt, note=f"{len(masks)} instances")

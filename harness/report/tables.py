@@ -4,10 +4,10 @@ All are the one Table of table.py, so every renderer prints them.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
+from harness.data.base import Dataset
 from harness.metrics.table import find
 from harness.report.columns import FACTS, Column, column
 from harness.report.names import version
@@ -27,8 +27,6 @@ from harness.report.table import (
 )
 from harness.results.published import PrintedCount
 from harness.results.rows import Row
-
-THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
 def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01) -> Table:
@@ -69,15 +67,18 @@ def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: floa
     )
 
 
-def class_table(rows: Sequence[Row], setting: Setting, *, metric: str) -> Table:
-    """`metric` of every class, with the number of ground-truth instances in the heading where it is known."""
+def class_table(rows: Sequence[Row], setting: Setting, *, metric: str, things: Sequence[str]) -> Table:
+    """`metric` of every class, with the number of ground-truth instances in the heading where it is known.
+
+    Of `things` alone (classes with instances, by name) where the metric is one of instances.
+    """
     measured = [row for row in rows if row.origin == "measured"]
     names = list(dict.fromkeys(name for row in measured for run in row.seeds for name in run.classes))
     names = [
         name for name in names if any(metric in run.classes.get(name, {}) for row in measured for run in row.seeds)
     ]
     if (info := find(metric)) and info.each == "thing":
-        names = [name for name in names if name in THINGS] or [*THINGS]
+        names = [name for name in names if name in things] or [*things]
     entry = column(metric)
     columns = [FACTS[key] for key in ("method", "backbone", "version")]
     columns += [
@@ -119,7 +120,10 @@ def instance_table(
     *,
     title: str = "Instances per class, original and augmented",
 ) -> Table:
-    """Instances of the training set before and after augmentation, beside the paper's IS-Cityscapes (Table I)."""
+    """Instances of the training set before and after augmentation, beside the paper's IS-Cityscapes (Table I).
+
+    Both counts have the same classes, by name.
+    """
     columns = (
         Column(key="class", label="Class", kind="text"),
         Column(key="original", label="Original", kind="count", decimals=0),
@@ -129,12 +133,12 @@ def instance_table(
         Column(key="printed_augmented", label="Augmented (paper)", kind="count", decimals=0),
         Column(key="printed_factor", label="Factor (paper)", kind="count", decimals=2),
     )
-    totals = [{name: counts.get(name, 0) for name in THINGS} for counts in (original, augmented)]
+    comparable = set(original) <= set(printed)  # the paper counts the classes of Cityscapes
     lines = []
-    for name in (*THINGS, "total"):
-        ours = [sum(counts.values()) if name == "total" else counts[name] for counts in totals]
-        theirs = [printed[name].original, printed[name].augmented]
-        cells = (Cell(value=name, text=name), *_counts(*ours), *_counts(*theirs))
+    for name in (*original, "total"):
+        ours = [sum(counts.values()) if name == "total" else counts[name] for counts in (original, augmented)]
+        theirs = _counts(printed[name].original, printed[name].augmented) if comparable else [Cell(status="blank")] * 3
+        cells = (Cell(value=name, text=name), *_counts(*ours), *theirs)
         lines.append(Line(name=name, group="measured", section="total" if name == "total" else "class", cells=cells))
     warning = (
         () if setting.comparable else ("NOT COMPARABLE with the paper: other data; only the factors may be read.",)
@@ -151,21 +155,18 @@ def instance_table(
     )
 
 
-def count_instances(root: Path, split: str, report: Report = silent) -> dict[str, int]:
-    """Instances of the eight evaluated thing classes in a Cityscapes tree, as the ids in gtFine have them."""
+def count_instances(dataset: Dataset, split: str, report: Report = silent) -> dict[str, int]:
+    """Instances of every evaluated class that has some, by its name, as the ids of the frames have them."""
     import numpy as np
 
-    from harness.data.cityscapes import FIRST_INSTANCE_ID, frames, read_ids
-    from harness.data.cityscapes import THINGS as LABELS
-
-    names = {label.id: label.name for label in LABELS}
-    counts = dict.fromkeys(THINGS, 0)
-    every = frames(root, split)
+    labels = dataset.labels
+    counts = {label.name: 0 for label in labels.things}
+    every = dataset.frames(split)
     for done, frame in enumerate(every, start=1):
-        found = np.unique(read_ids(frame.instance_ids))
-        for label in found[found >= FIRST_INSTANCE_ID] // 1000:
-            if int(label) in names:
-                counts[names[int(label)]] += 1
+        found = np.unique(frame.read_ids())
+        for label_id in labels.label_of(found[labels.is_instance(found)]).tolist():
+            if label_id in labels.thing_index:
+                counts[labels.by_id[label_id].name] += 1
         report(done, len(every), frame.name)
     return counts
 

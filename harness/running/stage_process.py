@@ -19,7 +19,7 @@ from harness.core import contents, files
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure, Kind
 from harness.core.progress import Report, Stopped
-from harness.stages import STAGES
+from harness.stages import STAGES, open_inputs
 
 _PR_SET_PDEATHSIG = 1
 
@@ -30,6 +30,7 @@ class Work(NamedTuple):
     kind: str
     spec: dict[str, Any]
     inputs: dict[str, str]
+    dataset: dict[str, Any] | None
     out: Path
     log: Path
     variables: dict[str, str]
@@ -110,7 +111,7 @@ def _run(work: Work, report: Report) -> dict[str, Any]:
     _use_threads(work.variables)
     stage = STAGES[work.kind]
     spec = stage.spec.model_validate_json(json.dumps(work.spec))
-    inputs = {name: Path(path) for name, path in work.inputs.items()}
+    inputs = open_inputs(work.inputs, work.dataset)
     started = time.monotonic()
     facts = stage.code.run(spec, inputs, work.out, report)
     seconds = round(time.monotonic() - started, 3)

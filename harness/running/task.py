@@ -15,6 +15,8 @@ class Input(Strict):
     kind: str
     key: str
     external: str | None = None
+    part: dict[str, Any] | None = None
+    """Of a data set: how it is read."""
 
 
 class Task(Strict):
@@ -36,7 +38,12 @@ class Task(Strict):
 def task_of(step: Step, resources: Resources | None = None) -> Task:
     """The step as a task."""
     inputs = {
-        name: Input(kind=i.kind, key=i.key, external=str(i.external) if i.external else None)
+        name: Input(
+            kind=i.kind,
+            key=i.key,
+            external=str(i.external) if i.external else None,
+            part=i.spec.model_dump(mode="json") if i.kind == "dataset" else None,
+        )
         for name, i in step.inputs.items()
     }
     return Task(

@@ -160,6 +160,7 @@ class _Try:
             kind=task.kind,
             spec=task.spec,
             inputs={name: task.folder(name, store) for name in task.inputs},
+            dataset=task.inputs["dataset"].part if "dataset" in task.inputs else None,
             out=partial,
             log=store.log(task.kind, task.key),
             variables=self.site.variables,

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data.augment import random_crop
-from harness.data.cityscapes import LABELS, Frame, read_ids
+from harness.data.base import Frame
+from harness.data.labels import LabelSet
 from harness.data.mix import Draw, Stream
-from harness.data.png import read_image
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Training
 
@@ -73,6 +72,7 @@ class Loader:
             short_sides=self.training.short_sides,
             flip=self.training.flip,
             colour=self.training.colour_jitter,
+            void=self.stream.labels.void,
             seed=draw.seed,
         )
         return Sample(name=draw.frame.name, image=crop.image, ids=crop.ids, seed=draw.seed)
@@ -80,7 +80,7 @@ class Loader:
     def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
         found = self.cached.get(frame.name)
         if found is None:
-            found = read_image(frame.image), _known(frame, read_ids(frame.instance_ids)).astype(np.uint16)
+            found = frame.read_image(), _known(frame, self.stream.labels)
             if found[0].shape[:2] != found[1].shape:
                 raise HarnessError(
                     f"{frame.image}: {found[0].shape[:2]} pixels, but its labels have {found[1].shape}",
@@ -93,19 +93,13 @@ class Loader:
         return found
 
 
-def _known(frame: Frame, ids: np.ndarray) -> np.ndarray:
-    """`ids`; HarnessError when one is of no Cityscapes label."""
-    strange = ~_ids_of_labels()[ids]
+def _known(frame: Frame, labels: LabelSet) -> np.ndarray:
+    """The ids of a frame; HarnessError when one is of no label."""
+    ids = frame.read_ids()
+    strange = ~labels.known[ids]
     if strange.any():
         raise HarnessError(
-            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no Cityscapes label",
-            hint="ids are a label id, or 1000 x label id + number",
+            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no label of {labels.name}",
+            hint=f"ids are a label id, or, of a class with instances, {labels.divisor} x label id + number",
         )
     return ids
-
-
-@cache
-def _ids_of_labels() -> np.ndarray:
-    """Which of the 16-bit ids are of a label."""
-    ids = np.arange(2**16)
-    return np.isin(np.where(ids < 1000, ids, ids // 1000), [label.id for label in LABELS])

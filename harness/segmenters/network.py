@@ -23,7 +23,7 @@ InferenceT = TypeVar("InferenceT", bound=Inference)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A training crop: image uint8 [H, W, 3], ids int32 [H, W] (0 = void); `seed` for draws that belong to it."""
+    """A training crop: image uint8 [H, W, 3], ids int32 [H, W]; `seed` for draws that belong to it."""
 
     name: str
     image: np.ndarray

@@ -1,16 +1,29 @@
 """The stages: what a step of a plan does. Each module has a parsed specification and `run(spec, inputs, out, report)
--> facts`.
+-> facts`; `inputs` are folders of artifacts, and the data set where there is one.
 
 `out` outlives kill -9: a stage called again on a half-filled `out` goes on and ends with the same files, bit for bit.
 A stage's VERSION is part of the key of its artifacts: raise it when the same specification gives another result.
 """
 
 import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 from harness.core.config import Specification
 from harness.core.resources import Resources
+from harness.data.base import Dataset, DatasetPart, open_dataset
+
+
+class Inputs(TypedDict, total=False):
+    """What a stage reads: the data set, and the folders of artifacts by their kind."""
+
+    dataset: Dataset
+    synthesis: Path
+    train: Path
+    predict: Path
 
 
 class Stage(NamedTuple):
@@ -47,3 +60,11 @@ STAGES = {
     "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec"),
     "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU),
 }
+
+
+def open_inputs(folders: Mapping[str, str], dataset: Mapping[str, Any] | None) -> Inputs:
+    """The inputs of a step from their folders; `dataset`: the part of the data set, where it is one of them."""
+    inputs: dict[str, Any] = {name: Path(folder) for name, folder in folders.items()}
+    if dataset is not None:
+        inputs["dataset"] = open_dataset(DatasetPart.model_validate_json(json.dumps(dataset)), inputs["dataset"])
+    return cast(Inputs, inputs)

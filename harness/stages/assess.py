@@ -27,8 +27,7 @@ from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report
-from harness.data.cityscapes import read_labels
-from harness.data.png import read_image
+from harness.data.png import read_image, read_mask
 from harness.quality import weight_files
 from harness.quality.frechet import frechet_distance, jackknife_error, kernel_distance
 from harness.quality.measurement import (
@@ -45,6 +44,7 @@ from harness.quality.measurement import (
 )
 from harness.quality.pairs import Columns, Networks, Row, load_networks, score, unavailable
 from harness.quality.structural import WINDOW
+from harness.stages import Inputs
 from harness.synthesis.manifest import NAME as MANIFEST
 from harness.synthesis.manifest import Entry, read_manifest
 
@@ -119,7 +119,7 @@ def fingerprint(spec: AssessSpec) -> str:
     return weight_files.fingerprint(list(spec.networks.values()))
 
 
-def run(spec: AssessSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+def run(spec: AssessSpec, inputs: Inputs, out: Path, report: Report) -> dict[str, Any]:
     """Score the synthesis `inputs["synthesis"]` into `out`, going on where an earlier call stopped.
 
     Facts: pairs, instances, pairs without change, headline scores, networks that are not available and why.
@@ -204,7 +204,7 @@ def _rows(folder: Path, groups: list[list[tuple[int, Entry]]], start: int) -> It
     """The pairs of some instances with their images; HarnessError for a file that is missing, broken or not square."""
     for number, group in enumerate(groups, start):
         first = group[0][1]
-        real, mask = read_image(folder / first.real), read_labels(folder / first.mask) > 127
+        real, mask = read_image(folder / first.real), read_mask(folder / first.mask) > 127
         if real.shape[:2] != mask.shape:
             raise HarnessError(f"{folder / first.mask}: {mask.shape} pixels, and its crop has {real.shape[:2]}")
         for index, entry in group:

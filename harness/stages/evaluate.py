@@ -1,6 +1,5 @@
 """Stage evaluate: official result files against the ground truth of a split: scores, and what intervals need."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from pydantic import Field
 
 from harness.core.config import Grown, Specification
 from harness.core.progress import Report
+from harness.stages import Inputs
 
 VERSION = 1
 
@@ -24,7 +24,7 @@ class EvaluateSpec(Specification, Grown):
     """Metrics of plug-ins to compute too."""
 
 
-def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+def run(spec: EvaluateSpec, inputs: Inputs, out: Path, report: Report) -> dict[str, Any]:
     """Score what lies in inputs["predict"] (instances, semantic, panoptic) against inputs["dataset"].
 
     Writes scores.json, statistics.npz and anatomy.json; facts: the headline scores as fractions. Nothing is kept of an
@@ -38,7 +38,7 @@ def run(spec: EvaluateSpec, inputs: Mapping[str, Path], out: Path, report: Repor
     if not given:
         raise HarnessError(f"{inputs['predict']}: no predictions: expected one of {', '.join(folders)} in it")
     evaluation = evaluate(
-        inputs["dataset"],
+        inputs["dataset"].root,
         spec.split,
         **given,
         coco=given.get("instances") if spec.coco else None,

@@ -1,6 +1,5 @@
 """Stage predict: a trained segmenter on the frames of one split, written in the official result formats."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +8,7 @@ from pydantic import model_validator
 from harness.core.config import Specification
 from harness.core.progress import Report
 from harness.segmenters.base import SegmenterPart
+from harness.stages import Inputs
 
 VERSION = 1
 
@@ -32,7 +32,7 @@ class PredictSpec(Specification):
         return self
 
 
-def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+def run(spec: PredictSpec, inputs: Inputs, out: Path, report: Report) -> dict[str, Any]:
     """Predict every frame of the split into `out`; facts: frames, instances, tasks.
 
     Frames are answered in fixed groups, and a group is answered again when one of its frames is missing: a resumed run
@@ -41,20 +41,18 @@ def run(spec: PredictSpec, inputs: Mapping[str, Path], out: Path, report: Report
     import torch
 
     from harness.data import prediction_files
-    from harness.data.cityscapes import frames
-    from harness.data.png import read_image
     from harness.segmenters import checkpoint
 
     wanted = spec.segmenter.inference
-    every = frames(inputs["dataset"], spec.split)
+    labels, every = inputs["dataset"].labels, inputs["dataset"].frames(spec.split)
     network = checkpoint.load(inputs["train"])
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     for first in range(0, len(every), wanted.batch_size):
         group = every[first : first + wanted.batch_size]
         if not all(prediction_files.written(out, frame.name) for frame in group):
-            answers = network.predict([read_image(frame.image) for frame in group], wanted)
+            answers = network.predict([frame.read_image() for frame in group], wanted)
             for frame, answer in zip(group, answers, strict=True):
-                prediction_files.write(out, spec.split, frame.name, answer)
+                prediction_files.write(out, spec.split, frame.name, answer, labels)
         report(min(first + len(group), len(every)), len(every), group[-1].name)
-    tasks = prediction_files.finish(out, spec.split, [frame.name for frame in every])
+    tasks = prediction_files.finish(out, spec.split, [frame.name for frame in every], labels)
     return {"frames": len(every), "tasks": tasks}

@@ -1,6 +1,7 @@
-"""Stage synthesize: phases 1 to 3 of the method over one split of a Cityscapes tree.
+"""Stage synthesize: phases 1 to 3 of the method over one split of a data set.
 
-`out` becomes a Cityscapes tree of training images (leftImg8bit, gtFine) with
+`out` becomes a tree of training images (leftImg8bit, gtFine; labels.json beside them for other labels than Cityscapes')
+with
 
     manifest.jsonl   one line per image: where it comes from, prompt, seed, boxes, files (harness/synthesis/manifest.py)
     crops/           real/, mask/ and generated/ squares, before the paste, for the image metrics
@@ -17,9 +18,10 @@ import json
 import logging
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,9 +34,11 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report
 from harness.core.seeds import derive
-from harness.data.cityscapes import Frame, frames, read_ids, write_frame, write_png
-from harness.data.png import read_image
+from harness.data import png
+from harness.data.base import Dataset, Frame, labels_key
+from harness.data.tree import Tree
 from harness.generators.base import Generator, GeneratorPart, checked
+from harness.stages import Inputs
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
     Window,
@@ -100,20 +104,32 @@ class _Painted(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class _Work:
     spec: SynthesisSpec
+    dataset: Dataset
     todo: list[Frame]
     out: Path
 
+    @cached_property
+    def tree(self) -> Tree:
+        """Where the training images go."""
+        return Tree.create(self.out, self.dataset.labels)
 
-def run(spec: SynthesisSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
-    """Synthesise from the tree `inputs["dataset"]` into `out`, going on where an earlier call stopped.
+    @cached_property
+    def composites(self) -> Tree:
+        """Where the full-frame composites go."""
+        return Tree.create(self.out / "frames", self.dataset.labels)
+
+
+def run(spec: SynthesisSpec, inputs: Inputs, out: Path, report: Report) -> dict[str, Any]:
+    """Synthesise from the data set `inputs["dataset"]` into `out`, going on where an earlier call stopped.
 
     Facts: frames read, instances selected, images made, skipped and filtered, reasons, images per class. HarnessError
-    for a tree that can't be read, an `out` that lies in it or holds something else, a generator that breaks its
+    for a data set that can't be read, an `out` that lies in it or holds something else, a generator that breaks its
     contract, and when not one image could be made.
     """
-    root = inputs["dataset"]
-    refuse_inside(out, root)
-    work = _Work(spec=spec, todo=frames(root, spec.split)[: spec.limit], out=out)
+    dataset = inputs["dataset"]
+    refuse_inside(out, dataset.root)
+    spec.recipe.check(dataset.labels)
+    work = _Work(spec=spec, dataset=dataset, todo=list(dataset.frames(spec.split)[: spec.limit]), out=out)
     claim = _claim(work)
     if not _is_claimed(out, claim):
         write_bytes(out / "synthesis.json", claim)
@@ -164,7 +180,9 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
     spec, batch, paintable = work.spec, [], 0
     for index in range(start.frame, len(work.todo)):
         picture = load(work.todo[index])
-        listed = items_of(picture, recipe=spec.recipe, seed=spec.seed, top_k=spec.top_k, variants=spec.variants)
+        listed = items_of(
+            picture, work.dataset.labels, recipe=spec.recipe, seed=spec.seed, top_k=spec.top_k, variants=spec.variants
+        )
         for number, item in enumerate(listed):
             if (index, number) < start:
                 continue
@@ -202,7 +220,7 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     """Paste, focus and write one item; its manifest entry."""
     if painted is None:
         return _entry(item, status="skipped", reason=item.fault)
-    spec, recipe = work.spec, work.spec.recipe
+    spec, recipe, labels = work.spec, work.spec.recipe, work.dataset.labels
     known = {"judgement": painted.verdict.values, **_write_crops(work.out, item, painted.image)}
     crop = resize(painted.image, item.mask.shape, recipe.paste_filter)
     if reason := objection(recipe.quality, item.real, crop, item.mask) or painted.verdict.reason:
@@ -216,17 +234,17 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     ids = target.ids if target is item.picture else paste(target.ids, item.square, identity, item.mask)
     city = item.picture.frame.city
     if spec.frames:
-        kept = write_frame(work.out / "frames", spec.split, city, item.name, image, ids)
+        kept = work.composites.write_frame(spec.split, city, item.name, image, ids)
         known["composite"] = str(kept.image.relative_to(work.out))
-    window = _window(spec, item, ids)
+    window = _window(work, item, ids)
     if window is None:
         reason = f"in {_WINDOWS} windows some instance showed fewer than {recipe.least_visible} pixels"
         return _entry(item, status="skipped", reason=reason, **known)
     image, ids = focus(image, ids, window.box, recipe.focus_filter)
-    ids = without_specks(ids, recipe.least_vertices)
-    written = write_frame(work.out, spec.split, city, item.name, image, ids)
+    ids = without_specks(ids, labels, recipe.least_vertices)
+    written = work.tree.write_frame(spec.split, city, item.name, image, ids)
     if recipe.annotation == "polygons":
-        write_png(written.outline_ids, as_polygons(ids).astype(np.uint16))
+        png.write(written.outline_ids, as_polygons(ids, labels).astype(np.uint16))
     return _entry(
         item,
         status="made",
@@ -248,17 +266,18 @@ def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
     if not others:
         return "no other frame to paste into"
     chosen = others[derive(work.spec.seed, "target", *item.key) % len(others)]
-    target = Picture(frame=chosen, image=read_image(chosen.image), ids=read_ids(chosen.instance_ids))
+    target = load(chosen)
     if target.ids.shape != item.picture.ids.shape:
         return "the frame to paste into has another size"
-    first = item.instance.label.id * 1000
-    free = np.flatnonzero(np.bincount(target.ids.ravel(), minlength=first + 1000)[first : first + 1000] == 0) + first
-    return (target, int(free[0])) if free.size else "no free instance id in the frame to paste into"
+    used = set(np.unique(target.ids).tolist())
+    free = (identity for identity in work.dataset.labels.instances_of(item.instance.label) if identity not in used)
+    identity = next(free, None)
+    return (target, identity) if identity is not None else "no free instance id in the frame to paste into"
 
 
-def _window(spec: SynthesisSpec, item: Item, ids: np.ndarray) -> Window | None:
+def _window(work: _Work, item: Item, ids: np.ndarray) -> Window | None:
     """The window of one item in the composite's ids; None when none was found that the recipe accepts."""
-    size, recipe = item.picture.ids.shape, spec.recipe
+    spec, recipe, size = work.spec, work.spec.recipe, item.picture.ids.shape
     if spec.generator.window == "frame":
         return whole(size)
     generator = np.random.default_rng(derive(spec.seed, "window", *item.key))
@@ -272,7 +291,7 @@ def _window(spec: SynthesisSpec, item: Item, ids: np.ndarray) -> Window | None:
             sides=recipe.side_rounding,
             generator=generator,
         )
-        if shows_all(ids, window.box, recipe.least_visible):
+        if shows_all(ids, work.dataset.labels, window.box, recipe.least_visible):
             return window
     return None
 
@@ -287,9 +306,9 @@ def _write_crops(out: Path, item: Item, painted: np.ndarray) -> dict[str, str]:
         "generated": f"crops/generated/{stem}_{item.variant}.png",
     }
     if item.variant == 0:
-        write_png(out / files["real"], item.real)
-        write_png(out / files["mask"], item.mask.astype(np.uint8) * 255)
-    write_png(out / files["generated"], painted)
+        png.write(out / files["real"], item.real)
+        png.write(out / files["mask"], item.mask.astype(np.uint8) * 255)
+    png.write(out / files["generated"], painted)
     return files
 
 
@@ -365,6 +384,8 @@ def _claim(work: _Work) -> bytes:
         "frames": digest.hexdigest(),
         "filters": filters.fingerprint(work.spec.recipe.filters),
     }
+    if labels := labels_key(work.dataset.labels):
+        content["labels"] = labels
     if weights := work.spec.generator.fingerprint:
         content["weights"] = weights
     return json.dumps(content, indent=1, sort_keys=True).encode()

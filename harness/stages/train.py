@@ -1,6 +1,5 @@
-"""Stage train: a segmenter on a Cityscapes tree and, where there is one, the synthetic tree made from it."""
+"""Stage train: a segmenter on a data set and, where there is one, the synthetic tree made from it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,8 +7,10 @@ from pydantic import Field, model_validator
 
 from harness.core.config import Specification
 from harness.core.progress import Report
+from harness.data.base import Dataset
 from harness.data.mix import Mix
 from harness.segmenters.base import SegmenterPart, share
+from harness.stages import Inputs
 
 if TYPE_CHECKING:
     from harness.data.mix import Stream
@@ -43,7 +44,7 @@ class TrainSpec(Specification):
         return self.model_copy(update={"devices": devices})
 
 
-def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) -> dict[str, Any]:
+def run(spec: TrainSpec, inputs: Inputs, out: Path, report: Report) -> dict[str, Any]:
     """Train in `out` (config.json, model.safetensors, log.jsonl, tracker files); facts: the budget and what it trained
     on.
     """
@@ -55,11 +56,11 @@ def run(spec: TrainSpec, inputs: Mapping[str, Path], out: Path, report: Report) 
         return _train((spec, inputs, out), report)
     from harness.segmenters import processes
 
-    processes.run(spec.devices, _train, (spec, dict(inputs), out), report)
+    processes.run(spec.devices, _train, (spec, inputs, out), report)
     return checkpoint.read(out).facts
 
 
-def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> dict[str, Any]:
+def _train(task: tuple[TrainSpec, Inputs, Path], report: Report) -> dict[str, Any]:
     import torch
 
     from harness.core.seeds import derive
@@ -86,7 +87,7 @@ def _train(task: tuple[TrainSpec, Mapping[str, Path], Path], report: Report) -> 
     return facts
 
 
-def _validation(dataset: Path) -> "Stream":
+def _validation(dataset: Dataset) -> "Stream":
     """The val split as a stream whose order and crops are the same for every training, so that val losses compare."""
     from harness.core.seeds import derive
     from harness.data.mix import stream

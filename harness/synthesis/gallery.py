@@ -13,8 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
-from harness.data.cityscapes import read_labels
-from harness.data.png import read_image
+from harness.data.png import read_image, read_mask
 from harness.synthesis.manifest import Entry, read_manifest
 from harness.synthesis.sheet import choose
 
@@ -77,7 +76,7 @@ def _first_variants(folder: Path) -> dict[_Key, Entry]:
 def _outlined(folder: Path, entry: Entry) -> Image.Image:
     """The real crop with the border of its mask drawn on it."""
     picture = np.array(_squared(read_image(folder / entry.real)))
-    mask = Image.fromarray(read_labels(folder / entry.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+    mask = Image.fromarray(read_mask(folder / entry.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     inside = np.pad(np.asarray(mask) > 127, 1)
     core = inside[1:-1, 1:-1]
     neighbours = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from harness.data.cityscapes import FIRST_INSTANCE_ID
+from harness.data.labels import LabelSet
 from harness.synthesis.recipe import Filter
 from harness.synthesis.select import Box, visible
 
@@ -110,12 +110,12 @@ def draw_window(
     return Window(Box(x, y, x + w, y + h), zoom)
 
 
-def shows_all(ids: np.ndarray, window: Box, least: int) -> bool:
+def shows_all(ids: np.ndarray, labels: LabelSet, window: Box, least: int) -> bool:
     """Whether every instance that the window shows has at least `least` pixels there, at the size of the frame `ids`
     [H, W]."""
     if least <= 1:
         return True
-    counts = np.bincount(resize_ids(ids[window.slices], ids.shape).ravel())[FIRST_INSTANCE_ID:]
+    counts = np.bincount(resize_ids(ids[window.slices], ids.shape).ravel())[labels.divisor :]
     return not ((counts > 0) & (counts < least)).any()
 
 
@@ -130,19 +130,19 @@ def focus(image: np.ndarray, ids: np.ndarray, window: Box, how: Filter) -> tuple
     return resize(image[window.slices], size, how), resize_ids(ids[window.slices], size)
 
 
-def without_specks(ids: np.ndarray, vertices: int) -> np.ndarray:
-    """Ids [H, W] in which instances are erased (0) whose outlines have fewer than `vertices` corners in all: single
+def without_specks(ids: np.ndarray, labels: LabelSet, vertices: int) -> np.ndarray:
+    """Ids [H, W] in which instances are erased (void) whose outlines have fewer than `vertices` corners in all: single
     pixels, straight lines a pixel wide and the like, which make no polygon."""
     if not vertices:
         return ids
     result = ids.copy()
-    for instance, outlines in _outlines(ids):
+    for instance, outlines in _outlines(ids, labels):
         if len(outlines) < vertices:
-            result[ids == instance] = 0
+            result[ids == instance] = labels.void
     return result
 
 
-def as_polygons(ids: np.ndarray) -> np.ndarray:
+def as_polygons(ids: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Ids [H, W] after a detour over polygons: every instance as one filled outline.
 
     The outlines of an instance's parts are chained into a single polygon (thin bridges join the parts), holes are
@@ -152,17 +152,17 @@ def as_polygons(ids: np.ndarray) -> np.ndarray:
     import cv2
 
     result = ids.astype(np.int32)
-    for instance, outlines in _outlines(ids):
+    for instance, outlines in _outlines(ids, labels):
         cv2.fillPoly(result, [outlines], instance)
     return result
 
 
-def _outlines(ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _outlines(ids: np.ndarray, labels: LabelSet) -> Iterator[tuple[int, np.ndarray]]:
     """Instances by ascending id, each with the corners [n, 1, 2] of the outlines of its parts, one after the other."""
     import cv2
 
     for instance in np.flatnonzero(np.bincount(ids.ravel())).tolist():
-        if instance >= FIRST_INSTANCE_ID:
+        if labels.is_instance(instance):
             mask = (ids == instance).astype(np.uint8)
             contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             yield instance, np.concatenate(contours)

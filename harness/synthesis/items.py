@@ -11,8 +11,8 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
-from harness.data.cityscapes import Frame, read_ids
-from harness.data.png import read_image
+from harness.data.base import Frame
+from harness.data.labels import LabelSet
 from harness.generators.base import Prompt
 from harness.synthesis.prompts import draw_prompt
 from harness.synthesis.recipe import Recipe
@@ -56,16 +56,18 @@ class Item:
 
 def load(frame: Frame) -> Picture:
     """The frame's image and ids; HarnessError when they can't be read or differ in size."""
-    image, ids = read_image(frame.image), read_ids(frame.instance_ids)
+    image, ids = frame.read_image(), frame.read_ids().astype(np.int32)
     if image.shape[:2] != ids.shape:
         raise HarnessError(f"{frame.instance_ids}: {_size(ids)} pixels, and its image has {_size(image)}")
     return Picture(frame=frame, image=image, ids=ids)
 
 
-def items_of(picture: Picture, *, recipe: Recipe, seed: int, top_k: int, variants: int) -> Iterator[Item]:
+def items_of(
+    picture: Picture, labels: LabelSet, *, recipe: Recipe, seed: int, top_k: int, variants: int
+) -> Iterator[Item]:
     """The items of one frame: its largest instances, largest first, each `variants` times with the same prompt."""
     frame = picture.frame.name
-    for instance in select(picture.ids, top_k=top_k, candidates=recipe.candidates):
+    for instance in select(picture.ids, labels, top_k=top_k, candidates=recipe.candidates):
         square = square_round(instance.box, picture.ids.shape, recipe.border)
         mask = cut_mask(picture.ids, instance.id, square, recipe.mask_bits)
         real = cut(picture.image, square, recipe.border)

@@ -6,7 +6,7 @@ The table is data (a recipe may replace it); the draw depends on seed, image and
 from collections.abc import Mapping, Sequence
 
 from harness.core.seeds import derive
-from harness.data.cityscapes import Label
+from harness.data.labels import Label
 from harness.generators.base import Prompt
 
 PROMPTS: Mapping[str, tuple[str, str]] = {
@@ -21,7 +21,7 @@ PROMPTS: Mapping[str, tuple[str, str]] = {
     "motorcycle": ("a black motorcycle", "a white motorcycle"),
     "bicycle": ("a white bicycle", "a black bicycle"),
 }
-"""The phrases of the released scripts, by class name."""
+"""The phrases of the released scripts, by the names of Cityscapes' classes."""
 
 
 def draw_prompt(

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.core.config import Grown
-from harness.data.cityscapes import BY_NAME
+from harness.core.errors import HarnessError, near
+from harness.data.labels import LabelSet
 from harness.synthesis.filters import Filters
 from harness.synthesis.prompts import PROMPTS
 from harness.synthesis.quality import Quality
@@ -80,10 +81,15 @@ class Recipe(Grown):
             raise ValueError(f"zoom_mean: expected at most 1 + 3 zoom_std = {1 + 3 * self.zoom_std}")
         return self
 
-    @field_validator("prompts")
-    @classmethod
-    def _names_classes(cls, prompts: dict[str, list[str]]) -> dict[str, list[str]]:
-        for name in prompts:
-            if name not in BY_NAME or not BY_NAME[name].is_thing:
-                raise ValueError(f"{name!r} is no Cityscapes class with instances")
-        return prompts
+    def check(self, labels: LabelSet) -> None:
+        """HarnessError for phrases of a class that `labels` has not, or that has no instances.
+
+        The phrases that stand here when a recipe names none are those for Cityscapes; other data sets may lack a class.
+        """
+        things = [label.name for label in labels.labels if label.is_thing]
+        for name, phrases in self.prompts.items():
+            if name not in things and list(PROMPTS.get(name, ())) != phrases:
+                raise HarnessError(
+                    f"recipe {self.label!r}, prompts: {labels.name} has no class {name!r} with instances",
+                    hint=near(name, things),
+                )

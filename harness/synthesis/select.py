@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import BY_ID, FIRST_INSTANCE_ID, THINGS, Label
+from harness.data.labels import Label, LabelSet
 
 
 class Box(NamedTuple):
@@ -49,16 +49,21 @@ class Instance:
     box: Box
 
 
-def select(ids: np.ndarray, *, top_k: int, candidates: Literal["evaluated", "instances"]) -> list[Instance]:
-    """The `top_k` largest instances of instanceIds (int [H, W]), largest first, equal ones by ascending id.
+def select(
+    ids: np.ndarray, labels: LabelSet, *, top_k: int, candidates: Literal["evaluated", "instances"]
+) -> list[Instance]:
+    """The `top_k` largest instances of a map of ids (int [H, W]), largest first, equal ones by ascending id.
 
-    Group regions (below 24000) and stuff are never candidates.
+    Group regions and stuff are never candidates.
     """
-    wanted = {label.id for label in THINGS} if candidates == "evaluated" else set(BY_ID)
+    kinds = labels.things if candidates == "evaluated" else [label for label in labels.labels if label.is_thing]
     areas = np.bincount(ids.ravel())
-    present = [i for i in np.flatnonzero(areas).tolist() if i >= FIRST_INSTANCE_ID and i // 1000 in wanted]
-    chosen = sorted(present, key=lambda i: (-areas[i], i))[:top_k]
-    return [Instance(id=i, label=BY_ID[i // 1000], area=int(areas[i]), box=_box_of(ids == i)) for i in chosen]
+    present = np.flatnonzero(areas)
+    present = present[labels.is_instance(present)]
+    named = [(i, labels.by_id.get(labels.label_of(i))) for i in present.tolist()]
+    found = [(i, label) for i, label in named if label in kinds]
+    chosen = sorted(found, key=lambda item: (-areas[item[0]], item[0]))[:top_k]
+    return [Instance(id=i, label=label, area=int(areas[i]), box=_box_of(ids == i)) for i, label in chosen]
 
 
 def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"]) -> Box:

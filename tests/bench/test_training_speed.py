@@ -15,8 +15,9 @@ import pytest
 import torch
 import toy
 
-from harness.data.cityscapes import frames
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, Stream
+from harness.data.tree import Tree
 from harness.segmenters import training as engine
 from harness.segmenters.options import Backbone, Training
 
@@ -42,7 +43,7 @@ def parts(adapter):
 def ours(adapter, root, out):
     """CPU seconds of the engine's steps, and the share of them that is neither network, nor optimizer, nor data."""
     network, table = parts(adapter)
-    stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
+    stream = Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames("train")), synthetic=(), mix=Mix(), seed=0)
     run = engine._Run(network, stream, None, Training.model_validate_json(json.dumps(table)), out)
     run.resume()
     spent = {"inside": 0.0}
@@ -81,7 +82,7 @@ def plain(adapter, root):
     config.update({"train_num_points": MODEL["points"]})
     model = getattr(shipped, f"{name}ForUniversalSegmentation")(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
+    stream = Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames("train")), synthetic=(), mix=Mix(), seed=0)
     loader = engine.Loader(stream, Training.model_validate_json(json.dumps(table)), network.collate)
     batches = [_as_transformers(adapter, network, loader.batch(step, 0)) for step in range(STEPS)]
     start = 0.0

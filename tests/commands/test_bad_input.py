@@ -14,7 +14,8 @@ from PIL import Image
 
 from harness.core.paths import SUITES
 from harness.core.store import Store
-from harness.data.cityscapes import frames, read_labels, write_frame
+from harness.data import png
+from harness.data.tree import Tree
 from harness.planning.plan import make_plan
 
 KIB = 1024
@@ -50,7 +51,7 @@ def tree(tmp_path) -> Path:
     for split in ("train", "val"):
         for number in range(2):
             image = np.random.default_rng(number).integers(0, 256, (64, 128, 3), dtype=np.uint8)
-            write_frame(tmp_path / "tree", split, "aa", f"aa_{number:06d}_000019", image, ids)
+            Tree(tmp_path / "tree").write_frame(split, "aa", f"aa_{number:06d}_000019", image, ids)
     return tmp_path / "tree"
 
 
@@ -61,7 +62,7 @@ def listing(root: Path) -> list[str]:
 BROKEN = {
     "truncated image": (lambda f: f.image.write_bytes(f.image.read_bytes()[:900]), "_leftImg8bit.png: truncated"),
     "truncated ids": (lambda f: f.instance_ids.write_bytes(f.instance_ids.read_bytes()[:60]), "truncated"),
-    "8-bit ids": (lambda f: Image.fromarray(read_labels(f.label_ids)).save(f.instance_ids), "expected 16-bit grey"),
+    "8-bit ids": (lambda f: Image.fromarray(png.read_labels(f.label_ids)).save(f.instance_ids), "expected 16-bit grey"),
     "no ids": (lambda f: f.instance_ids.unlink(), "the image has no labels"),
     "no labels": (lambda f: f.label_ids.unlink(), "the image has no labels"),
 }
@@ -70,7 +71,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_tree(tree, tmp_path, what):
     breaking, words = BROKEN[what]
-    breaking(frames(tree, "train")[1])
+    breaking(Tree(tree).frames("train")[1])
     before = listing(tmp_path)
     done = harness("synthesize", "--dataset", tree, "--generator", "focus", "--output", tmp_path / "out")
     refused(done, "aa_000001_000019", words)
@@ -79,11 +80,11 @@ def test_a_broken_tree(tree, tmp_path, what):
 
 def test_broken_ground_truth_is_named_by_evaluate(tree, tmp_path):
     (tmp_path / "semantic").mkdir()
-    for frame in frames(tree, "val"):
+    for frame in Tree(tree).frames("val"):
         shutil.copy(frame.label_ids, tmp_path / "semantic" / f"{frame.name}_pred_labelIds.png")
     whole = harness("evaluate", "--data-root", tree, "--semantic", tmp_path / "semantic", "--workers", 1)
     assert whole.returncode == 0, whole.stderr
-    broken = frames(tree, "val")[1].instance_ids
+    broken = Tree(tree).frames("val")[1].instance_ids
     broken.write_bytes(broken.read_bytes()[:50])
     done = harness("evaluate", "--data-root", tree, "--semantic", tmp_path / "semantic", "--workers", 1)
     refused(done, broken.name)
@@ -98,7 +99,7 @@ def test_a_missing_root(tmp_path):
 
 
 def test_an_unlabelled_image_stops_a_suite_before_it_starts(tree, tmp_path):
-    frames(tree, "train")[0].instance_ids.unlink()
+    Tree(tree).frames("train")[0].instance_ids.unlink()
     before = listing(tmp_path)
     done = harness("run", "table1", "--profile", "paper", "--data-root", tree, "--store", tmp_path / "store")
     refused(done, "aa_000000_000019", "the image has no labels")
@@ -229,4 +230,4 @@ def test_a_full_disk_stops_a_synthesis_with_one_message(tree, tmp_path):
     refused(harness(*arguments, room=4 * KIB), "cannot be written: File too large")
     assert not out.exists()
     assert harness(*arguments).returncode == 0
-    assert len(frames(out, "train")) == 4
+    assert len(Tree(out).frames("train")) == 4

@@ -10,7 +10,7 @@ from PIL import Image
 from harness.cli import main
 from harness.core.progress import silent
 from harness.core.store import Store
-from harness.data.cityscapes import write_frame
+from harness.data.tree import Tree
 from harness.planning.plan import make_plan
 from harness.stages import evaluate
 from harness.stages.evaluate import EvaluateSpec
@@ -37,7 +37,7 @@ def tree(tmp_path_factory) -> Path:
     for car in range(CARS):
         ids[8:24, 16 * car + 2 : 16 * car + 14] = 26000 + car
     for number in range(FRAMES):
-        write_frame(root, "val", "aa", f"aa_{number:06d}_000019", np.zeros((32, 96, 3), np.uint8), ids)
+        Tree(root).write_frame("val", "aa", f"aa_{number:06d}_000019", np.zeros((32, 96, 3), np.uint8), ids)
     return root
 
 
@@ -60,7 +60,7 @@ def run(tree: Path, folder: Path, *, seed: int, found: float) -> list[str]:
     store = Store(folder / "store")
     store.open()
     partial = store.partial(final.kind, final.key)
-    facts = evaluate.run(EvaluateSpec(), {"dataset": tree, "predict": answers.parent}, partial, silent)
+    facts = evaluate.run(EvaluateSpec(), {"dataset": Tree(tree), "predict": answers.parent}, partial, silent)
     environment = {"commit": "0" * 40, "dirty": False}
     manifest = {"facts": facts | {"wall_s": 1.0}, "peak_memory_bytes": 2**20, "environment": environment}
     store.commit(final.kind, final.key, manifest)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.cityscapes import frames, labels_of, read_ids, read_labels
+from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.png import read_image
 from harness.data.streets import render
 from harness.data.streets.street import Style
+from harness.data.tree import Tree
 
 WITH_MOTORCYCLES = 0
 """A seed whose first two frames have instance 32000 as their largest."""
@@ -52,11 +54,13 @@ def holds_the_bars(tree: Path, out: Path, generator: str, recipe: str) -> None:
     assert done.returncode == 0, done.stderr
     assert digests(tree) == before
 
-    sources = {frame.name: (read_image(frame.image), read_ids(frame.instance_ids)) for frame in frames(tree, "train")}
+    sources = {
+        frame.name: (read_image(frame.image), png.read_ids(frame.instance_ids)) for frame in Tree(tree).frames("train")
+    }
     entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert {entry["source"] for entry in entries} == set(sources)
     made = [entry for entry in entries if entry["status"] == "made"]
-    assert sorted(entry["name"] for entry in made) == [frame.name for frame in frames(out, "train")]
+    assert sorted(entry["name"] for entry in made) == [frame.name for frame in Tree(out).frames("train")]
     for entry in made:
         complete(entry, out)
         image, ids = sources[entry["source"]]
@@ -87,10 +91,10 @@ def complete(entry: dict, out: Path) -> None:
 def labels_are_the_cropped_ones(entry: dict, out: Path, ids: np.ndarray) -> None:
     x0, y0, x1, y1 = entry["window"]
     cropped = Image.fromarray(ids[y0:y1, x0:x1]).resize(ids.shape[::-1], Image.Resampling.NEAREST)
-    written = read_ids(out / entry["labels"])
+    written = png.read_ids(out / entry["labels"])
     assert np.array_equal(written, np.asarray(cropped))
     beside = out / entry["labels"].replace("instanceIds", "labelIds")
-    assert np.array_equal(read_labels(beside), labels_of(written))
+    assert np.array_equal(png.read_labels(beside), CITYSCAPES.label_of(written))
 
 
 @pytest.mark.parametrize(("generator", "recipe"), [("recolor", "corrected"), ("focus", "released")])

@@ -8,6 +8,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.data import prediction_files
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.prediction import Instance, Prediction, Segment
 
 MASK = np.eye(6, 8, dtype=bool)
@@ -20,8 +21,12 @@ ANSWER = Prediction(
 
 
 def test_files_are_those_of_the_official_scripts(tmp_path):
-    prediction_files.write(tmp_path, "val", "a_000000_000019", ANSWER)
-    assert prediction_files.finish(tmp_path, "val", ["a_000000_000019"]) == ["instance", "semantic", "panoptic"]
+    prediction_files.write(tmp_path, "val", "a_000000_000019", ANSWER, CITYSCAPES)
+    assert prediction_files.finish(tmp_path, "val", ["a_000000_000019"], CITYSCAPES) == [
+        "instance",
+        "semantic",
+        "panoptic",
+    ]
     lines = (tmp_path / "instances/a_000000_000019.txt").read_text().splitlines()
     path, label, score = lines[0].split(" ")
     assert (label, float(score)) == ("26", 0.75)
@@ -40,14 +45,14 @@ def test_files_are_those_of_the_official_scripts(tmp_path):
 
 
 def test_a_frame_without_answers_is_named(tmp_path):
-    prediction_files.write(tmp_path, "val", "a_000000_000019", ANSWER)
+    prediction_files.write(tmp_path, "val", "a_000000_000019", ANSWER, CITYSCAPES)
     with pytest.raises(HarnessError, match="a_000001_000019"):
-        prediction_files.finish(tmp_path, "val", ["a_000000_000019", "a_000001_000019"])
+        prediction_files.finish(tmp_path, "val", ["a_000000_000019", "a_000001_000019"], CITYSCAPES)
 
 
 def test_tasks_that_were_not_done_leave_no_files(tmp_path):
-    prediction_files.write(tmp_path, "val", "a_000000_000019", Prediction(instances=[]))
-    assert prediction_files.finish(tmp_path, "val", ["a_000000_000019"]) == ["instance"]
+    prediction_files.write(tmp_path, "val", "a_000000_000019", Prediction(instances=[]), CITYSCAPES)
+    assert prediction_files.finish(tmp_path, "val", ["a_000000_000019"], CITYSCAPES) == ["instance"]
     assert (tmp_path / "instances/a_000000_000019.txt").read_text() == ""
     assert not (tmp_path / "panoptic").exists()
     assert not (tmp_path / "semantic").exists()

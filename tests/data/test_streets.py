@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import BY_ID, EVALUATED, IGNORED, frames, labels_of, read_ids
+from harness.data import png
+from harness.data.cityscapes import BY_ID, CITYSCAPES, EVALUATED, IGNORED
 from harness.data.png import read_image
 from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
 from harness.data.streets.order import painters_order
@@ -16,6 +17,7 @@ from harness.data.streets.palette import COLOURS
 from harness.data.streets.scene import thing_ids
 from harness.data.streets.street import plan_scene
 from harness.data.streets.thing import CLASSES, LABELS
+from harness.data.tree import Tree
 
 SCENES = 48
 SIZE = (256, 512)
@@ -35,7 +37,7 @@ def shares(scenes):
     """Share of pixels by label id, and per label in how many frames it has an instance."""
     pixels, present, counts = np.zeros(64), np.zeros(64), []
     for scene in scenes:
-        pixels += np.bincount(labels_of(scene.instance_ids).ravel(), minlength=64)
+        pixels += np.bincount(CITYSCAPES.label_of(scene.instance_ids).ravel(), minlength=64)
         ids = np.unique(scene.instance_ids)
         ids = ids[ids >= 1000]
         counts.append(len(ids))
@@ -77,7 +79,7 @@ def test_instances_are_numbered_per_class_without_gaps():
 def test_all_evaluated_classes_and_groups_and_borders_appear(scenes):
     for drawn in scenes.values():
         ids = np.concatenate([np.unique(scene.instance_ids) for scene in drawn])
-        labels = set(labels_of(ids).tolist())
+        labels = set(CITYSCAPES.label_of(ids).tolist())
         assert {label.id for label in EVALUATED} <= labels
         assert {1, 2, 3, 4} <= labels  # ego vehicle, rectification border, out of roi, static
         assert {1, 2, 3, 4} <= IGNORED
@@ -130,7 +132,7 @@ def hues(scenes, label):
 
     bins = np.zeros(9)
     for scene in scenes:
-        inside = labels_of(scene.instance_ids) == label
+        inside = CITYSCAPES.label_of(scene.instance_ids) == label
         h, s, v = cvtColor(scene.image, COLOR_RGB2HSV)[inside].T
         coloured = (s > 110) & (v > 50)
         bins[:8] += np.bincount(h[coloured] * 8 // 180, minlength=8)
@@ -239,8 +241,8 @@ def test_render_writes_a_tree_that_resumes_bit_for_bit(tmp_path):
     render(tmp_path / "a", seed=1, counts=COUNTS, size=SMALL, report=lambda *step: seen.append(step))
     assert seen[-1][:2] == (6, 6)
     whole = tree(tmp_path / "a")
-    assert {frame.city for frame in frames(tmp_path / "a", "train")} != {
-        frame.city for frame in frames(tmp_path / "a", "val")
+    assert {frame.city for frame in Tree(tmp_path / "a").frames("train")} != {
+        frame.city for frame in Tree(tmp_path / "a").frames("val")
     }
 
     def stop(done, total, note=""):
@@ -249,7 +251,7 @@ def test_render_writes_a_tree_that_resumes_bit_for_bit(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         render(tmp_path / "b", seed=1, counts=COUNTS, size=SMALL, report=stop)
-    half = frames(tmp_path / "b", "train")
+    half = Tree(tmp_path / "b").frames("train")
     half[0].label_ids.unlink()
     half[1].image.with_name("." + half[1].image.name + ".part").write_bytes(b"half")
     before = half[2].image.stat().st_mtime_ns
@@ -263,9 +265,9 @@ def test_rendered_frames_are_the_drawn_scenes(tmp_path):
     from harness.core.seeds import derive
 
     render(tmp_path, seed=2, counts={"val": 1}, size=SMALL)
-    frame, scene = frames(tmp_path, "val")[0], draw_scene(derive(2, "render", 0), "val", SMALL)
+    frame, scene = Tree(tmp_path).frames("val")[0], draw_scene(derive(2, "render", 0), "val", SMALL)
     assert np.array_equal(read_image(frame.image), scene.image)
-    assert np.array_equal(read_ids(frame.instance_ids), scene.instance_ids)
+    assert np.array_equal(png.read_ids(frame.instance_ids), scene.instance_ids)
 
 
 def test_panoptic_equals_the_official_conversion(tmp_path, caplog):

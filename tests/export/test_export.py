@@ -12,10 +12,13 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
+from sets import FRUIT
 
 from harness import export as package
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import EVALUATED, THINGS, frames, read_ids, write_frame
+from harness.data import png
+from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.tree import Tree
 from harness.export import registration
 from harness.export.coco import export
 from harness.export.outlines import polygons
@@ -36,7 +39,7 @@ def tree(root, names=("a_000000_000019", "a_000001_000019"), *, split="train"):
         ids[12:20, 50:60] = 26
         ids[22:30, 50:60] = 30003
         ids[36:, 60:] = 0
-        write_frame(root, split, name.split("_")[0], name, np.zeros((*SIZE, 3), np.uint8), ids)
+        Tree(root).write_frame(split, name.split("_")[0], name, np.zeros((*SIZE, 3), np.uint8), ids)
     return root
 
 
@@ -53,12 +56,12 @@ def test_polygons_fill_to_the_mask_they_were_drawn_from(mask):
 @pytest.mark.parametrize("form", ["rle", "polygon"])
 def test_pycocotools_reads_areas_boxes_and_masks_that_are_the_ids(tmp_path, form):
     root = tree(tmp_path / "tree")
-    found = export(tmp_path / "out", "train", data_root=root, masks=form)
+    found = export(tmp_path / "out", "train", dataset=Tree(root), masks=form)
     assert found == (2, 4, 2)
     coco = COCO(str(tmp_path / "out/instances_train.json"))
     assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == [(t.id, t.name) for t in THINGS]
-    for frame in frames(root, "train"):
-        ids = read_ids(frame.instance_ids)
+    for frame in Tree(root).frames("train"):
+        ids = png.read_ids(frame.instance_ids)
         image = next(image for image in coco.imgs.values() if image["frame"] == frame.name)
         assert (tmp_path / "out" / image["file_name"]).resolve() == frame.image.resolve()
         entries = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
@@ -73,22 +76,22 @@ def test_pycocotools_reads_areas_boxes_and_masks_that_are_the_ids(tmp_path, form
 
 def test_synthetic_frames_follow_the_real_ones_or_stand_alone(tmp_path):
     root, crops = tree(tmp_path / "tree"), tree(tmp_path / "crops", ["a-26001-0_000000_000019"])
-    export(tmp_path / "out", "train", data_root=root, synthesis=crops)
+    export(tmp_path / "out", "train", dataset=Tree(root), synthesis=crops)
     images = json.loads((tmp_path / "out/instances_train.json").read_text())["images"]
     named = ["a_000000_000019", "a_000001_000019", "a-26001-0_000000_000019"]
     assert [(i["id"], i["frame"]) for i in images] == list(enumerate(named, start=1))
     assert all((tmp_path / "out" / image["file_name"]).is_file() for image in images)
-    assert export(tmp_path / "alone", "train", data_root=None, synthesis=crops).images == 1
+    assert export(tmp_path / "alone", "train", dataset=None, synthesis=crops).images == 1
 
 
 def test_the_panoptic_json_is_the_official_conversion(tmp_path):
     root = tree(tmp_path / "tree")
-    export(tmp_path / "out", "train", data_root=root)
+    export(tmp_path / "out", "train", dataset=Tree(root))
     content = json.loads((tmp_path / "out/panoptic_train.json").read_text())
     assert [c["id"] for c in content["categories"]] == [label.id for label in EVALUATED]
-    for frame, entry in zip(frames(root, "train"), content["annotations"], strict=True):
+    for frame, entry in zip(Tree(root).frames("train"), content["annotations"], strict=True):
         colours = np.asarray(Image.open(tmp_path / "out/panoptic_train" / entry["file_name"])).astype(int)
-        panorama, ids = colours @ [1, 256, 65536], read_ids(frame.instance_ids)
+        panorama, ids = colours @ [1, 256, 65536], png.read_ids(frame.instance_ids)
         crowds = {s["id"]: s["iscrowd"] for s in entry["segments_info"]}
         assert crowds == {7: 0, 23: 0, 26: 1, 24000: 0, 26001: 0}
         assert (panorama == np.where(np.isin(ids, list(crowds)), ids, 0)).all()
@@ -97,7 +100,7 @@ def test_the_panoptic_json_is_the_official_conversion(tmp_path):
 
 def test_the_evaluator_gives_full_marks_to_what_was_exported(tmp_path):
     root = tree(tmp_path / "tree", split="val")
-    export(tmp_path / "out", "val", data_root=root)
+    export(tmp_path / "out", "val", dataset=Tree(root))
     content = json.loads((tmp_path / "out/instances_val.json").read_text())
     content["annotations"] = [entry | {"score": 0.9} for entry in content["annotations"] if not entry["iscrowd"]]
     (tmp_path / "results.json").write_text(json.dumps(content))
@@ -109,7 +112,7 @@ def test_the_evaluator_gives_full_marks_to_what_was_exported(tmp_path):
 
 def test_the_written_registration_is_ours_and_needs_nothing_of_the_harness(tmp_path):
     root = tree(tmp_path / "tree")
-    export(tmp_path / "out", "train", data_root=root, detectron2=True)
+    export(tmp_path / "out", "train", dataset=Tree(root), detectron2=True)
     program = (
         f"import sys, types; sys.path.insert(0, {str(tmp_path / 'out')!r})\n"
         "class Catalog(dict):\n"
@@ -136,7 +139,7 @@ def test_the_written_registration_is_ours_and_needs_nothing_of_the_harness(tmp_p
     assert list(found) == ["harness_instances_train", "harness_panoptic_train"]
     entries, classes = found["harness_instances_train"]
     assert classes == [label.name for label in THINGS]
-    assert entries[0]["file_name"] == str(frames(root, "train")[0].image)
+    assert entries[0]["file_name"] == str(Tree(root).frames("train")[0].image)
     assert [a["category_id"] for a in entries[0]["annotations"]] == [2, 0, 2]
     entry = found["harness_panoptic_train"][0][0]
     labels = np.asarray(Image.open(entry["sem_seg_file_name"]))
@@ -148,13 +151,17 @@ def test_the_written_registration_is_ours_and_needs_nothing_of_the_harness(tmp_p
 @pytest.mark.parametrize(
     ("trees", "words"),
     [
-        ({"data_root": None}, "nothing to export"),
+        ({}, "nothing to export"),
         ({"data_root": "nowhere"}, "no such folder"),
         ({"data_root": "tree", "synthesis": "tree"}, "is in both"),
+        ({"data_root": "tree", "synthesis": "fruit"}, "have other labels"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(tmp_path, trees, words):
     tree(tmp_path / "tree")
+    Tree.create(tmp_path / "fruit", FRUIT)
+    dataset = Tree(tmp_path / trees["data_root"]) if "data_root" in trees else None
+    synthesis = tmp_path / trees["synthesis"] if "synthesis" in trees else None
     with pytest.raises(HarnessError, match=words):
-        export(tmp_path / "out", "train", **{key: path and tmp_path / path for key, path in trees.items()})
+        export(tmp_path / "out", "train", dataset=dataset, synthesis=synthesis)
     assert not (tmp_path / "out").exists()

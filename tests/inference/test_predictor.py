@@ -12,7 +12,9 @@ from PIL import Image
 from harness.cli import _parser, _run
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.prediction import Instance, Prediction, Segment
+from harness.data.tree import Tree
 from harness.inference import predictor
 from harness.metrics.evaluation import evaluate
 from harness.stages import predict as stage
@@ -29,12 +31,12 @@ def tree(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp("train")
-    train.run(train.TrainSpec(segmenter=toy.part(), backbone="convnext", seed=0), {"dataset": tree}, out, silent)
+    train.run(train.TrainSpec(segmenter=toy.part(), backbone="convnext", seed=0), {"dataset": Tree(tree)}, out, silent)
     return out
 
 
 def harness(*arguments):
-    return _run(_parser().parse_args(["predict", *map(str, arguments)]))
+    return _run(["predict", *map(str, arguments)])
 
 
 def files(folder):
@@ -45,7 +47,7 @@ def test_a_folder_of_frames_gives_what_the_stage_gives_and_pictures(tree, traine
     val = tree / "leftImg8bit/val"
     assert harness(val, "--checkpoint", trained, "--output", tmp_path / "out", "--batch-size", 2) == 0
     spec = stage.PredictSpec(segmenter=toy.part(inference={"topk": 250}), backbone="convnext")
-    stage.run(spec, {"dataset": tree, "train": trained}, tmp_path / "stage", silent)
+    stage.run(spec, {"dataset": Tree(tree), "train": trained}, tmp_path / "stage", silent)
     ours, theirs = files(tmp_path / "out"), files(tmp_path / "stage")
     assert {path for path in ours if path.parts[0] == "semantic"} == {p for p in theirs if p.parts[0] == "semantic"}
     where = tmp_path / "out"
@@ -233,11 +235,11 @@ def test_only_what_is_sure_enough_is_drawn():
         segments=(Segment(1, 26), Segment(2, 24)),
     )
     for kind in ("instances", "panoptic"):
-        drawn = overlays(image, answer, 0.8)[kind]
+        drawn = overlays(image, answer, 0.8, CITYSCAPES)[kind]
         assert (drawn[left] != 100).any(axis=1).all()
         assert (drawn[:, 60:] == 100).all()
-        assert (overlays(image, answer, 0.6)[kind][right] != 100).any()
+        assert (overlays(image, answer, 0.6, CITYSCAPES)[kind][right] != 100).any()
     assert (image == 100).all(), "the image itself is left alone"
-    assert set(overlays(image, Prediction(instances=[]), 0.8)) == {"instances"}
-    semantic = overlays(image, Prediction(semantic=np.full((60, 120), 7, np.uint8)), 0.8)["semantic"]
+    assert set(overlays(image, Prediction(instances=[]), 0.8, CITYSCAPES)) == {"instances"}
+    semantic = overlays(image, Prediction(semantic=np.full((60, 120), 7, np.uint8)), 0.8, CITYSCAPES)["semantic"]
     assert semantic[0, 0].tolist() == [114, 82, 114]

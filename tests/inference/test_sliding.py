@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.cityscapes import EVALUATED
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.prediction import Instance, Prediction, Segment
 from harness.inference.sliding import Window, joined, objects, slide, windows
 
@@ -46,7 +46,9 @@ def oracle(crops, *, votes=True):
                 semantic=wanted,
                 panoptic=sum((ids == n) * (k + 1) for k, n in enumerate(present)).astype(np.int32),
                 segments=tuple(Segment(k + 1, label(n)) for k, n in enumerate(present)),
-                votes=np.stack([wanted == one.id for one in EVALUATED]).astype(np.float32) if votes else None,
+                votes=np.stack([wanted == one.id for one in CITYSCAPES.evaluated]).astype(np.float32)
+                if votes
+                else None,
             )
         )
     return found
@@ -68,7 +70,7 @@ def test_windows_have_one_size_cover_everything_and_overlap_enough(height, width
 def test_a_perfect_segmenter_is_perfect_window_by_window(votes):
     ids = scene()
     image = np.repeat(ids[..., None], 3, axis=2).astype(np.uint8)
-    found = slide(image, lambda crops: oracle(crops, votes=votes), crop=(32, 40), overlap=0.4)
+    found = slide(image, lambda crops: oracle(crops, votes=votes), CITYSCAPES, crop=(32, 40), overlap=0.4)
     assert (found.semantic == np.vectorize(label)(ids)).all()
     by_mask = {i.mask.tobytes(): i for i in found.instances}
     assert len(found.instances) == len(TRUTH)
@@ -86,13 +88,13 @@ def test_a_perfect_segmenter_is_perfect_window_by_window(votes):
 
 def test_votes_are_averaged_over_the_windows_that_see_a_pixel():
     places = [Window(0, 0, 4, 6), Window(0, 4, 4, 10)]
-    road, sky = ([one.id for one in EVALUATED].index(kind) for kind in (ROAD, SKY))
+    road, sky = ([one.id for one in CITYSCAPES.evaluated].index(kind) for kind in (ROAD, SKY))
     votes = [np.zeros((19, 4, 6), np.float32) for _ in places]
     votes[0][road], votes[1][sky], votes[1][road, :, 1] = 0.6, 0.4, 0.7
     answers = [Prediction(semantic=np.zeros((4, 6), np.uint8), votes=vote) for vote in votes]
-    assert joined((4, 10), places, answers).semantic[0].tolist() == [ROAD] * 6 + [SKY] * 4
+    assert joined((4, 10), places, answers, CITYSCAPES).semantic[0].tolist() == [ROAD] * 6 + [SKY] * 4
     votes[1][sky] = 0.9
-    assert joined((4, 10), places, answers).semantic[0].tolist() == [ROAD] * 4 + [SKY, ROAD] + [SKY] * 4
+    assert joined((4, 10), places, answers, CITYSCAPES).semantic[0].tolist() == [ROAD] * 4 + [SKY, ROAD] + [SKY] * 4
 
 
 def piece(window, columns, kind=CAR, score=0.9):
@@ -130,7 +132,7 @@ def test_the_score_is_the_mean_over_pixels():
         Prediction(instances=[Instance(p.mask, p.label_id, p.score)])
         for p in (piece(0, slice(3, 6), score=0.9), piece(1, slice(0, 6), score=0.6))
     ]
-    (found,) = joined((4, 9), PLACES, answers).instances
+    (found,) = joined((4, 9), PLACES, answers, CITYSCAPES).instances
     assert found.score == pytest.approx(0.7)
     assert found.mask[0].tolist() == [False] * 3 + [True] * 6
 

@@ -14,7 +14,10 @@ from result_rows import PARTS, Setting, Suite, difference, measured, run, table1
 
 from harness.core import failures
 from harness.core.store import Store
-from harness.data.cityscapes import frames, read_ids, write_frame, write_panoptic
+from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.streets.adapter import StreetsPart
+from harness.data.tree import Tree
 from harness.metrics import evaluation
 from harness.planning.plan import Plan, PlannedRow, Step
 from harness.planning.suite import Cell, Profile, Rows, Synthesis
@@ -24,7 +27,6 @@ from harness.report.gather import ONE_SEED, _answer, _quality, gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
 from harness.results.gains import decompose
-from harness.stages.dataset import DatasetSpec
 from harness.synthesis.manifest import NAME, Entry, render
 
 NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'
@@ -59,8 +61,8 @@ def dataset(tmp_path: Path) -> Path:
     for split, count in (("train", 2), ("val", 3)):
         for number in range(count):
             image = rng.integers(0, 255, (*SIZE, 3), np.uint8)
-            write_frame(root, split, "town", f"town_{number:06d}_000019", image, ids)
-        write_panoptic(root, split)
+            Tree(root).write_frame(split, "town", f"town_{number:06d}_000019", image, ids)
+        Tree(root).write_panoptic(split)
     return root
 
 
@@ -68,7 +70,7 @@ def dataset(tmp_path: Path) -> Path:
 def synthesis(tmp_path: Path, dataset: Path) -> Path:
     """A synthesis of one car and one person of the first train frame, by hand."""
     folder = tmp_path / "synthesis"
-    source = frames(dataset, "train")[0]
+    source = Tree(dataset).frames("train")[0]
     entries = []
     for instance, name, box in ((26000, "car", (8, 8, 24, 24)), (24000, "person", (40, 4, 44, 28))):
         files = {}
@@ -107,11 +109,11 @@ def prediction(tmp_path: Path, dataset: Path) -> Path:
     """Predictions of val: the car found with confidence 0.9, a person with 0.5, nothing in the last frame."""
     folder = tmp_path / "prediction"
     (folder / "instances" / "masks").mkdir(parents=True)
-    for place, frame in enumerate(frames(dataset, "val")):
+    for place, frame in enumerate(Tree(dataset).frames("val")):
         lines = []
         for index, (instance, score) in enumerate(((26000, 0.9), (24000, 0.5))) if place < 2 else ():
             mask = f"masks/{frame.name}_{index}.png"
-            Image.fromarray((read_ids(frame.instance_ids) == instance).astype(np.uint8) * 255).save(
+            Image.fromarray((png.read_ids(frame.instance_ids) == instance).astype(np.uint8) * 255).save(
                 folder / "instances" / mask
             )
             lines.append(f"{mask} {instance // 1000} {score}\n")
@@ -202,11 +204,11 @@ def test_samples_take_the_classes_in_turn(synthesis):
     base = Entry.model_validate_json((synthesis / NAME).read_text().splitlines()[0])
     cars = [base.model_copy(update={"instance": 26000 + k, "area": 100 - k}) for k in range(5)]
     person = base.model_copy(update={"instance": 24000, "label_id": 24, "area": 1})
-    assert [entry.instance for entry in _spread_over_classes([*cars, person], 3)] == [24000, 26000, 26001]
+    assert [entry.instance for entry in _spread_over_classes([*cars, person], 3, CITYSCAPES)] == [24000, 26000, 26001]
 
 
 def test_predictions_below_the_confidence_are_not_drawn(dataset, prediction):
-    grid = prediction_grid(dataset, {"A": prediction})
+    grid = prediction_grid(Tree(dataset), {"A": prediction})
     assert grid.columns == ("image", "ground truth", "A")
     assert [[picture.note for picture in row] for row in grid.rows] == [
         ["", "3 instances", "1 instances"],
@@ -231,7 +233,7 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
     """A plan of two rows, baseline and control, one of them done and one failed, with their artifacts in a store."""
     store = Store(tmp_path / "store")
     store.open()
-    spec = DatasetSpec(label="streets", adapter="cityscapes")
+    spec = StreetsPart(label="streets", adapter="cityscapes")
     data = Step(kind="dataset", label="streets", spec=spec, inputs={}, key="d" * 20, external=dataset)
 
     def step(kind: str, key: str, **inputs: Step) -> Step:
@@ -289,6 +291,7 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
             synthesis=Synthesis(recipe="corrected", seed=0, top_k=3, variants=2),
         ),
         dataset=data,
+        labels=CITYSCAPES,
         rows=[
             PlannedRow(cell=cells[0], generator=PARTS["none"], backbone="Swin", finals={0: final}),
             PlannedRow(

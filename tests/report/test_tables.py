@@ -5,6 +5,8 @@ import pytest
 from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
 
 from harness.core.paths import results_folder
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.tree import Tree
 from harness.report import FORMATS, TABLES, named_table, render
 from harness.report.data import from_json
 from harness.report.leaderboard import is_current, leaderboard, write
@@ -12,6 +14,8 @@ from harness.report.tables import class_table, cost_table, count_instances, inst
 from harness.results.baselines import Baseline, accept, read_baselines
 from harness.results.published import published_facts, published_row
 from harness.results.rows import Budget, Cost
+
+THINGS = [label.name for label in CITYSCAPES.things]
 
 
 def verdicts(table) -> list[str]:
@@ -45,7 +49,7 @@ def test_an_unbuilt_row_is_in_the_reproduction_table_too():
 
 
 def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
-    table = class_table(table1(), Setting(), metric="AP")
+    table = class_table(table1(), Setting(), metric="AP", things=THINGS)
     assert [entry.label for entry in table.columns[3:]] == ["car (120)", "train (0)"]
     assert [cell.text for cell in table.lines[0].cells[3:]] == ["32.1", "–"]
     assert [cell.text for cell in table.lines[2].cells[3:]] == ["not built", "not built"]
@@ -54,13 +58,13 @@ def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_has_a_name(name):
-    table = named_table(name, Suite(), Setting(), table1())
+    table = named_table(name, Suite(), Setting(), table1(), things=THINGS)
     assert table.lines
     assert "car (120)" in render(table, "markdown") or name != "classes"
 
 
 def test_classes_without_a_result_say_so():
-    table = class_table([measured(status="not run")], Setting(), metric="AP")
+    table = class_table([measured(status="not run")], Setting(), metric="AP", things=THINGS)
     assert len(table.columns) == 3 + 8
     assert {cell.text for cell in table.lines[0].cells[3:]} == {"not run"}
 
@@ -79,7 +83,7 @@ def test_costs_are_listed():
 
 def test_instances_stand_beside_the_papers():
     printed = published_facts().is_cityscapes
-    original, augmented = {"car": 10, "person": 5}, {"car": 45, "person": 20}
+    original, augmented = {"car": 10, "person": 5, "train": 0}, {"car": 45, "person": 20, "train": 0}
     table = instance_table(original, augmented, printed, Setting())
     texts = {line.name: [cell.text for cell in line.cells[1:]] for line in table.lines}
     assert texts["car"] == ["10", "45", "4.50", "26,963", "118,609", "4.40"]
@@ -88,14 +92,13 @@ def test_instances_stand_beside_the_papers():
 
 
 def test_instances_of_a_tree_are_counted_by_id(tmp_path):
-    from harness.data.cityscapes import write_frame
 
     ids = np.zeros((8, 8), np.int32)
     ids[0, 0], ids[1, 1], ids[2, :3], ids[3, 3], ids[4, 4], ids[5, 5] = 26000, 26001, 24007, 26, 29000, 32000
     image = np.zeros((8, 8, 3), np.uint8)
     for name in ("city_000000_000019", "city_000001_000019"):
-        write_frame(tmp_path, "train", "city", name, image, ids)
-    counts = count_instances(tmp_path, "train")
+        Tree(tmp_path).write_frame("train", "city", name, image, ids)
+    counts = count_instances(Tree(tmp_path), "train")
     assert {name: count for name, count in counts.items() if count} == {"car": 4, "person": 2, "motorcycle": 2}
 
 
@@ -104,7 +107,7 @@ def test_every_table_prints_in_every_format(form):
     printed = published_facts().is_cityscapes
     for table in (
         reproduction_table(table1(), Setting()),
-        class_table(table1(), Setting(), metric="AP"),
+        class_table(table1(), Setting(), metric="AP", things=THINGS),
         cost_table(table1(), Setting()),
         instance_table({"car": 1}, {"car": 2}, printed, Setting()),
     ):

@@ -17,11 +17,11 @@ from harness.core.errors import HarnessError
 from harness.core.failures import Failure
 from harness.core.leases import born
 from harness.core.store import Store
+from harness.data.streets.adapter import StreetsPart
 from harness.planning.plan import Step, make_step
 from harness.running.local import groups_of
 from harness.running.scheduler import Event, Graph, run
 from harness.segmenters.base import SegmenterPart
-from harness.stages.dataset import DatasetSpec
 from harness.stages.train import TrainSpec
 
 COUNT = 12
@@ -38,7 +38,7 @@ class Steps:
 
 
 def drawing(count: int = COUNT, seed: int = 5) -> Step:
-    spec = DatasetSpec(label="s", adapter="streets", seed=seed, size=(64, 128), counts={"train": count})
+    spec = StreetsPart(label="s", adapter="streets", seed=seed, size=(64, 128), counts={"train": count})
     return make_step("dataset", f"streets {count}", spec, {})
 
 

@@ -7,7 +7,8 @@ import toy
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
-from harness.data.cityscapes import frames, write_png
+from harness.data import png
+from harness.data.tree import Tree
 from harness.segmenters import checkpoint
 from harness.segmenters.mask2former.adapter import Mask2Former
 from harness.segmenters.mask2former.options import Model as Mask2FormerModel
@@ -25,30 +26,30 @@ def root(tmp_path):
 
 def fit(root, out):
     part = toy.part("mask2former", iterations=1)
-    train.run(train.TrainSpec(segmenter=part, backbone="convnext", seed=0), {"dataset": root}, out, silent)
+    train.run(train.TrainSpec(segmenter=part, backbone="convnext", seed=0), {"dataset": Tree(root)}, out, silent)
 
 
 @pytest.mark.parametrize("number", [99, 34, 64003, 900])
 def test_a_class_id_outside_the_label_set_names_file_and_id(root, tmp_path, number):
-    path = frames(root, "train")[0].instance_ids
+    path = Tree(root).frames("train")[0].instance_ids
     ids = np.full((64, 128), 7, np.uint16)
     ids[3, 4] = number
-    write_png(path, ids)
+    png.write(path, ids)
     with pytest.raises(HarnessError, match=rf"{path.name}: instance id {number} is of no Cityscapes label"):
         fit(root, tmp_path / "out")
     assert not (tmp_path / "out" / checkpoint.CONFIG).exists()
 
 
 def test_an_empty_image_is_named(root, tmp_path):
-    path = frames(root, "train")[0].image
+    path = Tree(root).frames("train")[0].image
     path.write_bytes(b"")
     with pytest.raises(HarnessError, match=rf"{path.name}: truncated or not a readable image"):
         fit(root, tmp_path / "out")
 
 
 def test_an_image_of_another_size_than_its_labels_is_named(root, tmp_path):
-    path = frames(root, "train")[0].image
-    write_png(path, np.zeros((32, 64, 3), np.uint8))
+    path = Tree(root).frames("train")[0].image
+    png.write(path, np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(HarnessError, match=rf"{path.name}: \(32, 64\) pixels, but its labels have \(64, 128\)"):
         fit(root, tmp_path / "out")
 

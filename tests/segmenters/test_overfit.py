@@ -6,6 +6,7 @@ import toy
 
 from harness.core.progress import silent
 from harness.data.mix import Mix
+from harness.data.tree import Tree
 from harness.metrics.evaluation import evaluate
 from harness.stages import predict, train
 
@@ -29,9 +30,9 @@ PLAIN = {
 def ap50(adapter, root, out, mix, iterations=250):
     part = toy.part(adapter, model=SETTINGS[adapter], iterations=iterations, **PLAIN)
     spec = train.TrainSpec(segmenter=part, backbone="convnext", mix=mix, seed=0)
-    train.run(spec, {"dataset": root}, out / "train", silent)
+    train.run(spec, {"dataset": Tree(root)}, out / "train", silent)
     spec = predict.PredictSpec(segmenter=part, backbone="convnext", split="train")
-    predict.run(spec, {"dataset": root, "train": out / "train"}, out / "predict", silent)
+    predict.run(spec, {"dataset": Tree(root), "train": out / "train"}, out / "predict", silent)
     return evaluate(root, "train", instances=out / "predict" / "instances").scores["AP50"]
 
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
-from harness.data.cityscapes import frames
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, Stream
+from harness.data.tree import Tree
 from harness.segmenters import processes
 from harness.segmenters.checkpoint import CONFIG, STATE, WEIGHTS, load, read
 from harness.segmenters.options import Training
@@ -46,7 +47,7 @@ def go(task, report):
     root, out, changes = task
     network = Plain()
     training = Training.model_validate_json(json.dumps(toy.TRAINING | changes))
-    stream = Stream(real=tuple(frames(root, "train")), synthetic=(), mix=Mix(), seed=0)
+    stream = Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames("train")), synthetic=(), mix=Mix(), seed=0)
     train(network, stream, None, training, out=out, report=report)
     (root.parent / f"seen{os.environ.get('RANK', '')}.json").write_text(json.dumps(network.seen))
 
@@ -85,7 +86,7 @@ def apart(task, report):
 def test_the_first_process_alone_writes(tmp_path):
     part = toy.part("mask2former", iterations=2, checkpoint_every=1, log_every=1)
     spec = stage.TrainSpec(segmenter=part, backbone="convnext", seed=0)
-    processes.run(2, apart, (spec, {"dataset": toy.tree(tmp_path / "tree")}, tmp_path / "out"), silent)
+    processes.run(2, apart, (spec, {"dataset": Tree(toy.tree(tmp_path / "tree"))}, tmp_path / "out"), silent)
     first, second = ([p.name for p in (tmp_path / "out" / rank).rglob("*") if p.is_file()] for rank in "01")
     assert {LOG, CONFIG, WEIGHTS} <= set(first)
     assert STATE not in first
@@ -95,7 +96,7 @@ def test_the_first_process_alone_writes(tmp_path):
 def test_the_stage_trains_on_two_devices_under_the_same_key(tmp_path):
     root = toy.tree(tmp_path / "tree")
     spec = stage.TrainSpec(segmenter=toy.part("mask2former", iterations=2), backbone="convnext", seed=0, devices=2)
-    facts = stage.run(spec, {"dataset": root}, tmp_path / "out", silent)
+    facts = stage.run(spec, {"dataset": Tree(root)}, tmp_path / "out", silent)
     assert facts["images_seen"] == 4
     assert read(tmp_path / "out").facts == facts
     network = load(tmp_path / "out")

@@ -8,8 +8,9 @@ import toy
 from torch import nn
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import frames
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, Stream
+from harness.data.tree import Tree
 from harness.segmenters.options import Training
 from harness.segmenters.training import LOG, STATE, Loader, parameter_groups, rate, train
 
@@ -24,7 +25,7 @@ def training(**changes):
 
 
 def stream(root, seed=0, split="train"):
-    return Stream(real=tuple(frames(root, split)), synthetic=(), mix=Mix(), seed=seed)
+    return Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames(split)), synthetic=(), mix=Mix(), seed=seed)
 
 
 class Small(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.core.config import parse
-from harness.data.cityscapes import write_frame
+from harness.data.tree import Tree
 from harness.segmenters.base import SegmenterPart
 
 ROAD, SKY, PERSON, CAR = 7, 23, 24, 26
@@ -38,7 +38,7 @@ def tree(root: Path, *, train: int = 6, val: int = 3, size: tuple[int, int] = (6
     for split, count in (("train", train), ("val", val)):
         for number in range(count):
             image, ids = scene(number + 1000 * (split == "val"), size=size, things=things)
-            write_frame(root, split, "toy", f"toy_{number:06d}_000019", image, ids)
+            Tree(root).write_frame(split, "toy", f"toy_{number:06d}_000019", image, ids)
     return root
 
 

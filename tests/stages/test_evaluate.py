@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.tree import Tree
 from harness.stages import evaluate
 from harness.stages.evaluate import EvaluateSpec
 
@@ -25,7 +26,7 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     ids[5:15, 5:20] = 26000
     Image.fromarray(ids).save(truth / f"{NAME}_gtFine_instanceIds.png")
     Image.fromarray(np.full((20, 30), 7, np.uint8)).save(semantic / f"{NAME}_pred_labelIds.png")
-    return {"dataset": tmp_path / "root", "predict": tmp_path / "p"}
+    return {"dataset": Tree(tmp_path / "root"), "predict": tmp_path / "p"}
 
 
 def test_facts_and_files(inputs, tmp_path):

@@ -7,14 +7,15 @@ import toy
 
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.tree import Tree
 from harness.stages import predict, train
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root, out = toy.tree(tmp_path_factory.mktemp("tree")), tmp_path_factory.mktemp("train")
-    train.run(train.TrainSpec(segmenter=toy.part(), backbone="convnext", seed=0), {"dataset": root}, out, silent)
-    return {"dataset": root, "train": out}
+    train.run(train.TrainSpec(segmenter=toy.part(), backbone="convnext", seed=0), {"dataset": Tree(root)}, out, silent)
+    return {"dataset": Tree(root), "train": out}
 
 
 def spec(**inference):

@@ -17,8 +17,9 @@ from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS
 from harness.core.progress import silent
 from harness.core.seeds import derive
-from harness.data.cityscapes import frames, read_ids, read_labels, write_frame, write_panoptic
+from harness.data import png
 from harness.data.png import read_image
+from harness.data.tree import Tree
 from harness.generators.base import GENERATORS, Generator, GeneratorPart
 from harness.inference.repaint import synthesize
 from harness.stages.synthesize import SynthesisSpec, run
@@ -82,7 +83,7 @@ def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("tree")
     for index in range(5):
         city = "aa" if index < 3 else "bb"
-        write_frame(root, "train", city, f"{city}_{index:06d}_000019", *scene(index))
+        Tree(root).write_frame("train", city, f"{city}_{index:06d}_000019", *scene(index))
     return root
 
 
@@ -98,7 +99,7 @@ def spec_of(adapter="noise", *, recipe_=None, part=None, **options):
 
 def made(tree, out, spec):
     """Entries of a finished synthesis and their facts."""
-    facts = run(spec, {"dataset": tree}, out, silent)
+    facts = run(spec, {"dataset": Tree(tree)}, out, silent)
     return read_manifest(out), facts
 
 
@@ -111,8 +112,8 @@ def digests(root, *, without=()):
 
 
 def source(tree, name):
-    (frame,) = [f for f in frames(tree, "train") if f.name == name]
-    return read_image(frame.image), read_ids(frame.instance_ids)
+    (frame,) = [f for f in Tree(tree).frames("train") if f.name == name]
+    return read_image(frame.image), png.read_ids(frame.instance_ids)
 
 
 def test_composites_equal_the_original_outside_the_pasted_mask(tree, tmp_path):
@@ -124,10 +125,10 @@ def test_composites_equal_the_original_outside_the_pasted_mask(tree, tmp_path):
         inside = ids == entry.instance
         assert np.array_equal(composite[~inside], image[~inside])
         assert not np.array_equal(composite[inside], image[inside])
-    kept = frames(tmp_path / "out" / "frames", "train")
+    kept = Tree(tmp_path / "out" / "frames").frames("train")
     assert len(kept) == len(entries)
     for frame, entry in zip(kept, sorted(entries, key=lambda e: e.name), strict=True):
-        assert np.array_equal(read_ids(frame.instance_ids), source(tree, entry.source)[1])
+        assert np.array_equal(png.read_ids(frame.instance_ids), source(tree, entry.source)[1])
 
 
 def test_labels_of_focused_crops_equal_the_cropped_original_labels(tree, tmp_path):
@@ -136,10 +137,10 @@ def test_labels_of_focused_crops_equal_the_cropped_original_labels(tree, tmp_pat
         _, ids = source(tree, entry.source)
         box = Box(*entry.window)
         cropped = Image.fromarray(ids[box.slices]).resize(SIZE[::-1], Image.Resampling.NEAREST)
-        written = read_ids(tmp_path / "out" / entry.labels)
+        written = png.read_ids(tmp_path / "out" / entry.labels)
         assert np.array_equal(written, np.asarray(cropped))
-        (frame,) = [f for f in frames(tmp_path / "out", "train") if f.name == entry.name]
-        assert np.array_equal(read_labels(frame.label_ids), np.where(written < 1000, written, written // 1000))
+        (frame,) = [f for f in Tree(tmp_path / "out").frames("train") if f.name == entry.name]
+        assert np.array_equal(png.read_labels(frame.label_ids), np.where(written < 1000, written, written // 1000))
         assert box.contains(Box(*entry.box)) and box.width == 2 * box.height
 
 
@@ -153,7 +154,7 @@ def test_focused_images_are_the_window_of_the_composite(tree, tmp_path):
 
 def test_instance_32000_is_edited_by_the_corrected_recipe_at_full_size(tmp_path):
     image, ids = scene(3, (1024, 2048))
-    write_frame(tmp_path / "tree", "train", "aa", "aa_000000_000019", image, ids)
+    Tree(tmp_path / "tree").write_frame("train", "aa", "aa_000000_000019", image, ids)
     entries, facts = made(tmp_path / "tree", tmp_path / "out", spec_of("recolor", frames=True, variants=1))
     assert [entry.instance for entry in entries] == [32000, 33767, 26001] and facts["skipped"] == 0
     for entry in entries:
@@ -161,7 +162,7 @@ def test_instance_32000_is_edited_by_the_corrected_recipe_at_full_size(tmp_path)
         assert np.array_equal(composite[~inside], image[~inside])
         assert (composite[inside] != image[inside]).any(axis=1).mean() > 0.9
         cropped = Image.fromarray(ids[Box(*entry.window).slices]).resize((2048, 1024), Image.Resampling.NEAREST)
-        assert np.array_equal(read_ids(tmp_path / "out" / entry.labels), np.asarray(cropped))
+        assert np.array_equal(png.read_ids(tmp_path / "out" / entry.labels), np.asarray(cropped))
 
 
 def test_a_recipe_may_lose_32000_and_spend_slots_on_caravans(tree, tmp_path):
@@ -177,7 +178,7 @@ def test_the_released_recipe_pads_darkens_and_takes_the_nearest(tmp_path):
     image, ids = scene(0)
     ids[ids >= 24000] = 7
     ids[50:, 118:] = 26007  # in the lower right corner, taller than wide
-    write_frame(tmp_path / "tree", "train", "aa", "aa_000000_000019", image, ids)
+    Tree(tmp_path / "tree").write_frame("train", "aa", "aa_000000_000019", image, ids)
     asked = spec_of(recipe_=recipe("released", annotation="ids"), frames=True)
     entries, _ = made(tmp_path / "tree", tmp_path / "out", asked)
     entry = next(e for e in entries if e.instance == 26007 and e.variant == 1)
@@ -226,7 +227,7 @@ def test_duplicate_control_repeats_whole_frames(tree, tmp_path):
         image, ids = source(tree, entry.source)
         assert entry.window == (0, 0, 128, 64) and entry.zoom is None
         assert np.array_equal(read_image(tmp_path / "out" / entry.file), image)
-        assert np.array_equal(read_ids(tmp_path / "out" / entry.labels), ids)
+        assert np.array_equal(png.read_ids(tmp_path / "out" / entry.labels), ids)
 
 
 def test_copy_paste_lands_in_another_frame_under_a_free_id(tree, tmp_path):
@@ -238,10 +239,10 @@ def test_copy_paste_lands_in_another_frame_under_a_free_id(tree, tmp_path):
         inside = ids == entry.instance
         composite = read_image(tmp_path / "out" / entry.composite)
         assert np.array_equal(composite, np.where(inside[..., None], image, target))
-        written = read_ids((tmp_path / "out" / "frames").joinpath(*Path(entry.labels).parts))
+        written = png.read_ids((tmp_path / "out" / "frames").joinpath(*Path(entry.labels).parts))
         assert np.array_equal(written, np.where(inside, entry.target_id, target_ids))
         assert entry.target_id not in target_ids and entry.target_id // 1000 == entry.label_id
-        assert entry.target_id in read_ids(tmp_path / "out" / entry.labels)
+        assert entry.target_id in png.read_ids(tmp_path / "out" / entry.labels)
 
 
 def test_copy_paste_needs_another_frame(tree, tmp_path):
@@ -252,9 +253,9 @@ def test_copy_paste_needs_another_frame(tree, tmp_path):
 def test_the_result_is_a_cityscapes_tree_for_the_official_scripts(tree, tmp_path):
     out = tmp_path / "out"
     entries, _ = made(tree, out, spec_of())
-    for frame in frames(out, "train"):
+    for frame in Tree(out).frames("train"):
         assert getCsFileInfo(str(frame.instance_ids)).city.split("-")[0] == frame.city
-    ours = write_panoptic(out, "train")
+    ours = Tree(out).write_panoptic("train")
     (tmp_path / "official").mkdir()
     convert2panoptic(str(out / "gtFine"), str(tmp_path / "official"), setNames=["train"])
     official = json.loads((tmp_path / "official" / "cityscapes_panoptic_train.json").read_text())
@@ -343,7 +344,7 @@ def killed(self, *a):
     if calls == 4: os.kill(os.getpid(), 9)
     return edit(self, *a)
 t.Noise.edit = killed
-t.run(t.spec_of(frames=True), {{"dataset": Path({str(tree)!r})}}, Path({str(tmp_path / "killed")!r}), t.silent)
+t.run(t.spec_of(frames=True), {{"dataset": t.Tree(Path({str(tree)!r}))}}, Path({str(tmp_path / "killed")!r}), t.silent)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
@@ -370,7 +371,7 @@ def test_items_that_cannot_be_made_are_counted_and_the_others_go_on(tree, tmp_pa
         "the recipe has no prompts for class 'car'",
     }
     assert facts["images"] == 10 and facts["skipped"] == 20 and facts["classes"] == {"motorcycle": 10}
-    assert len(frames(tmp_path / "out", "train")) == 10
+    assert len(Tree(tmp_path / "out").frames("train")) == 10
 
 
 def test_quality_filters_are_off_by_default_and_counted(tree, tmp_path):
@@ -380,7 +381,7 @@ def test_quality_filters_are_off_by_default_and_counted(tree, tmp_path):
     assert 0 < len(refused) == facts["filtered"] < len(entries)
     assert {e.reason for e in refused} == {"changed too little inside the mask"}
     assert all(e.file is None and (tmp_path / "out" / e.generated).exists() for e in refused)
-    assert len(frames(tmp_path / "out", "train")) == facts["images"] == len(entries) - len(refused)
+    assert len(Tree(tmp_path / "out").frames("train")) == facts["images"] == len(entries) - len(refused)
 
 
 def test_filters_refuse_on_their_own_measure_and_note_it(tree, tmp_path):
@@ -408,7 +409,7 @@ def test_limit_takes_the_first_frames(tree, tmp_path):
 
 def test_progress_ends_at_its_total(tree, tmp_path):
     said = []
-    run(spec_of(), {"dataset": tree}, tmp_path / "out", lambda *event: said.append(event))
+    run(spec_of(), {"dataset": Tree(tree)}, tmp_path / "out", lambda *event: said.append(event))
     assert said[0][0] == 0 and said[-1][:2] == (5, 5)
     assert [event[0] for event in said] == sorted(event[0] for event in said)
 
@@ -426,7 +427,7 @@ def test_an_output_inside_the_source_is_refused(tree, tmp_path):
         with pytest.raises(HarnessError, match="lies in the source tree"):
             made(tree, out, spec_of())
         with pytest.raises(HarnessError, match="lies in the source tree"):
-            synthesize(tree, out, generator="focus")
+            synthesize(Tree(tree), out, generator="focus")
     assert digests(tree) == before
 
 
@@ -434,7 +435,7 @@ def test_an_output_with_something_else_in_it_is_refused(tree, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
-    for call in (lambda: made(tree, out, spec_of()), lambda: synthesize(tree, out, generator="focus")):
+    for call in (lambda: made(tree, out, spec_of()), lambda: synthesize(Tree(tree), out, generator="focus")):
         with pytest.raises(HarnessError, match="exists and is no synthesis"):
             call()
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and len(list(out.iterdir())) == 1
@@ -445,28 +446,28 @@ def test_an_output_with_something_else_in_it_is_refused(tree, tmp_path):
 
 def test_synthesize_makes_the_same_tree_as_the_stage_and_appears_whole(tree, tmp_path):
     (tmp_path / "alone").mkdir()  # an empty folder is as good as none
-    facts = synthesize(tree, tmp_path / "alone", generator="focus", limit=3, frames=True)
+    facts = synthesize(Tree(tree), tmp_path / "alone", generator="focus", limit=3, frames=True)
     assert facts["images"] == 18 and facts["classes"].keys() == {"bicycle", "car", "motorcycle"}
     path = CONFIGS / "generators" / "focus.toml"
     part = parse(GeneratorPart, read_toml(path), path)
     made(tree, tmp_path / "stage", SynthesisSpec(generator=part, recipe=recipe(), limit=3, frames=True))
     assert digests(tmp_path / "alone") == digests(tmp_path / "stage")
-    assert synthesize(tree, tmp_path / "alone", generator="focus", limit=3, frames=True) == facts
+    assert synthesize(Tree(tree), tmp_path / "alone", generator="focus", limit=3, frames=True) == facts
     with pytest.raises(HarnessError, match="holds another synthesis"):
-        synthesize(tree, tmp_path / "alone", generator="recolor", limit=3, frames=True)
+        synthesize(Tree(tree), tmp_path / "alone", generator="recolor", limit=3, frames=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "stage"]
 
 
 def broken(tmp_path, breaking):
     root = tmp_path / "tree"
-    written = write_frame(root, "train", "aa", "aa_000000_000019", *scene(0))
+    written = Tree(root).write_frame("train", "aa", "aa_000000_000019", *scene(0))
     breaking(written)
     return root
 
 
 BROKEN = {
     "truncated": (lambda f: f.image.write_bytes(f.image.read_bytes()[:900]), "_leftImg8bit.png: truncated"),
-    "8-bit": (lambda f: Image.fromarray(read_labels(f.label_ids)).save(f.instance_ids), "expected 16-bit grey"),
+    "8-bit": (lambda f: Image.fromarray(png.read_labels(f.label_ids)).save(f.instance_ids), "expected 16-bit grey"),
     "unlabelled": (lambda f: f.instance_ids.unlink(), "the image has no labels"),
     "sizes": (lambda f: Image.new("RGB", (30, 20)).save(f.image), "128 x 64 pixels, and its image has 30 x 20"),
 }
@@ -477,33 +478,33 @@ def test_a_broken_tree_is_one_message_and_leaves_nothing(tmp_path, what):
     breaking, message = BROKEN[what]
     root = broken(tmp_path, breaking)
     with pytest.raises(HarnessError, match=message):
-        synthesize(root, tmp_path / "out", generator="focus")
+        synthesize(Tree(root), tmp_path / "out", generator="focus")
     assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
 
 def test_wrong_names_and_places_are_one_message_and_leave_nothing(tree, tmp_path):
     with pytest.raises(HarnessError, match="no such folder"):
-        synthesize(tmp_path / "nowhere", tmp_path / "out", generator="focus")
+        synthesize(Tree(tmp_path / "nowhere"), tmp_path / "out", generator="focus")
     with pytest.raises(HarnessError, match="unknown generator 'focsu'") as error:
-        synthesize(tree, tmp_path / "out", generator="focsu")
+        synthesize(Tree(tree), tmp_path / "out", generator="focsu")
     assert "'focus'" in error.value.hint
     with pytest.raises(HarnessError, match="unknown recipe 'correct'"):
-        synthesize(tree, tmp_path / "out", generator="focus", recipe="correct")
+        synthesize(Tree(tree), tmp_path / "out", generator="focus", recipe="correct")
     with pytest.raises(HarnessError, match="paints nothing"):
-        synthesize(tree, tmp_path / "out", generator="none")
+        synthesize(Tree(tree), tmp_path / "out", generator="none")
     with pytest.raises(HarnessError, match="no split 'val'"):
-        synthesize(tree, tmp_path / "out", generator="focus", split="val")
+        synthesize(Tree(tree), tmp_path / "out", generator="focus", split="val")
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
-        synthesize(tree, tmp_path / "file" / "out", generator="focus")
+        synthesize(Tree(tree), tmp_path / "file" / "out", generator="focus")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_frames_without_instances_are_an_error_that_says_so(tmp_path):
     image, ids = scene(0)
-    write_frame(tmp_path / "tree", "train", "aa", "aa_000000_000019", image, np.where(ids < 1000, ids, 7))
+    Tree(tmp_path / "tree").write_frame("train", "aa", "aa_000000_000019", image, np.where(ids < 1000, ids, 7))
     with pytest.raises(HarnessError, match="no frame has an instance"):
-        synthesize(tmp_path / "tree", tmp_path / "out", generator="focus")
+        synthesize(Tree(tmp_path / "tree"), tmp_path / "out", generator="focus")
 
 
 def test_an_unfinished_folder_has_no_manifest(tmp_path):

@@ -8,6 +8,7 @@ import toy
 
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.tree import Tree
 from harness.segmenters import checkpoint
 from harness.stages.train import TrainSpec, run
 
@@ -36,11 +37,11 @@ def test_the_key_holds_what_decides_the_weights_and_nothing_else():
 
 
 def test_budget_frames_and_files(root, tmp_path):
-    facts = run(spec(), {"dataset": root, "synthesis": root}, tmp_path, silent)
+    facts = run(spec(), {"dataset": Tree(root), "synthesis": root}, tmp_path, silent)
     assert facts["images_seen"] == 8
     assert (facts["real_images"], facts["synthetic_images"]) == (6, 6)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "log.jsonl", "tensorboard"}
-    assert run(spec(), {"dataset": root}, tmp_path, silent) == facts, "a finished training is not done again"
+    assert run(spec(), {"dataset": Tree(root)}, tmp_path, silent) == facts, "a finished training is not done again"
 
 
 def test_interrupted_and_resumed_is_bit_identical(root, tmp_path):
@@ -48,7 +49,7 @@ def test_interrupted_and_resumed_is_bit_identical(root, tmp_path):
         if done == 3:
             raise KeyboardInterrupt
 
-    inputs = {"dataset": root}
+    inputs = {"dataset": Tree(root)}
     run(spec(), inputs, tmp_path / "whole", silent)
     with pytest.raises(KeyboardInterrupt):
         run(spec(), inputs, tmp_path / "parts", stop)
@@ -59,14 +60,14 @@ def test_interrupted_and_resumed_is_bit_identical(root, tmp_path):
 
 def test_seeds_give_other_weights(root, tmp_path):
     for seed in (0, 1):
-        run(spec(seed=seed, iterations=1), {"dataset": root}, tmp_path / str(seed), silent)
+        run(spec(seed=seed, iterations=1), {"dataset": Tree(root)}, tmp_path / str(seed), silent)
     first, second = (checkpoint.load(tmp_path / str(seed)).state_dict() for seed in (0, 1))
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_checkpoint_of_another_architecture_names_tensors(root, tmp_path):
     for backbone in ("swin", "convnext"):
-        run(spec(backbone=backbone, iterations=1), {"dataset": root}, tmp_path / backbone, silent)
+        run(spec(backbone=backbone, iterations=1), {"dataset": Tree(root)}, tmp_path / backbone, silent)
     (tmp_path / "swin" / "model.safetensors").replace(tmp_path / "convnext" / "model.safetensors")
     with pytest.raises(HarnessError, match=r"another architecture.*encoder\."):
         checkpoint.load(tmp_path / "convnext")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.synthesis.integrate import (
     as_polygons,
     draw_window,
@@ -192,10 +193,10 @@ def test_polygons_fill_holes_join_parts_and_swallow():
     ids[30:34, 4:8] = 33001  # a bicycle in two parts
     ids[30:34, 20:24] = 33001
     ids[30:36, 60:70] = 26  # a group
-    drawn = as_polygons(ids)
+    drawn = as_polygons(ids, CITYSCAPES)
     assert (drawn[4:20, 4:30] == 26001).all() and not (drawn == 24001).any()
     assert (drawn == 33001).sum() > (ids == 33001).sum() and (drawn[30:34, 8:20] == 33001).any(axis=0).all()
     assert np.array_equal(drawn == 26, ids == 26)
     apart = np.full((20, 20), 11, np.int32)
     apart[2:6, 2:6], apart[10:15, 10:15] = 24000, 33767
-    assert np.array_equal(as_polygons(apart), apart)
+    assert np.array_equal(as_polygons(apart, CITYSCAPES), apart)

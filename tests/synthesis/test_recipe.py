@@ -4,11 +4,13 @@ import ast
 from pathlib import Path
 
 import pytest
+from sets import FRUIT
 
 import harness.synthesis
 from harness.core.config import parse, read_toml
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.stages import synthesize
 from harness.synthesis.recipe import Recipe
 
@@ -53,8 +55,6 @@ def test_no_code_asks_which_recipe_it_is():
     [
         ({"mask_bits": 12}, "mask_bits"),
         ({"template": "a photo"}, "one {} for the phrase"),
-        ({"prompts": {"road": ["a road"]}}, "'road' is no Cityscapes class with instances"),
-        ({"prompts": {"cat": ["a cat"]}}, "'cat'"),
         ({"zoom_mean": 5.0}, "at most 1 \\+ 3 zoom_std = 4.0"),
         ({"colur": "none"}, "unknown key 'colur'"),
     ],
@@ -62,3 +62,19 @@ def test_no_code_asks_which_recipe_it_is():
 def test_wrong_recipes_are_refused(changed, message):
     with pytest.raises(HarnessError, match=message):
         recipe("corrected", **changed)
+
+
+@pytest.mark.parametrize("name", ["road", "cat", "cars"])
+def test_phrases_of_a_class_that_the_labels_have_not_are_refused(name):
+    wrong = recipe("corrected", prompts={name: [f"a {name}"]})
+    with pytest.raises(HarnessError, match=f"cityscapes has no class '{name}' with instances") as error:
+        wrong.check(CITYSCAPES)
+    assert name != "cars" or "'car'" in error.value.hint
+
+
+def test_phrases_are_those_of_any_label_set():
+    recipe("corrected").check(CITYSCAPES)
+    recipe("corrected").check(FRUIT)  # the phrases for Cityscapes stand in every recipe that names none
+    recipe("corrected", prompts={"plum": ["a blue plum"]}).check(FRUIT)
+    with pytest.raises(HarnessError, match="fruit has no class 'car'"):
+        recipe("corrected", prompts={"car": ["a blue car"]}).check(FRUIT)

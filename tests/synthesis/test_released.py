@@ -13,9 +13,11 @@ from PIL import Image
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.paths import CONFIGS
 from harness.core.progress import silent
-from harness.data.cityscapes import frames, read_ids, read_labels, write_frame
+from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, stream
 from harness.data.png import read_image
+from harness.data.tree import Tree
 from harness.generators.base import GENERATORS, Generator, GeneratorPart
 from harness.stages.synthesize import SynthesisSpec, run
 from harness.synthesis.integrate import as_polygons, draw_window, shows_all, without_specks
@@ -50,10 +52,10 @@ def synthesised(folder, monkeypatch, pictures, *, top_k=3, recipe=None):
     monkeypatch.setitem(GENERATORS.entries, "noise", "test_released:Noise")
     for number, ids in enumerate(pictures):
         image = np.random.default_rng(number).integers(0, 256, (*ids.shape, 3), dtype=np.uint8)
-        write_frame(folder / "tree", "train", "aa", f"aa_{number:06d}_000019", image, ids)
+        Tree(folder / "tree").write_frame("train", "aa", f"aa_{number:06d}_000019", image, ids)
     part = GeneratorPart(label="noise", adapter="noise")
     spec = SynthesisSpec(generator=part, recipe=recipe or released(), top_k=top_k)
-    run(spec, {"dataset": folder / "tree"}, folder / "out", silent)
+    run(spec, {"dataset": Tree(folder / "tree")}, folder / "out", silent)
     return read_manifest(folder / "out")
 
 
@@ -72,8 +74,8 @@ def street(seed, size=(128, 256)):
 
 def scripts_make(tree, out, entry):
     """Training image and ids of one entry as the scripts make them from its generated square and its window."""
-    (frame,) = [f for f in frames(tree, "train") if f.name == entry.source]
-    ids = Image.fromarray(read_ids(frame.instance_ids))
+    (frame,) = [f for f in Tree(tree).frames("train") if f.name == entry.source]
+    ids = Image.fromarray(png.read_ids(frame.instance_ids))
     x0, y0, x1, y1 = entry.square
     alone = np.where(np.array(ids) == entry.instance, np.array(ids), 0)
     mask = np.array(Image.fromarray(alone).crop(entry.square)).astype(np.uint8)  # 32000 becomes 0 here
@@ -102,9 +104,9 @@ def test_every_training_image_is_the_one_that_the_scripts_make(tmp_path, monkeyp
     for entry in made:
         image, labels = scripts_make(tmp_path / "tree", tmp_path / "out", entry)
         assert np.array_equal(read_image(tmp_path / "out" / entry.file), image)
-        assert np.array_equal(read_ids(tmp_path / "out" / entry.labels), labels)
-        (frame,) = [f for f in frames(tmp_path / "out", "train") if f.name == entry.name]
-        assert np.array_equal(read_labels(frame.label_ids), np.where(labels < 1000, labels, labels // 1000))
+        assert np.array_equal(png.read_ids(tmp_path / "out" / entry.labels), labels)
+        (frame,) = [f for f in Tree(tmp_path / "out").frames("train") if f.name == entry.name]
+        assert np.array_equal(png.read_labels(frame.label_ids), np.where(labels < 1000, labels, labels // 1000))
 
 
 def test_an_instance_with_an_empty_mask_makes_focused_crops_of_the_real_frame(tmp_path, monkeypatch):
@@ -117,7 +119,7 @@ def test_an_instance_with_an_empty_mask_makes_focused_crops_of_the_real_frame(tm
         assert not np.array(Image.open(tmp_path / "out" / entry.mask)).any()
         real = np.array(image.crop(entry.window).resize((256, 128), resample=Image.NEAREST))
         assert np.array_equal(read_image(tmp_path / "out" / entry.file), real)
-        assert 32000 in read_ids(tmp_path / "out" / entry.labels)
+        assert 32000 in png.read_ids(tmp_path / "out" / entry.labels)
 
 
 class Told:
@@ -177,7 +179,9 @@ def test_no_window_shows_less_than_four_pixels_of_an_instance(tmp_path, monkeypa
     assert {e.status for e in entries} == {"made"}
     kept = [a.window for a, b in zip(without, entries, strict=True) if a.window == b.window]
     assert len(kept) == sum(least(entry) >= 4 for entry in without), "only such windows are drawn again"
-    assert shows_all(ids, Box(0, 0, 256, 128), 10) and not shows_all(ids, Box(0, 0, 256, 128), 11)
+    assert shows_all(ids, CITYSCAPES, Box(0, 0, 256, 128), 10) and not shows_all(
+        ids, CITYSCAPES, Box(0, 0, 256, 128), 11
+    )
 
 
 def test_where_no_window_will_do_the_image_is_not_made(tmp_path, monkeypatch):
@@ -198,9 +202,9 @@ def test_what_makes_no_polygon_is_erased(rows, corners):
     for y, row in enumerate(rows, 3):
         for x, cell in enumerate(row, 2):
             ids[y, x] = 24001 if cell == "#" else 7
-    assert (24001 in without_specks(ids, 4)) == (corners >= 4)
+    assert (24001 in without_specks(ids, CITYSCAPES, 4)) == (corners >= 4)
     ids[0:3, 7:9] = 24001  # another part has corners enough
-    assert np.array_equal(without_specks(ids, 4), ids) and without_specks(ids, 0) is ids
+    assert np.array_equal(without_specks(ids, CITYSCAPES, 4), ids) and without_specks(ids, CITYSCAPES, 0) is ids
 
 
 def test_segmenters_of_polygons_see_filled_outlines_and_the_others_ids(tmp_path, monkeypatch):
@@ -209,19 +213,21 @@ def test_segmenters_of_polygons_see_filled_outlines_and_the_others_ids(tmp_path,
     ids[40:50, 60:70] = 24001
     ids[100:104, 10:20], ids[100:104, 230:240] = 33001, 33001
     entries = synthesised(tmp_path, monkeypatch, [ids], top_k=1)
-    seen = {reads: stream(tmp_path / "tree", tmp_path / "out", Mix(), 0, reads=reads) for reads in ("ids", "outlines")}
+    seen = {
+        reads: stream(Tree(tmp_path / "tree"), tmp_path / "out", Mix(), 0, reads=reads) for reads in ("ids", "outlines")
+    }
     assert seen["ids"].real == seen["outlines"].real
     for plain, drawn, entry in zip(seen["ids"].synthetic, seen["outlines"].synthetic, entries, strict=True):
-        labels = read_ids(plain.instance_ids)
-        assert np.array_equal(labels, read_ids(tmp_path / "out" / entry.labels)) and 24001 in labels
+        labels = png.read_ids(plain.instance_ids)
+        assert np.array_equal(labels, png.read_ids(tmp_path / "out" / entry.labels)) and 24001 in labels
         expected = labels.copy()
         for identity in np.unique(labels[labels >= 24000]):  # one polygon each, later ones over earlier ones
             contours, _ = cv2.findContours(
                 (labels == identity).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
             )
             cv2.fillPoly(expected, [np.array([point for c in contours for point in c])], int(identity))
-        assert np.array_equal(read_ids(drawn.instance_ids), expected) and 24001 not in expected
-        assert np.array_equal(as_polygons(labels), expected)
+        assert np.array_equal(png.read_ids(drawn.instance_ids), expected) and 24001 not in expected
+        assert np.array_equal(as_polygons(labels, CITYSCAPES), expected)
 
 
 def test_the_number_of_instances_is_the_one_counted_by_hand(tmp_path, monkeypatch):
@@ -239,8 +245,8 @@ def test_the_number_of_instances_is_the_one_counted_by_hand(tmp_path, monkeypatc
     assert max(entry.zoom for entry in entries) <= 9, "the seed draws no larger one"
     counted = {"real": 0, "made": 0}
     for name, root in (("real", tmp_path / "tree"), ("made", tmp_path / "out")):
-        for frame in frames(root, "train"):
-            counted[name] += (np.unique(read_ids(frame.instance_ids)) >= 24000).sum()
+        for frame in Tree(root).frames("train"):
+            counted[name] += (np.unique(png.read_ids(frame.instance_ids)) >= 24000).sum()
     # Real: 3 + 3. Crops: `alone` 3 x 2 of one each; `whole`: 2 of the frame with two each (the row is erased there), 2
     # of the row alone and 2 of the person alone.
     assert counted == {"real": 6, "made": 6 + 2 * 2 + 2 + 2}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.synthesis.select import Box, cut, cut_mask, select, square_round, visible
 
 
@@ -22,27 +23,27 @@ def ids_of(instances):
 
 def test_largest_first_and_equal_ones_by_lower_id():
     ids = frame_with((26002, 9), (24001, 12), (26001, 9), (33000, 9), (24000, 3))
-    assert ids_of(select(ids, top_k=3, candidates="evaluated")) == [24001, 26001, 26002]
-    assert ids_of(select(ids, top_k=9, candidates="evaluated")) == [24001, 26001, 26002, 33000, 24000]
+    assert ids_of(select(ids, CITYSCAPES, top_k=3, candidates="evaluated")) == [24001, 26001, 26002]
+    assert ids_of(select(ids, CITYSCAPES, top_k=9, candidates="evaluated")) == [24001, 26001, 26002, 33000, 24000]
 
 
 def test_groups_stuff_and_ignored_classes_are_no_candidates():
     ids = frame_with((26, 40), (24, 30), (29001, 25), (30000, 24), (32000, 5), (33999, 4))
-    assert ids_of(select(ids, top_k=3, candidates="evaluated")) == [32000, 33999]
-    assert ids_of(select(ids, top_k=3, candidates="instances")) == [29001, 30000, 32000]
+    assert ids_of(select(ids, CITYSCAPES, top_k=3, candidates="evaluated")) == [32000, 33999]
+    assert ids_of(select(ids, CITYSCAPES, top_k=3, candidates="instances")) == [29001, 30000, 32000]
 
 
 def test_instance_knows_its_box_area_and_label():
     ids = np.zeros((10, 20), np.int32)
     ids[2:5, 3:9] = 33767
     ids[3, 4] = 24000
-    (bicycle, person) = select(ids, top_k=2, candidates="evaluated")
+    (bicycle, person) = select(ids, CITYSCAPES, top_k=2, candidates="evaluated")
     assert (bicycle.box, bicycle.area, bicycle.label.name) == (Box(3, 2, 9, 5), 17, "bicycle")
     assert (person.box, person.area, person.label.name) == (Box(4, 3, 5, 4), 1, "person")
 
 
 def test_frame_without_instances_gives_none():
-    assert select(frame_with((26, 5)), top_k=3, candidates="instances") == []
+    assert select(frame_with((26, 5)), CITYSCAPES, top_k=3, candidates="instances") == []
 
 
 @st.composite

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.data.streets.dataset import render
     from harness.data.streets.pool import PoolCrop, pool_crops
+    from harness.data.streets.render_tree import render
     from harness.data.streets.scene import Scene, draw_scene
     from harness.data.streets.street import DOMAINS
 
@@ -23,7 +23,7 @@ _HOME = {
     "Scene": "scene",
     "draw_scene": "scene",
     "pool_crops": "pool",
-    "render": "dataset",
+    "render": "render_tree",
 }
 
 __all__ = ["DOMAINS", "STREETS_VERSION", "PoolCrop", "Scene", "draw_scene", "pool_crops", "render"]

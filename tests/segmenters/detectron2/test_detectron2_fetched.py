@@ -64,7 +64,7 @@ def part(masks="polygon", **changed):
 
 def fit(name, report=silent, **options):
     spec = train.TrainSpec(segmenter=part(**options), backbone="r18", seed=0)
-    return train.run(spec, {"dataset": work / "tree"}, work / name, report)
+    return train.run(spec, {"dataset": Tree(work / "tree")}, work / name, report)
 
 def stop(done, total, note):
     if done == 3:
@@ -77,7 +77,7 @@ except KeyboardInterrupt:
     pass
 fit("parts")
 fit("runs", masks="bitmask")
-inputs = {"dataset": work / "tree", "train": work / "whole"}
+inputs = {"dataset": Tree(work / "tree"), "train": work / "whole"}
 found = predict.run(predict.PredictSpec(segmenter=part(), backbone="r18"), inputs, work / "answers", silent)
 scores = evaluate(work / "tree", "val", instances=work / "answers" / "instances").scores
 loaded = predictor.load(str(work / "whole"))

@@ -11,6 +11,7 @@ import toy
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import THINGS
 from harness.data.mix import Mix
+from harness.data.tree import Tree
 from harness.segmenters.criterion import Layer, Matching
 from harness.segmenters.fastinst.adapter import FastInst
 from harness.segmenters.fastinst.decoder import Attention, DualPathLayer, State, attention_mask
@@ -276,9 +277,11 @@ def trained(tmp_path, part, *, split="val", **counts):
 
     root = toy.tree(tmp_path / "tree", **counts)
     spec = train.TrainSpec(segmenter=part, backbone="resnet", mix=Mix(), seed=0)
-    train.run(spec, {"dataset": root}, tmp_path / "train", lambda *_: None)
+    train.run(spec, {"dataset": Tree(root)}, tmp_path / "train", lambda *_: None)
     spec = predict.PredictSpec(segmenter=part, backbone="resnet", split=split)
-    facts = predict.run(spec, {"dataset": root, "train": tmp_path / "train"}, tmp_path / "predict", lambda *_: None)
+    facts = predict.run(
+        spec, {"dataset": Tree(root), "train": tmp_path / "train"}, tmp_path / "predict", lambda *_: None
+    )
     return root, facts
 
 

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from cityscapesscripts.helpers.labels import labels
 from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from harness.core.errors import HarnessError
-from harness.data import cityscapes, png
+from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.coco_panoptic import panoptic
+from harness.data.tree import Tree
 
 
 def scene(seed, size=(48, 96)):
@@ -25,39 +27,30 @@ def scene(seed, size=(48, 96)):
 
 
 def write_tree(root, count=3):
-    return [cityscapes.write_frame(root, "train", "aa", f"aa_000000_{i:06d}", *scene(i)) for i in range(count)]
-
-
-def test_labels_are_the_official_ones():
-    assert [(x.name, x.id, x.train_id, x.ignored) for x in cityscapes.LABELS] == [
-        (x.name, x.id, x.trainId, x.ignoreInEval) for x in labels
-    ]
-    assert [x.train_id for x in cityscapes.EVALUATED] == list(range(19))
-    assert [x.id for x in cityscapes.THINGS] == [24, 25, 26, 27, 28, 31, 32, 33]
-    assert {0, 4, 9, 29, 30, -1} < cityscapes.IGNORED and not {7, 24, 33} & cityscapes.IGNORED
+    return [Tree(root).write_frame("train", "aa", f"aa_000000_{i:06d}", *scene(i)) for i in range(count)]
 
 
 def test_what_is_written_is_read_back(tmp_path):
     image, ids = scene(1)
-    frame = cityscapes.write_frame(tmp_path, "train", "aa", "aa-32000-0_000000_000019", image, ids)
-    assert cityscapes.frames(tmp_path, "train") == [frame]
+    frame = Tree(tmp_path).write_frame("train", "aa", "aa-32000-0_000000_000019", image, ids)
+    assert Tree(tmp_path).frames("train") == [frame]
     assert np.array_equal(png.read_image(frame.image), image)
-    read = cityscapes.read_ids(frame.instance_ids)
-    assert read.dtype == np.int32 and np.array_equal(read, ids) and read.max() == 33999
-    labels = cityscapes.read_labels(frame.label_ids)
+    read = frame.read_ids()
+    assert read.dtype == np.uint16 and np.array_equal(read, ids) and read.max() == 33999
+    labels = png.read_labels(frame.label_ids)
     assert np.array_equal(labels, np.where(ids < 1000, ids, ids // 1000))
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_frames_are_sorted_across_cities(tmp_path):
     for city in ("zz", "aa", "mm"):
-        cityscapes.write_frame(tmp_path, "val", city, f"{city}_000000_000001", *scene(0))
-    assert [f.name[:2] for f in cityscapes.frames(tmp_path, "val")] == ["aa", "mm", "zz"]
+        Tree(tmp_path).write_frame("val", city, f"{city}_000000_000001", *scene(0))
+    assert [f.name[:2] for f in Tree(tmp_path).frames("val")] == ["aa", "mm", "zz"]
 
 
 def test_panoptic_files_equal_the_official_conversion(tmp_path):
     write_tree(tmp_path / "root", 6)
-    ours = cityscapes.write_panoptic(tmp_path / "root", "train")
+    ours = Tree(tmp_path / "root").write_panoptic("train")
     official = tmp_path / "official"
     official.mkdir()
     convert2panoptic(str(tmp_path / "root" / "gtFine"), str(official), setNames=["train"])
@@ -72,32 +65,32 @@ def test_panoptic_files_equal_the_official_conversion(tmp_path):
 @given(st.lists(st.sampled_from([0, 7, 24, 26, 29, 24000, 26001, 30002, 32000, 33767]), min_size=1, max_size=30))
 def test_panoptic_segments_cover_what_is_not_void(row):
     ids = np.array([row, row], np.int32)
-    picture, segments = cityscapes.panoptic(ids)
+    picture, segments = panoptic(ids, CITYSCAPES)
     code = picture.astype(np.int32) @ np.array([1, 256, 65536])
     label = np.where(ids < 1000, ids, ids // 1000)
-    assert np.array_equal(code, np.where(np.isin(label, list(cityscapes.IGNORED)), 0, ids))
+    assert np.array_equal(code, np.where(np.isin(label, list(CITYSCAPES.ignored)), 0, ids))
     assert sum(s["area"] for s in segments) == np.count_nonzero(code)
 
 
 def test_missing_root_split_and_images_are_told_apart(tmp_path):
     with pytest.raises(HarnessError, match="no such folder"):
-        cityscapes.frames(tmp_path / "nowhere", "train")
+        Tree(tmp_path / "nowhere").frames("train")
     with pytest.raises(HarnessError, match="not a Cityscapes tree"):
-        cityscapes.frames(tmp_path, "train")
+        Tree(tmp_path).frames("train")
     write_tree(tmp_path, 1)
     with pytest.raises(HarnessError, match="no split 'trian'") as error:
-        cityscapes.frames(tmp_path, "trian")
+        Tree(tmp_path).frames("trian")
     assert "'train'" in error.value.hint
     (tmp_path / "leftImg8bit" / "val" / "aa").mkdir(parents=True)
     with pytest.raises(HarnessError, match="no <city>"):
-        cityscapes.frames(tmp_path, "val")
+        Tree(tmp_path).frames("val")
 
 
 def test_image_without_labels_names_the_missing_file(tmp_path):
     frame = write_tree(tmp_path, 1)[0]
     frame.instance_ids.unlink()
     with pytest.raises(HarnessError, match=r"aa_000000_000000_gtFine_instanceIds.png is missing"):
-        cityscapes.frames(tmp_path, "train")
+        Tree(tmp_path).frames("train")
 
 
 def test_odd_and_doubled_names_are_refused(tmp_path):
@@ -108,26 +101,28 @@ def test_odd_and_doubled_names_are_refused(tmp_path):
     labels = tmp_path / "gtFine" / "train"
     (labels / "aa").rename(labels / "bb")
     with pytest.raises(HarnessError, match="missing"):
-        cityscapes.frames(tmp_path, "train")
+        Tree(tmp_path).frames("train")
     write_tree(tmp_path, 1)
     with pytest.raises(HarnessError, match="lies in"):
-        cityscapes.frames(tmp_path, "train")
+        Tree(tmp_path).frames("train")
     twin.rename(twin.with_name("photo_leftImg8bit.png"))
     with pytest.raises(HarnessError, match=r"photo_leftImg8bit.png: expected a file name"):
-        cityscapes.frames(tmp_path, "train")
+        Tree(tmp_path).frames("train")
 
 
 def test_truncated_and_wrong_pngs_are_named(tmp_path):
     frame = write_tree(tmp_path, 1)[0]
+    twin = tmp_path / "twin.png"
+    twin.write_bytes(frame.image.read_bytes())
     frame.image.write_bytes(frame.image.read_bytes()[:600])
     with pytest.raises(HarnessError, match=r"leftImg8bit.png: truncated"):
         png.read_image(frame.image)
     with pytest.raises(HarnessError, match="no such file"):
         png.read_image(tmp_path / "none.png")
     with pytest.raises(HarnessError, match="expected 16-bit grey instance ids, found mode L"):
-        cityscapes.read_ids(frame.label_ids)
-    with pytest.raises(HarnessError, match="expected 8-bit grey label ids"):
-        cityscapes.read_labels(frame.instance_ids)
+        png.read_ids(frame.label_ids)
+    with pytest.raises(HarnessError, match="expected label ids in one channel, found mode RGB"):
+        png.read_labels(twin)
     with pytest.raises(HarnessError, match="expected an 8-bit colour image"):
         png.read_image(frame.instance_ids)
 
@@ -135,19 +130,19 @@ def test_truncated_and_wrong_pngs_are_named(tmp_path):
 def test_what_the_tree_cannot_hold_is_refused(tmp_path):
     image, ids = scene(0)
     with pytest.raises(HarnessError, match="frame name"):
-        cityscapes.write_frame(tmp_path, "train", "aa", "aa_1", image, ids)
+        Tree(tmp_path).write_frame("train", "aa", "aa_1", image, ids)
     with pytest.raises(HarnessError, match="shape"):
-        cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image[:-1], ids)
+        Tree(tmp_path).write_frame("train", "aa", "aa_0_1", image[:-1], ids)
     with pytest.raises(HarnessError, match=r"outside 0..65535"):
-        cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image, ids + 65000)
+        Tree(tmp_path).write_frame("train", "aa", "aa_0_1", image, ids + 65000)
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
-        cityscapes.write_frame(tmp_path / "file", "train", "aa", "aa_0_1", image, ids)
+        Tree(tmp_path / "file").write_frame("train", "aa", "aa_0_1", image, ids)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
 
 
 def test_an_id_of_no_label_is_named(tmp_path):
     image, ids = scene(0)
-    cityscapes.write_frame(tmp_path, "train", "aa", "aa_0_1", image, np.where(ids == 7, 99, ids))
+    Tree(tmp_path).write_frame("train", "aa", "aa_0_1", image, np.where(ids == 7, 99, ids))
     with pytest.raises(HarnessError, match=r"aa_0_1_gtFine_instanceIds.png: instance id 99 is of no"):
-        cityscapes.write_panoptic(tmp_path, "train")
+        Tree(tmp_path).write_panoptic("train")

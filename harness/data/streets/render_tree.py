@@ -6,8 +6,10 @@ from pathlib import Path
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
+from harness.data.base import Frame
 from harness.data.streets.scene import draw_scene
 from harness.data.streets.street import PLAIN, Style
+from harness.data.tree import Tree
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,9 +39,7 @@ def render(
 
     A frame whose files are whole is kept, so a stopped run goes on and ends with the same bits.
     """
-    from harness.data.cityscapes import write_frame, write_panoptic
-
-    root = Path(root)
+    tree = Tree(Path(root))
     for split, count in counts.items():
         if split not in CITIES:
             raise HarnessError(f"streets: split {split!r} is not known", hint=f"known: {', '.join(CITIES)}")
@@ -50,21 +50,18 @@ def render(
         written[split] = 0
         for index in range(count):
             city, name = frame_name(split, index, count)
-            if not _whole(root, split, city, name):
+            if not _is_whole(tree.frame(split, city, name)):
                 scene = draw_scene(derive(seed, "render", index), split, size, style=style)
-                write_frame(root, split, city, name, scene.image, scene.instance_ids)
+                tree.write_frame(split, city, name, scene.image, scene.instance_ids)
                 written[split] += 1
             done += 1
             report(done, total, name)
         if count:
-            write_panoptic(root, split)
+            tree.write_panoptic(split)
     _LOG.info("streets: %s frames written under %s", sum(written.values()), root)
     return written
 
 
-def _whole(root: Path, split: str, city: str, name: str) -> bool:
+def _is_whole(frame: Frame) -> bool:
     """Whether all files of a frame are there (each was moved into place complete)."""
-    truth = root / "gtFine" / split / city
-    return (root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png").is_file() and all(
-        (truth / f"{name}_gtFine_{kind}.png").is_file() for kind in ("instanceIds", "labelIds")
-    )
+    return all(path.is_file() for path in frame.files)

@@ -1,0 +1,161 @@
+"""What a data set is: frames of its splits, each with an image and ids of pixels, and the labels that the ids mean.
+
+DATASETS names the classes; a part (configs/datasets/<name>.toml) names one of them and holds its options. A data set is
+found on disk, or made by the harness. Stages get it as their input `dataset`.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from harness.core.config import Specification
+from harness.core.progress import Report
+from harness.core.registry import Adapter, Registry
+from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import LabelSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One annotated image.
+
+    `name` has three parts joined by underscores, as the scripts of Cityscapes demand, and is unique in its split;
+    `city` is the group that a bootstrap over groups draws. A data set whose ids lie in another form than 16-bit grey
+    PNG has a subclass with its own `read_ids`.
+    """
+
+    name: str
+    city: str
+    split: str
+    image: Path
+    instance_ids: Path
+    """The file that the ids come from."""
+
+    is_plain: ClassVar[bool] = True
+    """Whether `instance_ids` is a 16-bit grey PNG of the ids themselves, which fast readers may open on their own."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the frame."""
+        return self.image, self.instance_ids
+
+    def read_image(self) -> np.ndarray:
+        """uint8 [H, W, 3] RGB; HarnessError when the file is missing, truncated or not 8-bit."""
+        return png.read_image(self.image)
+
+    def read_ids(self) -> np.ndarray:
+        """Ids of pixels in the encoding of the label set, uint16 [H, W]; HarnessError when they can't be read."""
+        return png.read_ids(self.instance_ids)
+
+    def depth_files(self) -> tuple[Path, Path] | None:
+        """Disparity and camera file of Cityscapes, for scores by distance; None where the frame has none."""
+        return None
+
+    def annotated_as(self, other: Self) -> Self:
+        """This image with the annotation of another frame of the same data set."""
+        return replace(self, instance_ids=other.instance_ids)
+
+
+class DatasetPart(Specification):
+    """A file of configs/datasets: every data set has these keys, and those that the `Part` of its class adds."""
+
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"label": True}
+
+    label: str
+    """Name in tables and titles."""
+    adapter: str
+    """Name in the registry of data sets."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As pydantic's; what is parsed as a `DatasetPart` becomes the `Part` of the adapter that it names."""
+        model = part_model(json.loads(json_data)) if cls is DatasetPart else cls
+        if model is cls:
+            return super().model_validate_json(json_data, **options)
+        return model.model_validate_json(json_data, **options)
+
+
+class Dataset(Adapter, ABC):
+    """A data set at its place. The registry names subclasses: one that is `found` lies under a data root of the user,
+    any other is written by `make` into the store.
+    """
+
+    Part: ClassVar[type[DatasetPart]] = DatasetPart
+    found: ClassVar[bool] = True
+    LAYOUT: ClassVar[str] = ""
+    """Of a found one: what the data root holds, for messages."""
+    VERSION: ClassVar[int] = 1
+    """Of a made one: raise it when `make` writes something else for the same part."""
+
+    def __init__(self, root: Path | None, part: DatasetPart) -> None:
+        """`root` is None while a data set that is yet to be made is planned."""
+        self._root, self.part = root, part
+
+    @property
+    def root(self) -> Path:
+        """The folder that it lies in."""
+        assert self._root is not None, f"{self.part.label} is not made yet"
+        return self._root
+
+    @property
+    @abstractmethod
+    def labels(self) -> LabelSet:
+        """What its ids mean."""
+
+    @abstractmethod
+    def frames(self, split: str) -> list[Frame]:
+        """The annotated frames of a split, sorted by name; HarnessError when there are none or a file is missing."""
+
+    def truths(self, split: str) -> list[Frame]:
+        """As `frames`, for an evaluation: the image of a frame may be missing."""
+        return self.frames(split)
+
+    def fingerprint(self) -> str:
+        """Of a found one: what identifies it, from names and sizes of the files of train and val and from the labels.
+
+        HarnessError for a folder that is not in the expected layout.
+        """
+        digest = hashlib.sha256()
+        for split in ("train", "val"):
+            for frame in self.frames(split):
+                for path in frame.files:
+                    digest.update(f"{path.relative_to(self.root)}\0{path.stat().st_size}\n".encode())
+        digest.update(labels_key(self.labels).encode())
+        return digest.hexdigest()
+
+    def make(self, report: Report) -> dict[str, Any]:
+        """Of a made one: write it into `root`, going on where an earlier call stopped; facts for the manifest."""
+        raise NotImplementedError(f"{type(self).__name__} is found, not made")
+
+
+DATASETS: Registry[Dataset] = Registry(
+    "dataset",
+    {
+        "cityscapes": "harness.data.tree:Tree",
+        "streets": "harness.data.streets.adapter:Streets",
+    },
+    base=Dataset,
+)
+
+
+def open_dataset(part: DatasetPart, root: Path | None) -> Dataset:
+    """The data set of a part at its place; HarnessError for an adapter that is not known."""
+    return DATASETS.load(part.adapter)(root, part)
+
+
+def part_model(content: Mapping[str, Any]) -> type[DatasetPart]:
+    """What the content of a part is parsed by; HarnessError for an adapter that is not known."""
+    name = content.get("adapter")
+    return DATASETS.load(name).Part if isinstance(name, str) else DatasetPart
+
+
+def labels_key(labels: LabelSet) -> str:
+    """What keys and signatures say of a label set: nothing for Cityscapes', which they mean where they say nothing."""
+    return "" if labels.fingerprint == CITYSCAPES.fingerprint else labels.fingerprint

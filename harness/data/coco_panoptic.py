@@ -1,0 +1,79 @@
+"""COCO's panoptic format: the picture and the `segments_info` of a frame, and the list of categories.
+
+Made from ids of pixels by the rules of cityscapesscripts' createPanopticImgs: ignored labels become 0 (void), groups of
+thing classes become crowd, and a segment keeps its id.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.data.base import Frame
+from harness.data.labels import LabelSet
+
+
+def file_stem(labels: LabelSet, split: str) -> str:
+    """Name of the JSON of a split and of the folder of its pictures, as cityscapesscripts has them."""
+    return f"{labels.name}_panoptic_{split}"
+
+
+def categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """The evaluated classes under their plain ids, in the order of the label set."""
+    return [
+        {
+            "id": label.id,
+            "name": label.name,
+            "color": list(label.color),
+            "supercategory": label.category,
+            "isthing": int(label.is_thing),
+        }
+        for label in labels.labels
+        if not label.ignored
+    ]
+
+
+def panoptic(ids: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Panoptic picture (uint8 [H, W, 3], id = R + 256 G + 65536 B) and `segments_info` of ids [H, W], ids ascending.
+
+    HarnessError for an id of no label.
+    """
+    present, dense = _dense(ids)
+    colors = np.zeros((len(present), 3), np.uint8)
+    segments = []
+    for index, segment in enumerate(present.tolist()):
+        label = labels.by_id.get(labels.label_of(segment))
+        if label is None:
+            raise HarnessError(f"instance id {segment} is of no label of {labels.name}")
+        if label.ignored:
+            continue
+        mask = dense == index
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        x, y = int(columns[0]), int(rows[0])
+        colors[index] = segment % 256, segment // 256, 0
+        segments.append(
+            {
+                "id": segment,
+                "category_id": label.id,
+                "area": int(np.count_nonzero(mask)),
+                "bbox": [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1],
+                "iscrowd": int(label.is_thing and not labels.is_instance(segment)),
+            }
+        )
+    return colors[dense], segments
+
+
+def panoptic_of(frame: Frame, labels: LabelSet, ids: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """As `panoptic`, of the ids of a frame, which an error names."""
+    try:
+        return panoptic(ids, labels)
+    except HarnessError as error:
+        raise HarnessError(f"{frame.instance_ids}: {error.message}", hint=error.hint) from None
+
+
+def _dense(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ids that occur, ascending, and the map of their places in that list (np.unique would sort every pixel)."""
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=1))
+    place = np.zeros(int(present[-1]) + 1, np.uint16)
+    place[present] = np.arange(len(present))
+    return present, place[ids]
