@@ -404,14 +404,13 @@ def test_suites_plan_under_the_paper_profile(suite, tmp_path):
 
 
 def test_signatures_kinds_of_error_and_exit_codes_are_those_of_the_code():
-    from harness.metrics import coco, instance, semantic
-    from harness.metrics import panoptic as panoptic_metric
     from harness.metrics.anatomy import KINDS
+    from harness.metrics.table import METRICS, load_metric
     from harness.results.check import Exit
 
     text = section("metrics.md", "Signatures")
-    for module in (instance, panoptic_metric, semantic, coco):
-        assert f"`{module.signature()}`" in text
+    for name in METRICS.builtin:
+        assert f"`{load_metric(name).signature}`" in text
     kinds = re.findall(r"^\| `(\w+)` \|", section("metrics.md", "Where AP is lost"), re.MULTILINE)
     assert tuple(kinds) == KINDS
     codes = re.findall(r"^\| (\d+) \|", section("troubleshooting.md", "Exit codes"), re.MULTILINE)

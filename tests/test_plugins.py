@@ -116,11 +116,11 @@ def test_an_installed_package_is_listed_before_any_part_uses_it(checkout):
 
 def test_the_registries_load_what_the_package_names(checkout):
     program = (
-        "from harness.core.registry import METRICS\n"
+        "from harness.metrics.table import METRICS\n"
         "from harness.generators.base import GENERATORS\n"
         "from harness.segmenters.base import SEGMENTERS\n"
         "print(GENERATORS.load('tint').__module__, SEGMENTERS.load('pixels').__module__)\n"
-        "print(METRICS.load('pixel_accuracy').name)\n"
+        "print(METRICS.load('pixel_accuracy').infos[0].key)\n"
         "import sys; assert not {'torch', 'cv2', 'diffusers'} & set(sys.modules)"
     )
     done = checkout.run([sys.executable, "-c", program])
@@ -180,28 +180,34 @@ def test_the_metric_of_the_package_counts_pixels():
     finally:
         sys.path.remove(str(PLUGIN))
     from harness.metrics.base import Target
+    from harness.metrics.predictions import LabelMap
 
     ids = np.array([[7, 7, 26001, 0]], np.uint16)  # road, road, a car, void
     metric = PixelAccuracy()
-    statistics = metric.observe(np.array([[7, 23, 26, 7]], np.uint8), Target(ids=ids))
-    assert metric.score(statistics) == pytest.approx(2 / 3)
-    assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)}))
+    statistics = metric.observe(LabelMap(np.array([[7, 23, 26, 7]], np.uint8)), Target(ids=ids))
+    assert metric.score(statistics) == {"pixel_accuracy": pytest.approx(2 / 3)}
+    assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)})["pixel_accuracy"])
 
 
-def test_the_metrics_of_classes_count_each_on_its_own():
+def test_the_metric_of_classes_counts_each_on_its_own():
     sys.path.insert(0, str(PLUGIN))
     try:
-        from harness_toys.classes import CarAccuracy, MeanAccuracy
+        from harness_toys.classes import MeanAccuracy
     finally:
         sys.path.remove(str(PLUGIN))
     from harness.metrics.base import Target
+    from harness.metrics.predictions import LabelMap
 
     ids = np.array([[7, 7, 7, 7, 26001, 0]], np.uint16)  # four of road, a car, void
-    statistics = MeanAccuracy().observe(np.array([[7, 23, 23, 23, 26, 7]], np.uint8), Target(ids=ids))
-    assert MeanAccuracy().score(statistics) == pytest.approx((1 / 4 + 1) / 2)
-    assert CarAccuracy().score(statistics) == 1
+    metric = MeanAccuracy()
+    statistics = metric.observe(LabelMap(np.array([[7, 23, 23, 23, 26, 7]], np.uint8)), Target(ids=ids))
+    found = metric.score(statistics)
+    assert found["mean_accuracy"] == pytest.approx((1 / 4 + 1) / 2)
+    assert (found["mean_accuracy/road"], found["car_accuracy"]) == (0.25, 1.0)
+    twice = metric.replicates(statistics, np.array([[2.0], [1.0]]))
+    assert twice["mean_accuracy"].tolist() == [found["mean_accuracy"]] * 2
     nothing = {name: np.zeros_like(array) for name, array in statistics.items()}
-    assert np.isnan(MeanAccuracy().score(nothing)) and np.isnan(CarAccuracy().score(nothing))
+    assert np.isnan([*metric.score(nothing).values()]).all()
 
 
 def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tmp_path):
@@ -239,7 +245,7 @@ def test_another_signature_of_a_metric_is_another_evaluation_and_nothing_else(ch
         '[[rows]]\nmethod = "m"\ngenerator = "none"\nsegmenter = "oneformer"\nbackbone = "swin"\n'
     )
     program = (
-        "import sys; from harness.planning.plan import make_plan; from harness.core.registry import METRICS\n"
+        "import sys; from harness.planning.plan import make_plan; from harness.metrics.table import METRICS\n"
         "METRICS.load('pixel_accuracy').signature += sys.argv[2]\n"
         "print({step.kind: step.key for step in make_plan(sys.argv[1], 'mini').steps().values()})"
     )

@@ -2,14 +2,15 @@
 
 An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.datasets",
 "harness.generators", "harness.segmenters" and "harness.metrics"; a name that is taken already is an error. The
-registries of data sets, generators and segmenters stand beside the base class of their entries.
+registries of data sets, generators and segmenters stand beside the base class of their entries, that of metrics in
+metrics/table.py.
 """
 
 import importlib
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from harness.core.errors import HarnessError, near
 
@@ -74,16 +75,3 @@ class Registry(Generic[Base]):
                 hint=f"write: class {attribute}({self.base.__name__}), from {self.base.__module__}",
             )
         return found
-
-
-METRICS: Registry[Any] = Registry(
-    "metric",
-    {
-        "AP": "harness.metrics.instance:InstanceAP",
-        "AP50": "harness.metrics.instance:AP50",
-        "COCO_AP": "harness.metrics.coco:CocoAP",
-        "IoU": "harness.metrics.semantic:PixelIoU",
-        "PQ": "harness.metrics.panoptic:PanopticQuality",
-    },
-    base=object,
-)

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.metrics import instance
 from harness.metrics.base import Arrays
+from harness.metrics.curves import areas, curves
+from harness.metrics.matching import THRESHOLDS, Assignment, assign, class_of, objects_by_frame
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 LOOSE = 0.1
@@ -51,11 +52,11 @@ def anatomy(statistics: Arrays) -> dict[str, Any]:
     errors on objects of that part (background errors go by the size of the prediction, and have no truncation).
     Empty when there is no object.
     """
-    assignment = instance.assign(statistics)
+    assignment = assign(statistics)
     if not assignment.counted.any():
         return {}
     table = _Table.of(statistics, assignment)
-    levels = [table.errors(level) for level in range(len(instance.THRESHOLDS))]
+    levels = [table.errors(level) for level in range(len(THRESHOLDS))]
     area, predicted = statistics["gt_area"], statistics["pred_area"]
     size = {
         name: _part(table, levels, (area >= low) & (area < high), (predicted >= low) & (predicted < high))
@@ -84,7 +85,7 @@ class _Table(NamedTuple):
     """
 
     statistics: Arrays
-    assignment: instance.Assignment
+    assignment: Assignment
     right: np.ndarray
     right_iou: np.ndarray
     wrong: np.ndarray
@@ -92,12 +93,12 @@ class _Table(NamedTuple):
     base: np.ndarray
 
     @classmethod
-    def of(cls, statistics: Arrays, assignment: instance.Assignment) -> "_Table":
+    def of(cls, statistics: Arrays, assignment: Assignment) -> "_Table":
         gt, pred = statistics["pair_gt"], statistics["pair_pred"]
         counted = assignment.counted[gt]
         gt, pred, inter = gt[counted], pred[counted], statistics["pair_pixels"][counted].astype(np.int64)
         iou = inter / (statistics["gt_area"][gt].astype(np.int64) + statistics["pred_area"][pred] - inter)
-        same = instance.class_of(statistics["gt_id"])[gt] == statistics["pred_class"][pred]
+        same = class_of(statistics["gt_id"])[gt] == statistics["pred_class"][pred]
         n = len(statistics["pred_score"])
         right, right_iou = _best(gt[same], pred[same], iou[same], n)
         wrong, wrong_iou = _best(gt[~same], pred[~same], iou[~same], n)
@@ -108,7 +109,7 @@ class _Table(NamedTuple):
 
     def errors(self, level: int) -> Errors:
         """Kind of every error at THRESHOLDS[level]; the order of the tests is TIDE's."""
-        threshold = instance.THRESHOLDS[level]
+        threshold = THRESHOLDS[level]
         false, found = self.assignment.false[level], self.assignment.found[level]
         kind = np.full(len(false), -1)
         tests = (
@@ -131,10 +132,10 @@ def _part(table: _Table, levels: list[Errors], objects: np.ndarray, predictions:
     """Loss by the errors on some objects, and how many of these are found."""
     counted = table.assignment.counted & objects
     n = int(counted.sum())
-    shares = [float(found[counted].mean()) if n else None for found in table.assignment.found]
+    shares = [float(found[counted].mean()) for found in table.assignment.found] if n else []
     return {
         "objects": n,
-        "found50": shares[0],
+        "found50": shares[0] if n else None,
         "found": float(np.mean(shares)) if n else None,
         **_loss(table, levels, objects, predictions),
     }
@@ -160,7 +161,7 @@ def _repaired(
     statistics, assignment = table.statistics, table.assignment
     result = np.empty_like(table.base)
     classes = statistics["pred_class"].astype(np.int64)
-    all_classes = instance.class_of(statistics["gt_id"])
+    all_classes = class_of(statistics["gt_id"])
     for level, errors in enumerate(levels):
         true, scored = assignment.true[level].copy(), (assignment.true | assignment.false)[level]
         counted, class_ = assignment.counted, classes
@@ -202,6 +203,7 @@ def _area(
     statistics: Arrays, class_: np.ndarray, true: np.ndarray, scored: np.ndarray, counted: np.ndarray
 ) -> np.ndarray:
     """AP [8, T] of the whole set for hits `true` and counted predictions `scored` [T, P]."""
-    objects = instance.objects(statistics, counted)
-    found = instance.curves(class_, statistics["pred_score"], statistics["pred_image"], true, scored, objects)
-    return instance.areas(found, np.ones((1, objects.shape[1])))[0]
+    there = objects_by_frame(statistics, counted)
+    found = curves(class_, statistics["pred_score"], statistics["pred_image"], true, scored, there)
+    area: np.ndarray = areas(found, np.ones((1, there.shape[1])))[0]
+    return area

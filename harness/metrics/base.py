@@ -1,19 +1,25 @@
-"""What a metric is, and the two nouns that every metric reads: the ground truth of a frame and statistics of a set.
+"""What a metric is, and the ground truth of a frame, which every metric reads.
 
 A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames
-into a score. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Not here: files (they are
-read by `harness.metrics.evaluation`), resampling (`harness.metrics.intervals`).
+into scores. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Built-in metrics and those
+of plug-ins are classes like this; what else is known of their scores stands in their infos (harness/metrics/table.py).
+Not here: what is predicted (predictions.py), resampling (intervals.py).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import BY_ID, THINGS
 from harness.metrics import pixels
+from harness.metrics.depth import read_depth
+from harness.metrics.info import MetricInfo
 
 Arrays = Mapping[str, np.ndarray]
 """Statistics of one metric: named arrays. Additive ones have a leading image axis; records name their image."""
@@ -28,20 +34,68 @@ for _label in BY_ID.values():
         _KNOWN[_label.id * 1000 : _label.id * 1000 + 1000] = True
 
 
-class Metric(Protocol):
-    """One number about predictions. Plug-ins register a class like this in the entry-point group "harness.metrics"."""
+class Metric(ABC):
+    """One way to make scores of predictions; plug-ins register a class like this in the group "harness.metrics".
 
-    name: str
-    """Key of the score."""
-    signature: str
-    """How the score is made: everything that could differ between two implementations under one name."""
-    higher_is_better: bool
+    A class without arguments: everything that could change a number stands in `signature`.
+    """
 
-    def observe(self, prediction: Any, target: Any) -> Arrays:
-        """Statistics of one frame: arrays that `join` of this class of metric can put together."""
+    infos: ClassVar[tuple[MetricInfo, ...]]
+    """The scores that it gives; all of them read the same kind of prediction."""
+    signature: ClassVar[str]
+    """How the scores are made: everything that could differ between two implementations under one name."""
+    links: ClassVar[Mapping[str, str]] = {}
+    """Which arrays of the statistics are indices (see `join`); none: they are additive, a row for each frame."""
 
-    def score(self, statistics: Arrays) -> float:
-        """The score of joined statistics; NaN where it is undefined."""
+    @abstractmethod
+    def observe(self, prediction: Any, target: "Target") -> Arrays:
+        """Statistics of one frame; `prediction` is of the kind that the infos read (harness/metrics/predictions.py)."""
+
+    @abstractmethod
+    def score(self, statistics: Arrays) -> Mapping[str, float]:
+        """Every score of joined statistics by key, and `key/name` for classes; NaN where one is undefined."""
+
+    def replicates(
+        self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """All scores (or at least `names`), each [B]; `weights` [B, N] says how often each frame counts.
+
+        Here a frame that counts twice has its row twice, which is right for additive statistics.
+        """
+        drawn = [statistics] if weights is None else (_repeated(statistics, weight) for weight in weights)
+        found = [self.score(one) for one in drawn]
+        keys = dict.fromkeys(key for one in found for key in one)
+        return {key: np.array([one.get(key, np.nan) for one in found], np.float64) for key in keys}
+
+    def collect(self, parts: Iterable[Arrays]) -> dict[str, np.ndarray]:
+        """Statistics of several frames, in this order."""
+        return join(parts, links=self.links)
+
+    def unavailable(self, statistics: Arrays) -> dict[str, str]:
+        """Scores that these statistics can't give, and why."""
+        return {}
+
+    def counts(self, statistics: Arrays) -> dict[str, dict[str, int]]:
+        """What was counted of each class beside the scores, such as {"car": {"instances": 7}}."""
+        return {}
+
+    def details(self, statistics: Arrays) -> dict[str, Any]:
+        """Files that are written beside the scores: name to content, as JSON has it."""
+        return {}
+
+
+class Weighted(Metric):
+    """A metric whose `replicates` weighs frames at once, without repeating any."""
+
+    def score(self, statistics: Arrays) -> dict[str, float]:
+        """Every score, as a fraction; NaN where one is undefined."""
+        return {key: float(values[0]) for key, values in self.replicates(statistics).items()}
+
+    @abstractmethod
+    def replicates(
+        self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As of every metric."""
 
 
 class Regions(NamedTuple):
@@ -52,12 +106,14 @@ class Regions(NamedTuple):
     boxes: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
     """Ground truth of one frame: `ids` are instanceIds, uint16 [H, W]; `source` is the file for messages."""
 
     ids: np.ndarray
     source: str = "ground truth"
+    depth_files: tuple[Path, Path] | None = None
+    """Disparity and camera file of the frame, where there are any."""
 
     def __post_init__(self) -> None:
         if self.ids.dtype != np.uint16 or self.ids.ndim != 2:
@@ -66,7 +122,25 @@ class Target:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return self.ids.shape
+        height, width = self.ids.shape
+        return height, width
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Every region of the frame; HarnessError for ids of no label."""
+        found = Regions(*pixels.regions(self.ids))
+        self.check(found.ids)
+        return found
+
+    @cached_property
+    def depth(self) -> np.ndarray | None:
+        """Metres [H, W], 0 where unknown; None without files of it."""
+        return None if self.depth_files is None else read_depth(self.depth_files, self.size, self.source)
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """The ids read column by column, [H * W], as COCO's run lengths go."""
+        return np.ascontiguousarray(self.ids.T).ravel()
 
     def check(self, ids: np.ndarray) -> None:
         """HarnessError when one of `ids` is of no Cityscapes label."""
@@ -76,12 +150,6 @@ class Target:
                 f"{self.source}: id {int(unknown[0])} is of no Cityscapes label",
                 hint="expected label ids 0..33, and label id * 1000 + number for the classes with instances",
             )
-
-    def regions(self) -> Regions:
-        """Every region of the frame."""
-        found = Regions(*pixels.regions(self.ids))
-        self.check(found.ids)
-        return found
 
 
 def label_of(ids: np.ndarray) -> np.ndarray:
@@ -107,6 +175,17 @@ def join(parts: Iterable[Arrays], *, links: Mapping[str, str]) -> dict[str, np.n
     return {name: np.concatenate(arrays) for name, arrays in columns.items()}
 
 
-def wanted(names: Collection[str] | None, *candidates: str) -> bool:
-    """Whether one of `candidates` was asked for."""
-    return names is None or any(name in names for name in candidates)
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over all but the first axis without what is undefined, [B, ...] to [B]; NaN where all is undefined."""
+    flat = values.reshape(len(values), -1)
+    defined = ~np.isnan(flat)
+    count = defined.sum(axis=1)
+    total = np.where(defined, flat, 0.0).sum(axis=1)
+    mean: np.ndarray = np.divide(total, count, out=np.full(len(flat), np.nan), where=count > 0)
+    return mean
+
+
+def _repeated(statistics: Arrays, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of the frames, each as often as it was drawn."""
+    times = np.repeat(np.arange(len(weight)), np.asarray(weight).astype(np.int64))
+    return {key: array[times] for key, array in statistics.items()}

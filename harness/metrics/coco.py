@@ -6,14 +6,16 @@ AP sees too: single objects of the eight classes, groups as crowd annotations.
 """
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from harness.data.cityscapes import THINGS
-from harness.metrics import pixels
-from harness.metrics.base import THING_INDEX, Arrays, Regions, Target, join
-from harness.metrics.instance import Detection, Overlap, class_of
+from harness.metrics.base import THING_INDEX, Arrays, Target, Weighted, mean_of_defined
+from harness.metrics.matching import class_of
+from harness.metrics.pixels import Under
+from harness.metrics.predictions import Detection
+from harness.metrics.table import infos_of
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -21,135 +23,110 @@ MOST = 100
 AREAS = {"": (0.0, 1e10), "_small": (0.0, 32.0**2), "_medium": (32.0**2, 96.0**2), "_large": (96.0**2, 1e10)}
 """Suffix of the score to the range of areas in pixels, both ends inclusive."""
 
-LINKS = {"image": "image"}
+
+class _Found(NamedTuple):
+    """A detection after its pixels were counted."""
+
+    score: float
+    under: Under
+    box_area: float | None
 
 
-class Candidate(NamedTuple):
-    """A detection: what its mask lies over, and the area that decides its size class (None: the mask's own)."""
+class CocoAP(Weighted):
+    """COCO_AP, mean over classes and IoU 0.50:0.05:0.95, at 0.50 and 0.75, and of small, medium and large objects."""
 
-    overlap: Overlap
-    area: float | None = None
+    infos = infos_of("coco")
+    signature = "COCO_AP:pycocotools-2|segm|iou:>=0.50:0.05:0.95|recall:101|crowd:groups|cap:100|area:all"
+    links: ClassVar = {"image": "image"}
 
+    def observe(self, prediction: Iterable[Detection], target: Target) -> dict[str, np.ndarray]:
+        """Statistics of one frame; [D] detections kept, [4] size ranges, [10] thresholds.
 
-class CocoAP:
-    """COCO_AP: mean over classes and IoU 0.50:0.05:0.95."""
+        `image`, `class`, `score` [D]; `matched`, `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: objects that count.
+        """
+        regions = target.regions
+        ids = regions.ids
+        ranges = np.array(list(AREAS.values()))
+        objects = np.zeros((1, len(THINGS), len(AREAS)), np.int32)
+        by_class: dict[int, list[_Found]] = {}
+        for one in prediction:
+            if one.label_id in THING_INDEX:
+                found_ = _Found(one.score, one.under(target), one.box_area)
+                by_class.setdefault(THING_INDEX[one.label_id], []).append(found_)
+        rows: dict[str, list[np.ndarray]] = {"class": [], "score": [], "matched": [], "ignored": []}
+        for index in range(len(THINGS)):
+            mine = np.flatnonzero(class_of(ids) == index)
+            crowd, area = ids[mine] < 1000, regions.areas[mine].astype(np.float64)
+            aside = crowd | (area < ranges[:, :1]) | (area > ranges[:, 1:])
+            objects[0, index] = (~aside).sum(axis=1)
+            found = by_class.get(index, [])
+            scores = np.array([c.score for c in found])
+            found = [found[place] for place in np.argsort(-scores, kind="stable")[:MOST]]
+            if not found:
+                continue
+            own = np.array([c.under.counts.sum() for c in found], np.float64)
+            iou = _overlaps(found, own, ids[mine], area, crowd)
+            matched, ignored = _match(iou, aside, crowd)
+            sized = np.array([own[place] if c.box_area is None else c.box_area for place, c in enumerate(found)])
+            outside = (sized < ranges[:, :1]) | (sized > ranges[:, 1:])
+            rows["class"].append(np.full(len(found), index, np.int8))
+            rows["score"].append(np.array([c.score for c in found]))
+            rows["matched"].append(matched)
+            rows["ignored"].append(ignored | (~matched & outside.T[:, :, None]))
+        shape = (0, len(AREAS), len(THRESHOLDS))
+        empty: dict[str, np.ndarray] = {
+            "class": np.zeros(0, np.int8),
+            "score": np.zeros(0),
+            "matched": np.zeros(shape, bool),
+            "ignored": np.zeros(shape, bool),
+        }
+        result = {name: np.concatenate(parts) if parts else empty[name] for name, parts in rows.items()}
+        return {"image": np.zeros(len(result["class"]), np.int32), **result, "objects": objects}
 
-    name = "COCO_AP"
-    higher_is_better = True
+    def replicates(
+        self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """COCO_AP, COCO_AP50, COCO_AP75, COCO_AP_small, _medium, _large, COCO_AP/<class>, COCO_AP50/<class>; each [B].
 
-    @property
-    def signature(self) -> str:
-        return signature()
-
-    def observe(self, prediction: Iterable[Detection], target: Target) -> Arrays:
-        """Statistics of one frame (see `observe`)."""
-        found = [Overlap(d.label_id, d.score, *pixels.under(d.mask, target.ids)) for d in prediction]
-        return observe([Candidate(overlap) for overlap in found], target.regions())
-
-    def score(self, statistics: Arrays) -> float:
-        """The score as a fraction; NaN where there is no ground truth."""
-        return float(scores(statistics, names={self.name})[self.name][0])
-
-
-def signature(column: str = "COCO_AP") -> str:
-    """How the score is made."""
-    return f"{column}:pycocotools-2|segm|iou:>=0.50:0.05:0.95|recall:101|crowd:groups|cap:100|area:all"
-
-
-def observe(predictions: Iterable[Candidate], regions: Regions) -> dict[str, np.ndarray]:
-    """Statistics of one frame; [D] detections kept, [4] size ranges, [10] thresholds.
-
-    `image`, `class`, `score` [D]; `matched`, `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: ground truth that counts.
-    """
-    ids = regions.ids
-    ranges = np.array(list(AREAS.values()))
-    objects = np.zeros((1, len(THINGS), len(AREAS)), np.int32)
-    by_class: dict[int, list[Candidate]] = {}
-    for candidate in predictions:
-        if candidate.overlap.label_id in THING_INDEX:
-            by_class.setdefault(THING_INDEX[candidate.overlap.label_id], []).append(candidate)
-    rows: dict[str, list[np.ndarray]] = {"class": [], "score": [], "matched": [], "ignored": []}
-    for index in range(len(THINGS)):
-        mine = np.flatnonzero(class_of(ids) == index)
-        crowd, area = ids[mine] < 1000, regions.areas[mine].astype(np.float64)
-        aside = crowd | (area < ranges[:, :1]) | (area > ranges[:, 1:])
-        objects[0, index] = (~aside).sum(axis=1)
-        found = by_class.get(index, [])
-        scores = np.array([c.overlap.score for c in found])
-        found = [found[place] for place in np.argsort(-scores, kind="stable")[:MOST]]
-        if not found:
-            continue
-        own = np.array([c.overlap.counts.sum() for c in found], np.float64)
-        iou = _overlaps(found, own, ids[mine], area, crowd)
-        matched, ignored = _match(iou, aside, crowd)
-        sized = np.array([own[place] if c.area is None else c.area for place, c in enumerate(found)])
-        outside = (sized < ranges[:, :1]) | (sized > ranges[:, 1:])
-        rows["class"].append(np.full(len(found), index, np.int8))
-        rows["score"].append(np.array([c.overlap.score for c in found]))
-        rows["matched"].append(matched)
-        rows["ignored"].append(ignored | (~matched & outside.T[:, :, None]))
-    shape = (0, len(AREAS), len(THRESHOLDS))
-    empty = {
-        "class": np.zeros(0, np.int8),
-        "score": np.zeros(0),
-        "matched": np.zeros(shape, bool),
-        "ignored": np.zeros(shape, bool),
-    }
-    result = {name: np.concatenate(parts) if parts else empty[name] for name, parts in rows.items()}
-    return {"image": np.zeros(len(result["class"]), np.int32), **result, "objects": objects}
-
-
-def collect(parts: Iterable[Arrays]) -> dict[str, np.ndarray]:
-    """Statistics of several frames, in this order (ties in score follow it, as in pycocotools)."""
-    return join(parts, links=LINKS)
-
-
-def scores(
-    statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
-) -> dict[str, np.ndarray]:
-    """COCO_AP, COCO_AP50, COCO_AP75, COCO_AP_small, _medium, _large, COCO_AP/<class>, COCO_AP50/<class>; each [B].
-
-    `weights` [B, N] says how often each frame counts. NaN where pycocotools says -1.
-    """
-    n_images = len(statistics["objects"])
-    weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
-    everything = names is None or any(name.startswith(("COCO_AP_", "COCO_AP75")) for name in names)
-    n_areas = len(AREAS) if everything else 1
-    matrix = np.full((len(weights), len(THINGS), n_areas, len(THRESHOLDS)), np.nan)
-    for index in range(len(THINGS)):
-        mine = np.flatnonzero(statistics["class"] == index)
-        mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
-        image = statistics["image"][mine]
-        counted = ~statistics["ignored"][mine, :n_areas]
-        true = statistics["matched"][mine, :n_areas] & counted
-        for replicate, weight in enumerate(weights):
-            total = weight @ statistics["objects"][:, index, :n_areas]
-            drawn = weight[image]
-            keep = drawn > 0
-            hits = np.cumsum(true[keep] * drawn[keep, None, None], axis=0)
-            shown = np.cumsum(counted[keep] * drawn[keep, None, None], axis=0)
-            matrix[replicate, index] = _precision(hits, shown, total)
-    result = {
-        "COCO_AP": _mean(matrix[:, :, 0]),
-        "COCO_AP50": _mean(matrix[:, :, 0, :1]),
-        "COCO_AP75": _mean(matrix[:, :, 0, 5:6]),
-    }
-    for place, suffix in enumerate(list(AREAS)[:n_areas]):
-        result["COCO_AP" + suffix] = _mean(matrix[:, :, place])
-    for index, label in enumerate(THINGS):
-        result[f"COCO_AP/{label.name}"] = matrix[:, index, 0].mean(axis=1)
-        result[f"COCO_AP50/{label.name}"] = matrix[:, index, 0, 0]
-    return result
+        `weights` [B, N] says how often each frame counts. NaN where pycocotools says -1.
+        """
+        n_images = len(statistics["objects"])
+        weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
+        everything = names is None or any(name.startswith(("COCO_AP_", "COCO_AP75")) for name in names)
+        n_areas = len(AREAS) if everything else 1
+        matrix = np.full((len(weights), len(THINGS), n_areas, len(THRESHOLDS)), np.nan)
+        for index in range(len(THINGS)):
+            mine = np.flatnonzero(statistics["class"] == index)
+            mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
+            image = statistics["image"][mine]
+            counted = ~statistics["ignored"][mine, :n_areas]
+            true = statistics["matched"][mine, :n_areas] & counted
+            for replicate, weight in enumerate(weights):
+                total = weight @ statistics["objects"][:, index, :n_areas]
+                drawn = weight[image]
+                keep = drawn > 0
+                hits = np.cumsum(true[keep] * drawn[keep, None, None], axis=0)
+                shown = np.cumsum(counted[keep] * drawn[keep, None, None], axis=0)
+                matrix[replicate, index] = _precision(hits, shown, total)
+        result = {
+            "COCO_AP": mean_of_defined(matrix[:, :, 0]),
+            "COCO_AP50": mean_of_defined(matrix[:, :, 0, :1]),
+            "COCO_AP75": mean_of_defined(matrix[:, :, 0, 5:6]),
+        }
+        for place, suffix in enumerate(list(AREAS)[:n_areas]):
+            result["COCO_AP" + suffix] = mean_of_defined(matrix[:, :, place])
+        for index, label in enumerate(THINGS):
+            result[f"COCO_AP/{label.name}"] = matrix[:, index, 0].mean(axis=1)
+            result[f"COCO_AP50/{label.name}"] = matrix[:, index, 0, 0]
+        return result
 
 
-def _overlaps(
-    found: list[Candidate], own: np.ndarray, ids: np.ndarray, area: np.ndarray, crowd: np.ndarray
-) -> np.ndarray:
+def _overlaps(found: list[_Found], own: np.ndarray, ids: np.ndarray, area: np.ndarray, crowd: np.ndarray) -> np.ndarray:
     """IoU [D, G] of detections and ground truth; over a crowd, the share of the detection."""
     inter = np.zeros((len(found), len(ids)))
     for row, candidate in enumerate(found):
-        _, mine, theirs = np.intersect1d(ids, candidate.overlap.ids, assume_unique=True, return_indices=True)
-        inter[row, mine] = candidate.overlap.counts[theirs]
+        _, mine, theirs = np.intersect1d(ids, candidate.under.ids, assume_unique=True, return_indices=True)
+        inter[row, mine] = candidate.under.counts[theirs]
     union = np.where(crowd, own[:, None], own[:, None] + area - inter)
     return np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
 
@@ -192,10 +169,3 @@ def _precision(hits: np.ndarray, shown: np.ndarray, total: np.ndarray) -> np.nda
             read = place[place < len(recall)]
             result[size, level] = envelope[read, level].sum() / len(RECALLS)
     return result
-
-
-def _mean(matrix: np.ndarray) -> np.ndarray:
-    flat = matrix.reshape(len(matrix), -1)
-    defined = ~np.isnan(flat)
-    count = defined.sum(axis=1)
-    return np.divide(np.where(defined, flat, 0.0).sum(axis=1), count, out=np.full(len(flat), np.nan), where=count > 0)

@@ -9,35 +9,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
-from harness.metrics import coco, instance, panoptic, plugins, semantic
-from harness.metrics.base import Arrays
+from harness.metrics.base import Arrays, Metric
+from harness.metrics.table import METRICS, in_order, load_metric
 
 FORMAT = 1
 FILE = "statistics.npz"
 
-PARTS: dict[str, ModuleType] = {"instances": instance, "panoptic": panoptic, "semantic": semantic, "coco": coco}
-"""Kinds of statistics and the module whose `scores` reads them."""
-
-_PREFIX = (
-    ("COCO", "coco"),
-    ("AP", "instances"),
-    ("PQ", "panoptic"),
-    ("SQ", "panoptic"),
-    ("RQ", "panoptic"),
-    ("IoU", "semantic"),
-    ("iIoU", "semantic"),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """`images` and `cities` name the frames, in the order of every image axis in `parts` (see PARTS)."""
+    """`images` and `cities` name the frames, in the order of every image axis; `parts`: metric to its statistics."""
 
     images: tuple[str, ...]
     cities: tuple[str, ...]
@@ -50,19 +37,21 @@ class Statistics:
 
         NaN where a score is undefined. HarnessError for a name that these statistics don't give.
         """
-        wanted = set(self.parts) if names is None else {self._part(name) for name in names}
+        wanted = set(self.parts) if names is None else {self._metric_of(name) for name in names}
         result: dict[str, np.ndarray] = {}
-        for part in PARTS:
-            if part in wanted:
-                result |= PARTS[part].scores(self.parts[part], weights, names=names)
-        for part in self.parts:
-            # Statistics outlive the package of a plug-in: what can't be scored here is no score of these.
-            if part in wanted and (name := plugins.installed(part)):
-                result |= plugins.scores(name, self.parts[part], weights)
+        for name, metric in self.metrics.items():
+            if name in wanted:
+                result |= metric.replicates(self.parts[name], weights, names=names)
         for name in names or ():
             if name not in result:
                 raise HarnessError(f"no score {name!r} in these statistics", hint=near(name, result))
         return result
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics that can score these statistics. They outlive the package of a plug-in: one that isn't installed
+        is left out."""
+        return {name: load_metric(name) for name in in_order([name for name in self.parts if METRICS.has(name)])}
 
     @cached_property
     def city_index(self) -> np.ndarray:
@@ -71,22 +60,25 @@ class Statistics:
 
     def save(self, folder: Path) -> None:
         """Write statistics.npz, whole or not at all; the same statistics give the same bytes."""
-        arrays = {f"{part}/{name}": array for part, named in self.parts.items() for name, array in named.items()}
+        arrays: dict[str, Any] = {
+            "format": np.array(FORMAT),
+            "images": np.array(self.images),
+            "cities": np.array(self.cities),
+        }
+        arrays |= {f"{part}/{name}": array for part, named in self.parts.items() for name, array in named.items()}
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, format=np.array(FORMAT), images=np.array(self.images), cities=np.array(self.cities), **arrays
-        )
+        np.savez_compressed(buffer, **arrays)
         write_bytes(folder / FILE, buffer.getvalue())
 
-    def _part(self, name: str) -> str:
-        if plugins.PREFIX + name in self.parts:
-            return plugins.PREFIX + name
-        part = next((part for prefix, part in _PREFIX if name.startswith(prefix)), None)
-        if part not in self.parts:
-            raise HarnessError(
-                f"no score {name!r} in these statistics", hint=f"evaluated: {', '.join(self.parts) or 'nothing'}"
-            )
-        return part
+    def _metric_of(self, score: str) -> str:
+        """The metric whose statistics give a score."""
+        key = score.partition("/")[0]
+        for name, metric in self.metrics.items():
+            if any(info.key == key for info in metric.infos):
+                return name
+        raise HarnessError(
+            f"no score {score!r} in these statistics", hint=f"evaluated: {', '.join(self.parts) or 'nothing'}"
+        )
 
 
 def load(folder: Path) -> Statistics:

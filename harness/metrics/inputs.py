@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from harness.core.errors import HarnessError, near
 from harness.data.cityscapes import BY_ID
@@ -77,13 +77,11 @@ def depths(root: Path, split: str, truths: Iterable[Truth]) -> dict[str, tuple[P
     """Disparity and camera file of every frame; nothing unless all frames have both."""
     found = {}
     for truth in truths:
-        files = tuple(
-            root / kind / split / truth.city / f"{truth.name}_{kind}.{suffix}"
-            for kind, suffix in (("disparity", "png"), ("camera", "json"))
-        )
-        if not all(file.is_file() for file in files):
+        disparity = root / "disparity" / split / truth.city / f"{truth.name}_disparity.png"
+        camera = root / "camera" / split / truth.city / f"{truth.name}_camera.json"
+        if not (disparity.is_file() and camera.is_file()):
             return {}
-        found[truth.name] = files
+        found[truth.name] = disparity, camera
     return found
 
 
@@ -263,11 +261,11 @@ def _number(text: str, where: str, what: str) -> float:
     return value
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     """Whether `value` is a number that a float holds."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 

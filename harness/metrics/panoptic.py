@@ -6,16 +6,14 @@ false positives. Ground truth is derived from instanceIds, by the rules of the o
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import EVALUATED
-from harness.metrics import pixels
-from harness.metrics.base import Arrays, Target, label_of
-from harness.metrics.pixels import Pairs
+from harness.metrics.base import Arrays, Target, Weighted, label_of
+from harness.metrics.predictions import Segmentation
+from harness.metrics.table import infos_of
 
 VOID = 0
 COLUMNS = ("iou", "true", "false", "missed")
@@ -32,110 +30,75 @@ _CROWD[[label.id for label in EVALUATED if label.is_thing]] = True
 _THING = np.array([label.is_thing for label in EVALUATED])
 
 
-class Segmentation(NamedTuple):
-    """A predicted panoptic map: segment ids [H, W] (0 void), and the label id of every segment."""
+class PanopticQuality(Weighted):
+    """PQ averaged over the classes that occur, its factors SQ and RQ, and PQ of things and of stuff."""
 
-    ids: np.ndarray
-    labels: Mapping[int, int]
+    infos = infos_of("panoptic")
+    signature = "PQ:cityscapes-2|match:iou>0.5|union:-void|crowd:per-class|mean:present-classes"
 
+    def observe(self, prediction: Segmentation, target: Target) -> dict[str, np.ndarray]:
+        """Statistics of one frame: float64 [1, 19, 4], classes in train-id order, columns as in COLUMNS."""
+        pairs, segments = prediction.counts(target), prediction.labels
+        target.check(pairs.first)
+        ids, place = np.unique(pairs.second, return_inverse=True)
+        _check(ids, segments, prediction.source)
+        label = np.array([segments.get(id_, -1) for id_ in ids.tolist()])  # -1: void of the prediction
+        truth_label = _LABEL_OF[pairs.first]
+        void, crowd = truth_label < 0, _CROWD[pairs.first]
+        area = np.bincount(place, pairs.count, minlength=len(ids))
+        forgiven = np.bincount(place[void], pairs.count[void], minlength=len(ids))
+        truth_ids, truth_place = np.unique(pairs.first, return_inverse=True)
+        truth_area = np.bincount(truth_place, pairs.count)
 
-@dataclass(frozen=True, kw_only=True)
-class PanopticQuality:
-    """PQ averaged over the classes that occur; SQ, RQ, PQ_things and PQ_stuff by `column`."""
+        # Void pixels leave the union, crowd pixels don't.
+        own = np.flatnonzero((truth_label == label[place]) & ~void & ~crowd)
+        union = area[place[own]] + truth_area[truth_place[own]] - pairs.count[own] - forgiven[place[own]]
+        iou = pairs.count[own] / union
+        match, iou = own[iou > 0.5], iou[iou > 0.5]
+        own_crowd = crowd & (truth_label == label[place])
+        forgiven = forgiven + np.bincount(place[own_crowd], pairs.count[own_crowd], minlength=len(ids))
 
-    column: str = "PQ"
-    higher_is_better: bool = True
+        found = np.zeros(len(truth_ids), bool)
+        found[truth_place[match]] = True
+        missed = ~found & (_LABEL_OF[truth_ids] >= 0) & ~_CROWD[truth_ids]
+        taken = np.zeros(len(ids), bool)
+        taken[place[match]] = True
+        false = ~taken & (label >= 0) & ~(forgiven / area > 0.5)
 
-    @property
-    def name(self) -> str:
-        return self.column
+        result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
+        hit = _INDEX_OF[truth_label[match]]
+        np.add.at(result[0, :, 0], hit, iou)
+        for column, classes in ((1, hit), (2, _INDEX_OF[label[false]]), (3, _INDEX_OF[_LABEL_OF[truth_ids[missed]]])):
+            result[0, :, column] = np.bincount(classes, minlength=len(EVALUATED))
+        return {"panoptic": result}
 
-    @property
-    def signature(self) -> str:
-        return signature(self.column)
+    def replicates(
+        self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """PQ, SQ, RQ, each also _things and _stuff, and PQ/<class>, SQ/<class>, RQ/<class>; each [B], as fractions.
 
-    def observe(self, prediction: Segmentation, target: Target) -> Arrays:
-        """Statistics of one frame (see `observe`)."""
-        if prediction.ids.shape != target.size:
-            raise HarnessError(f"the predicted map is {prediction.ids.shape}, {target.source} is {target.size}")
-        return observe(pixels.pairs(target.ids, prediction.ids), prediction.labels, target, source="prediction")
-
-    def score(self, statistics: Arrays) -> float:
-        """The score as a fraction; NaN where no class occurs."""
-        return float(scores(statistics)[self.column][0])
-
-
-def signature(column: str = "PQ") -> str:
-    """How the score is made."""
-    return f"{column}:cityscapes-2|match:iou>0.5|union:-void|crowd:per-class|mean:present-classes"
-
-
-def observe(pairs: Pairs, segments: Mapping[int, int], target: Target, *, source: str) -> dict[str, np.ndarray]:
-    """Statistics of one frame: float64 [1, 19, 4], classes in train-id order, columns as in COLUMNS.
-
-    `pairs` counts (instance id, predicted id); `segments` maps predicted ids to label ids; `source` is named in errors.
-    """
-    target.check(pairs.first)
-    ids, place = np.unique(pairs.second, return_inverse=True)
-    _check(ids, segments, source)
-    label = np.array([segments.get(id_, -1) for id_ in ids.tolist()])  # -1: void of the prediction
-    truth_label = _LABEL_OF[pairs.first]
-    void, crowd = truth_label < 0, _CROWD[pairs.first]
-    area = np.bincount(place, pairs.count, minlength=len(ids))
-    forgiven = np.bincount(place[void], pairs.count[void], minlength=len(ids))
-    truth_ids, truth_place = np.unique(pairs.first, return_inverse=True)
-    truth_area = np.bincount(truth_place, pairs.count)
-
-    # Void pixels leave the union, crowd pixels don't.
-    own = np.flatnonzero((truth_label == label[place]) & ~void & ~crowd)
-    union = area[place[own]] + truth_area[truth_place[own]] - pairs.count[own] - forgiven[place[own]]
-    iou = pairs.count[own] / union
-    match, iou = own[iou > 0.5], iou[iou > 0.5]
-    own_crowd = crowd & (truth_label == label[place])
-    forgiven = forgiven + np.bincount(place[own_crowd], pairs.count[own_crowd], minlength=len(ids))
-
-    found = np.zeros(len(truth_ids), bool)
-    found[truth_place[match]] = True
-    missed = ~found & (_LABEL_OF[truth_ids] >= 0) & ~_CROWD[truth_ids]
-    taken = np.zeros(len(ids), bool)
-    taken[place[match]] = True
-    false = ~taken & (label >= 0) & ~(forgiven / area > 0.5)
-
-    result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
-    hit = _INDEX_OF[truth_label[match]]
-    np.add.at(result[0, :, 0], hit, iou)
-    for column, classes in ((1, hit), (2, _INDEX_OF[label[false]]), (3, _INDEX_OF[_LABEL_OF[truth_ids[missed]]])):
-        result[0, :, column] = np.bincount(classes, minlength=len(EVALUATED))
-    return {"panoptic": result}
-
-
-def scores(
-    statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
-) -> dict[str, np.ndarray]:
-    """PQ, SQ, RQ, each also _things and _stuff, and PQ/<class>, SQ/<class>, RQ/<class>; each [B], as fractions.
-
-    `weights` [B, N] says how often each frame counts. As in the official output, a class that occurs nowhere is left
-    out of every mean and is 0 in its own line.
-    """
-    table = statistics["panoptic"]
-    weights = np.ones((1, len(table))) if weights is None else np.asarray(weights, np.float64)
-    iou, true, false, missed = np.moveaxis(np.tensordot(weights, table, axes=1), -1, 0)
-    weight = true + 0.5 * false + 0.5 * missed
-    present = weight > 0
-    quality = {
-        "PQ": np.divide(iou, weight, out=np.zeros_like(iou), where=present),
-        "SQ": np.divide(iou, true, out=np.zeros_like(iou), where=true > 0),
-        "RQ": np.divide(true, weight, out=np.zeros_like(iou), where=present),
-    }
-    result = {}
-    for name, values in quality.items():
-        for suffix, chosen in (("", np.ones_like(_THING)), ("_things", _THING), ("_stuff", ~_THING)):
-            count = (present & chosen).sum(axis=1)
-            total = np.where(present & chosen, values, 0.0).sum(axis=1)
-            result[name + suffix] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-        for index, label in enumerate(EVALUATED):
-            result[f"{name}/{label.name}"] = values[:, index]
-    return result
+        `weights` [B, N] says how often each frame counts. As in the official output, a class that occurs nowhere is
+        left out of every mean and is 0 in its own line.
+        """
+        table = statistics["panoptic"]
+        weights = np.ones((1, len(table))) if weights is None else np.asarray(weights, np.float64)
+        iou, true, false, missed = np.moveaxis(np.tensordot(weights, table, axes=1), -1, 0)
+        weight = true + 0.5 * false + 0.5 * missed
+        present = weight > 0
+        quality = {
+            "PQ": np.divide(iou, weight, out=np.zeros_like(iou), where=present),
+            "SQ": np.divide(iou, true, out=np.zeros_like(iou), where=true > 0),
+            "RQ": np.divide(true, weight, out=np.zeros_like(iou), where=present),
+        }
+        result = {}
+        for name, values in quality.items():
+            for suffix, chosen in (("", np.ones_like(_THING)), ("_things", _THING), ("_stuff", ~_THING)):
+                count = (present & chosen).sum(axis=1)
+                total = np.where(present & chosen, values, 0.0).sum(axis=1)
+                result[name + suffix] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+            for index, label in enumerate(EVALUATED):
+                result[f"{name}/{label.name}"] = values[:, index]
+        return result
 
 
 def _check(drawn: np.ndarray, segments: Mapping[int, int], source: str) -> None:

@@ -19,6 +19,13 @@ class Pairs(NamedTuple):
     count: np.ndarray
 
 
+class Under(NamedTuple):
+    """What lies under a mask: ids of the ground truth, ascending, and how many pixels of each."""
+
+    ids: np.ndarray
+    counts: np.ndarray
+
+
 def pairs(first: np.ndarray, second: np.ndarray) -> Pairs:
     """Joint histogram of two integer maps [H, W] with values below 2**31; one pass over runs of equal pairs."""
     a, b = first.ravel(), second.ravel()
@@ -52,17 +59,17 @@ def regions(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return unique.astype(np.int64), areas, boxes
 
 
-def under(mask: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (ascending) under the non-zero pixels of `mask` [H, W], and how many pixels of each."""
+def under(mask: np.ndarray, ids: np.ndarray) -> Under:
+    """What lies under the non-zero pixels of `mask` [H, W]."""
     counts = np.bincount(ids[mask != 0], minlength=1)
     present = np.flatnonzero(counts)
-    return present, counts[present]
+    return Under(present, counts[present])
 
 
-def under_runs(starts: np.ndarray, lengths: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def under_runs(starts: np.ndarray, lengths: np.ndarray, ids: np.ndarray) -> Under:
     """As `under`, for a mask given as runs in the flat map `ids`."""
     before = np.cumsum(lengths) - lengths
     places = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
     counts = np.bincount(ids[places], minlength=1)
     present = np.flatnonzero(counts)
-    return present, counts[present]
+    return Under(present, counts[present])

@@ -9,7 +9,6 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.data import png
 from harness.metrics import pixels
 from harness.metrics.base import Regions, Target
-from harness.metrics.pixels import Pairs
+from harness.metrics.pixels import Pairs, Under
 
 ROOM = 2048
 """Slots for pairs to begin with; a small table stays in the nearest cache."""
@@ -33,16 +32,16 @@ log = logging.getLogger(__name__)
 class Reader:
     """Reads with Pillow, counts with numpy."""
 
-    def target(self, path: Path) -> Target:
-        """Ground truth from an instanceIds file."""
-        return Target(ids=png.read_ids(path), source=str(path))
+    def target(self, path: Path, *, depth_files: tuple[Path, Path] | None = None) -> Target:
+        """Ground truth from an instanceIds file, and from its disparity and camera files."""
+        return Target(ids=png.read_ids(path), source=str(path), depth_files=depth_files)
 
     def regions(self, target: Target) -> Regions:
         """Every region of the ground truth; HarnessError for ids of no label."""
-        return target.regions()
+        return target.regions
 
-    def under(self, path: Path, target: Target, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
-        """Ids under a mask, ascending, and pixels of each."""
+    def under(self, path: Path, target: Target, regions: Regions) -> Under:
+        """What lies under a mask."""
         return pixels.under(sized(png.read_mask(path), path, target), target.ids)
 
     def labels(self, path: Path, target: Target) -> Pairs:
@@ -65,15 +64,21 @@ class CompiledReader(Reader):
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
 
-    def target(self, path: Path) -> Target:
+    def target(self, path: Path, *, depth_files: tuple[Path, Path] | None = None) -> Target:
         found = _inflated(path, depth=16, color=0)
         if found is None:
-            return super().target(path)
+            return super().target(path, depth_files=depth_files)
         data, height, width = found
         moves = _room_for_moves(height, width)
         if not self._kernels.decode16(data, height, width, *moves):
-            return super().target(path)
-        return _Painted((height, width), moves, self._kernels.paint, str(path))
+            return super().target(path, depth_files=depth_files)
+        return _Painted(self, (height, width), moves, str(path), depth_files)
+
+    def painted(self, size: tuple[int, int], moves: Moves) -> np.ndarray:
+        """The pixels uint16 [H, W] of what was decoded."""
+        ids = np.empty(size, np.uint16)
+        self._kernels.paint(*moves, ids)
+        return ids
 
     def regions(self, target: Target) -> Regions:
         room = 1024
@@ -87,7 +92,7 @@ class CompiledReader(Reader):
         target.check(found[order])
         return Regions(found[order], areas[order], boxes[order])
 
-    def under(self, path: Path, target: Target, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
+    def under(self, path: Path, target: Target, regions: Regions) -> Under:
         data = self._like(path, target, color=0)
         done = data is not None and self._kernels.under(data, target.ids, self._counts)
         counts = self._counts[regions.ids]
@@ -95,7 +100,7 @@ class CompiledReader(Reader):
         if not done:
             return super().under(path, target, regions)
         hit = counts > 0
-        return regions.ids[hit], counts[hit]
+        return Under(regions.ids[hit], counts[hit])
 
     def labels(self, path: Path, target: Target) -> Pairs:
         return self._pairs(path, target, channels=1) or super().labels(path, target)
@@ -134,14 +139,27 @@ class CompiledReader(Reader):
 class _Painted(Target):
     """Ground truth whose pixels are made when they are first asked for: joint counts need none."""
 
-    def __init__(self, size: tuple[int, int], moves: Moves, paint: Callable[..., None], source: str) -> None:
-        vars(self).update(_size=size, moves=moves, _paint=paint, source=source)
+    moves: Moves
+    _reader: CompiledReader
+    _size: tuple[int, int]
+
+    def __init__(
+        self,
+        reader_: CompiledReader,
+        size: tuple[int, int],
+        moves: Moves,
+        source: str,
+        depth_files: tuple[Path, Path] | None,
+    ) -> None:
+        vars(self).update(_reader=reader_, _size=size, moves=moves, source=source, depth_files=depth_files)
 
     @cached_property
     def ids(self) -> np.ndarray:
-        ids = np.empty(self.size, np.uint16)
-        self._paint(*self.moves, ids)
-        return ids
+        return self._reader.painted(self.size, self.moves)
+
+    @cached_property
+    def regions(self) -> Regions:
+        return self._reader.regions(self)
 
     @property
     def size(self) -> tuple[int, int]:

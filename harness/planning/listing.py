@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from harness.core.errors import HarnessError
-from harness.core.registry import METRICS, Registry
+from harness.core.registry import Registry
 from harness.generators.base import GENERATORS
+from harness.metrics.table import METRICS, load_metric, plugins
 from harness.planning.plan import NONE
 from harness.planning.suite import load_part, load_profile, load_suite, names
 from harness.segmenters.base import SEGMENTERS
@@ -32,8 +33,8 @@ def entries() -> Iterator[Entry]:
     yield from _parts("segmenters", SEGMENTERS)
     for name in names("recipes"):
         yield Entry("recipe", name, "", "")
-    for name in sorted(METRICS.entries.keys() - METRICS.builtin.keys()):
-        yield Entry("metric", name, METRICS.entries[name], "installed")
+    for name in plugins():
+        yield Entry("metric", name, METRICS.entries[name], _usable(name))
 
 
 def _parts(kind: str, registry: Registry[Any]) -> Iterator[Entry]:
@@ -47,6 +48,14 @@ def _parts(kind: str, registry: Registry[Any]) -> Iterator[Entry]:
     for name in registry.names():
         if name not in used:
             yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
+
+
+def _usable(metric: str) -> str:
+    try:
+        load_metric(metric)
+    except HarnessError as error:
+        return f"not usable: {error.message}"
+    return "installed"
 
 
 def _state(adapter: str, registry: Registry[Any]) -> str:

@@ -272,10 +272,10 @@ class _Builder:
 
         signatures = ""
         if self.suite.metrics:
-            from harness.metrics import plugins
+            from harness.metrics.table import check_extra, load_metric
 
-            plugins.check(self.suite.metrics)
-            signatures = " ".join(map(plugins.signature, self.suite.metrics))
+            check_extra(self.suite.metrics)
+            signatures = " ".join(load_metric(name).signature for name in self.suite.metrics)
         return EvaluateSpec(split="val", metrics=self.suite.metrics), signatures
 
     def _assessment(self, cell: Cell, synthesis: Step) -> Step:

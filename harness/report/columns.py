@@ -10,7 +10,8 @@ from pydantic import Field
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError, near
-from harness.metrics.table import Direction, MetricInfo, find, known
+from harness.metrics.info import Direction, MetricInfo
+from harness.metrics.table import find, known
 
 Kind = Literal["text", "score", "difference", "count"]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
-from harness.metrics.table import SIGNATURE_JOINT
+from harness.metrics.info import SIGNATURE_JOINT
 from harness.report.columns import Column, column, difference_to_paper
 from harness.report.names import version
 from harness.results.rows import Row, finished

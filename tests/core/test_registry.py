@@ -7,8 +7,9 @@ import pytest
 
 from harness.core import registry
 from harness.core.errors import HarnessError
-from harness.core.registry import METRICS, Adapter, Registry
+from harness.core.registry import Adapter, Registry
 from harness.generators.base import GENERATORS, Generator
+from harness.metrics.table import METRICS
 from harness.segmenters.base import SEGMENTERS
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from small import BUS, CAR, mask, target
 
-from harness.metrics import instance
 from harness.metrics.anatomy import KINDS, anatomy
-from harness.metrics.instance import Detection, InstanceAP
+from harness.metrics.instance import InstanceAP
+from harness.metrics.predictions import Detection
 
 TRUTH = ((26000, (5, 5, 25, 25)), (26001, (5, 32, 25, 52)))
 HIT = Detection(CAR, 0.5, mask(5, 5, 25, 25))
@@ -36,13 +36,13 @@ def test_an_error_of_each_kind(kind, wrong):
     found = of(HIT, wrong, boxes=boxes)
     assert {name for name in KINDS if found["count50"][name]} - {"missed"} == {kind}
     assert all(found["loss50"][name] == pytest.approx(0) for name in KINDS if name not in (kind, "missed"))
-    base = float(instance.scores(InstanceAP().observe([HIT, wrong], target(*boxes)))["AP50"][0])
+    base = InstanceAP().score(InstanceAP().observe([HIT, wrong], target(*boxes)))["AP50"]
     assert found["AP50"] == pytest.approx(base)
     repaired = {
         "localisation": (HIT, Detection(CAR, 0.9, OTHER.mask)),
         "classification": (HIT, Detection(CAR, 0.9, OTHER.mask)),
     }.get(kind, (HIT,))
-    after = float(instance.scores(InstanceAP().observe(repaired, target(*boxes)))["AP50"][0])
+    after = InstanceAP().score(InstanceAP().observe(repaired, target(*boxes)))["AP50"]
     assert found["loss50"][kind] == pytest.approx(after - base)
 
 
@@ -93,7 +93,7 @@ def test_losses_are_those_of_the_scores_on_random_frames():
         detections += [Detection(id_ // 1000, float(rng.random()), mask(*b)) for id_, b in boxes]
         statistics = InstanceAP().observe(detections, target(*boxes))
         found = anatomy(statistics)
-        assert found["AP"] == pytest.approx(float(instance.scores(statistics)["AP"][0]))
+        assert found["AP"] == pytest.approx(InstanceAP().score(statistics)["AP"])
         assert min(found["loss"].values()) > -1e-9
 
 

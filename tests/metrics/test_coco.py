@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from pycocotools import mask as official
 from small import CAR, mask, target
 
-from harness.metrics import coco, rle
+from harness.metrics import rle
+from harness.metrics.base import Target
 from harness.metrics.coco import CocoAP
-from harness.metrics.evaluation import COCO_SCORES, evaluate
-from harness.metrics.instance import Detection
+from harness.metrics.evaluation import evaluate
+from harness.metrics.predictions import Detection
+
+COCO_SCORES = [info.key for info in CocoAP.infos]
+
+
+def score(truth: Target, *detections: Detection) -> dict[str, float]:
+    return CocoAP().score(CocoAP().observe(detections, truth))
 
 
 @settings(max_examples=80, deadline=None)
@@ -52,7 +59,7 @@ def test_results_json_equals_pycocotools(seed, boxes):
         path.write_text(json.dumps(entries))
         found = evaluate(Path(folder, "root"), "val", instances=path, coco=path).scores
         alone = evaluate(Path(folder, "root"), "val", coco=path).scores
-    assert alone["AP"] is None and alone["signature"] == coco.signature()
+    assert alone["AP"] is None and alone["signature"] == CocoAP.signature
     assert [alone[name] for name in COCO_SCORES] == [found[name] for name in COCO_SCORES]
     for name, value in oracle.coco_scores(frames, boxes=boxes).items():
         score, _, label = name.partition("/")
@@ -64,15 +71,13 @@ def test_at_most_100_detections_of_a_class_count():
     wrong = [Detection(CAR, 0.9, mask(30, 30, 38, 50))] * 100
     hit = Detection(CAR, 0.5, mask(5, 5, 25, 25))
     truth = target((26000, (5, 5, 25, 25)))
-    assert CocoAP().score(CocoAP().observe([*wrong, hit], truth)) == 0.0
-    assert CocoAP().score(CocoAP().observe([*wrong[1:], hit], truth)) == pytest.approx(0.01)
+    assert score(truth, *wrong, hit)["COCO_AP"] == 0.0
+    assert score(truth, *wrong[1:], hit)["COCO_AP"] == pytest.approx(0.01)
 
 
 def test_it_is_another_metric_than_that_of_cityscapes():
     truth = target((26000, (5, 5, 25, 25)), (4, (30, 30, 38, 50)))
-    statistics = CocoAP().observe(
-        [Detection(CAR, 0.9, mask(30, 30, 38, 50)), Detection(CAR, 0.5, mask(5, 5, 25, 25))], truth
-    )
-    assert CocoAP().score(statistics) == pytest.approx(0.5)  # void forgives nothing here
-    assert float(coco.scores(statistics)["COCO_AP_small"][0]) == pytest.approx(0.5)
-    assert np.isnan(coco.scores(statistics)["COCO_AP_large"][0])
+    found = score(truth, Detection(CAR, 0.9, mask(30, 30, 38, 50)), Detection(CAR, 0.5, mask(5, 5, 25, 25)))
+    assert found["COCO_AP"] == pytest.approx(0.5)  # void forgives nothing here
+    assert found["COCO_AP_small"] == pytest.approx(0.5)
+    assert np.isnan(found["COCO_AP_large"])

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from small import BUS, CAR, PERSON, mask, target
 
-from harness.metrics import instance
-from harness.metrics.instance import AP50, Detection, InstanceAP
+from harness.metrics.instance import InstanceAP, has_depth
+from harness.metrics.matching import assign
+from harness.metrics.predictions import Detection
 
 
 def score(truth, *detections: Detection) -> dict[str, float]:
-    statistics = InstanceAP().observe(detections, truth)
-    return {name: float(values[0]) for name, values in instance.scores(statistics).items()}
+    return InstanceAP().score(InstanceAP().observe(detections, truth))
 
 
 def test_a_perfect_prediction_is_1():
@@ -92,21 +92,18 @@ def test_weights_equal_drawing_frames_again():
             )
         ]
         parts.append(InstanceAP().observe(detections, truth))
-    together = instance.collect(parts)
+    together = InstanceAP().collect(parts)
     for _ in range(30):
         drawn = rng.integers(0, 8, 8)
-        again = instance.scores(instance.collect([parts[i] for i in drawn]))
-        weighted = instance.scores(together, np.bincount(drawn, minlength=8)[None])
+        again = InstanceAP().replicates(InstanceAP().collect([parts[i] for i in drawn]))
+        weighted = InstanceAP().replicates(together, np.bincount(drawn, minlength=8)[None])
         for name, values in again.items():
             np.testing.assert_allclose(weighted[name], values, atol=1e-12, err_msg=name)
 
 
-def test_metric_classes_give_their_column():
-    statistics = InstanceAP().observe([Detection(CAR, 0.9, mask(5, 5, 25, 20))], target((26000, (5, 5, 25, 25))))
-    assert InstanceAP().score(statistics) == pytest.approx(0.5)
-    assert AP50().score(statistics) == 1.0
-    assert (AP50().name, InstanceAP().name) == ("AP50", "AP")
-    assert AP50().signature != InstanceAP().signature and AP50().higher_is_better
+def test_ap_is_the_mean_over_thresholds_and_ap50_the_first():
+    found = score(target((26000, (5, 5, 25, 25))), Detection(CAR, 0.9, mask(5, 5, 25, 20)))
+    assert (found["AP"], found["AP50"]) == (pytest.approx(0.5), 1.0)
 
 
 def test_truncation_is_touching_the_edge_or_the_border_of_the_camera():
@@ -121,6 +118,6 @@ def test_truncation_is_touching_the_edge_or_the_border_of_the_camera():
 
 def test_groups_below_100_pixels_count_twice_and_distances_need_depth():
     truth = target((26000, (5, 5, 25, 25)), (CAR, (30, 30, 36, 40)))
-    found = instance.assign(InstanceAP().observe([Detection(CAR, 0.9, mask(25, 30, 37, 40))], truth))
+    found = assign(InstanceAP().observe([Detection(CAR, 0.9, mask(25, 30, 37, 40))], truth))
     assert found.forgiven.tolist() == [1.0]  # 60 pixels of the group, twice, in a mask of 120
-    assert not instance.has_depth(InstanceAP().observe([], truth))
+    assert not has_depth(InstanceAP().observe([], truth))

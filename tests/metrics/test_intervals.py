@@ -10,8 +10,10 @@ import pytest
 import simulated
 
 from harness.core.errors import HarnessError
-from harness.metrics import instance, intervals
+from harness.metrics import intervals
 from harness.metrics.frame_statistics import Statistics
+from harness.metrics.instance import InstanceAP
+from harness.metrics.matching import class_of
 
 
 def evaluation(scores: np.ndarray, cities: np.ndarray | None = None) -> Statistics:
@@ -29,7 +31,7 @@ def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong
     for _ in range(n_images):
         class_ = rng.integers(0, 8, objects)
         ids = np.sort(np.array([24, 25, 26, 27, 28, 31, 32, 33])[class_] * 1000 + np.arange(objects)).astype(np.int32)
-        class_ = instance.class_of(ids)
+        class_ = class_of(ids)
         found = np.flatnonzero(rng.random(objects) < 0.7)
         n = len(found) + wrong
         predicted = np.concatenate((class_[found], rng.integers(0, 8, wrong))).astype(np.int8)
@@ -53,7 +55,7 @@ def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong
             }
         )
     names = tuple(f"frame{i}" for i in range(n_images))
-    return Statistics(images=names, cities=("a",) * n_images, parts={"instances": instance.collect(parts)})
+    return Statistics(images=names, cities=("a",) * n_images, parts={"instances": InstanceAP().collect(parts)})
 
 
 def coverage(draw, truth: float, trials: int, **options) -> float:

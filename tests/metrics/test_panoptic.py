@@ -6,7 +6,8 @@ from small import CAR, PERSON, ROAD, canvas, target
 
 from harness.core.errors import HarnessError
 from harness.metrics.base import Target
-from harness.metrics.panoptic import PanopticQuality, Segmentation, scores
+from harness.metrics.panoptic import PanopticQuality
+from harness.metrics.predictions import Segmentation
 
 CARS = ((26000, (5, 5, 25, 25)), (26, (5, 30, 35, 50)))
 
@@ -23,7 +24,8 @@ def counts(prediction: Segmentation, *boxes) -> dict[str, list[float]]:
 
 def test_a_perfect_prediction_is_1():
     statistics = PanopticQuality().observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))
-    assert PanopticQuality().score(statistics) == PanopticQuality(column="SQ").score(statistics) == 1.0
+    found = PanopticQuality().score(statistics)
+    assert found["PQ"] == found["SQ"] == 1.0
 
 
 def test_a_prediction_on_the_crowd_of_its_class_is_forgiven_and_of_another_class_not():
@@ -48,7 +50,7 @@ def test_iou_of_exactly_one_half_is_a_false_positive_and_a_miss():
 def test_weights_multiply_frames():
     good = PanopticQuality().observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))["panoptic"]
     bad = PanopticQuality().observe(predict(), target(CARS[0]))["panoptic"]
-    found = scores({"panoptic": np.concatenate([good, bad])}, np.array([[1, 1], [2, 0], [0, 1]]))
+    found = PanopticQuality().replicates({"panoptic": np.concatenate([good, bad])}, np.array([[1, 1], [2, 0], [0, 1]]))
     np.testing.assert_allclose(found["PQ/car"], [1 / 1.5, 1.0, 0.0])
     np.testing.assert_allclose(found["PQ_things"], [1 / 1.5, 1.0, 0.0])
 

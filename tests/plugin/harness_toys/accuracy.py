@@ -1,29 +1,37 @@
 """A metric: the share of evaluated pixels whose label is right."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from harness.data.cityscapes import IGNORED
-from harness.metrics.base import Target, label_of
+from harness.metrics.base import Arrays, Metric, Target, label_of
+from harness.metrics.info import MetricInfo
+from harness.metrics.predictions import LabelMap
 
 
-class PixelAccuracy:
+class PixelAccuracy(Metric):
     """Right pixels over pixels, pooled over the set; ground truth that the benchmark ignores counts nowhere."""
 
-    name = "pixel_accuracy"
+    infos = (
+        MetricInfo(
+            key="pixel_accuracy",
+            label="Accuracy",
+            reads="semantic",
+            direction="up",
+            scale=100.0,
+            unit="%",
+            tolerance=0.02,
+        ),
+    )
     signature = "pixel_accuracy:toys-0.1|void:ignored-in-truth|pooled:set"
-    higher_is_better = True
-    reads = "semantic"
 
-    def observe(self, prediction: np.ndarray, target: Target) -> dict[str, np.ndarray]:
-        """Statistics of one frame: `right` and `counted`, int64 [1]. `prediction`: label ids [H, W]."""
+    def observe(self, prediction: LabelMap, target: Target) -> Arrays:
+        """Statistics of one frame: `right` and `counted`, int64 [1]."""
         truth = label_of(target.ids)
         counted = ~np.isin(truth, list(IGNORED))
-        right = counted & (truth == prediction)
+        right = counted & (truth == prediction.ids)
         return {"right": np.array([right.sum()]), "counted": np.array([counted.sum()])}
 
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
+    def score(self, statistics: Arrays) -> dict[str, float]:
         """The score of joined statistics (frames one after the other) as a fraction; NaN without a counted pixel."""
         counted = int(statistics["counted"].sum())
-        return int(statistics["right"].sum()) / counted if counted else float("nan")
+        return {"pixel_accuracy": int(statistics["right"].sum()) / counted if counted else float("nan")}

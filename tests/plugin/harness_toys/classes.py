@@ -1,46 +1,38 @@
-"""Accuracy of each class: the mean over the classes, and that of cars."""
-
-from collections.abc import Mapping
+"""Accuracy of each class: the mean over the classes, that of every class, and that of cars as a score of its own."""
 
 import numpy as np
 
 from harness.data.cityscapes import EVALUATED
-from harness.metrics.base import Target, label_of
+from harness.metrics.base import Arrays, Metric, Target, label_of
+from harness.metrics.info import MetricInfo
+from harness.metrics.predictions import LabelMap
 
-IDS = [label.id for label in EVALUATED]
 
-
-class MeanAccuracy:
+class MeanAccuracy(Metric):
     """The mean over the classes that occur of right pixels over pixels."""
 
-    name = "mean_accuracy"
+    infos = (
+        MetricInfo(key="mean_accuracy", label="Mean accuracy", reads="semantic", direction="up", each="class"),
+        MetricInfo(key="car_accuracy", label="Accuracy (car)", reads="semantic", direction="up"),
+    )
     signature = "mean_accuracy:toys-0.1|mean:present-classes|pooled:set"
-    higher_is_better = True
 
-    def observe(self, prediction: np.ndarray, target: Target) -> dict[str, np.ndarray]:
+    def observe(self, prediction: LabelMap, target: Target) -> Arrays:
         """Statistics of one frame: `right` and `counted`, int64 [1, 19], one column for each class."""
         truth = label_of(target.ids)
-        right = [np.sum((truth == i) & (prediction == i)) for i in IDS]
-        return {"right": np.array([right]), "counted": np.array([[np.sum(truth == i) for i in IDS]])}
+        right = [np.sum((truth == label.id) & (prediction.ids == label.id)) for label in EVALUATED]
+        return {"right": np.array([right]), "counted": np.array([[np.sum(truth == label.id) for label in EVALUATED]])}
 
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """The score of joined statistics [N, 19] as a fraction; NaN where no class occurs."""
-        shares = of_classes(statistics)
-        return float(np.nanmean(shares)) if np.isfinite(shares).any() else float("nan")
-
-
-class CarAccuracy(MeanAccuracy):
-    """The accuracy of one class, from the same statistics."""
-
-    name = "car_accuracy"
-    signature = "car_accuracy:toys-0.1|pooled:set"
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> float:
-        """As a fraction; NaN where there is no car."""
-        return float(of_classes(statistics)[IDS.index(26)])
-
-
-def of_classes(statistics: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The accuracy of each class, [19]; NaN for one that does not occur."""
-    right, counted = statistics["right"].sum(axis=0), statistics["counted"].sum(axis=0)
-    return np.where(counted > 0, right / np.maximum(counted, 1), np.nan)
+    def score(self, statistics: Arrays) -> dict[str, float]:
+        """Scores of joined statistics [N, 19] as fractions; NaN for a class that does not occur."""
+        right, counted = statistics["right"].sum(axis=0), statistics["counted"].sum(axis=0)
+        shares = {
+            label.name: float(right[place] / counted[place]) if counted[place] else float("nan")
+            for place, label in enumerate(EVALUATED)
+        }
+        present = [share for share in shares.values() if not np.isnan(share)]
+        return {
+            "mean_accuracy": float(np.mean(present)) if present else float("nan"),
+            "car_accuracy": shares["car"],
+            **{f"mean_accuracy/{name}": share for name, share in shares.items()},
+        }

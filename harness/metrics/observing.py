@@ -1,0 +1,116 @@
+"""From files to statistics, frame by frame, in this process or in several.
+
+Every frame is read once: its ground truth, and each prediction that a metric asks for. Which metrics run, and what
+becomes of the statistics, is evaluation.py's business.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.metrics import inputs, predictions
+from harness.metrics.base import Arrays, Metric
+from harness.metrics.reader import is_compiled, reader
+from harness.metrics.table import load_metric, reads
+
+COMPILED_FROM = 1 << 22
+"""Pixels in a split from which compiled loops save more than loading them takes: two full-size frames."""
+COMPILE_FROM = 1 << 25
+"""The same where they must be compiled first, once on a machine: 16 full-size frames, or 256 of 256 x 512."""
+
+
+class Job(NamedTuple):
+    """One frame, where its predictions are by kind, and the metrics to compute; picklable and small."""
+
+    name: str
+    city: str
+    truth: Path
+    predictions: Mapping[str, predictions.Located]
+    metrics: tuple[str, ...]
+    compiled: bool
+    depth_files: tuple[Path, Path] | None
+
+
+def jobs(
+    root: Path, split: str, given: Mapping[str, Path], metrics: tuple[str, ...], *, compiled: bool | None
+) -> list[Job]:
+    """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
+    truths = inputs.truths(root, split)
+    names = [truth.name for truth in truths]
+    located = {source: predictions.locate(*source, split, names) for source in set(map(_source, given.items()))}
+    depths = inputs.depths(root, split, truths)
+    compiled = _pays(truths) if compiled is None else compiled
+    return [
+        Job(
+            name=truth.name,
+            city=truth.city,
+            truth=truth.path,
+            predictions={one[0]: located[_source(one)][truth.name] for one in given.items()},
+            metrics=metrics,
+            compiled=compiled,
+            depth_files=depths.get(truth.name),
+        )
+        for truth in truths
+    ]
+
+
+def observed(jobs: list[Job], workers: int) -> Iterator[dict[str, Arrays]]:
+    """Statistics of every job, in order; in this process, or in `workers` fresh ones."""
+    if workers < 1:
+        raise HarnessError(f"workers: expected at least 1, found {workers}")
+    if min(workers, len(jobs)) == 1:
+        yield from map(observe, jobs)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    # Fresh processes: a fork of a process that runs threads (torch, OpenMP) can hang.
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(observe, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers))))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def observe(job: Job) -> dict[str, Arrays]:
+    """Statistics of one frame by metric."""
+    read = reader(compiled=job.compiled)
+    target = read.target(job.truth, depth_files=job.depth_files)
+    opened: dict[int, object] = {}
+    result: dict[str, Arrays] = {}
+    for name in job.metrics:
+        located = job.predictions[reads(name)]
+        if id(located) not in opened:
+            opened[id(located)] = located.open(read, target)
+        metric = load_metric(name)
+        result[name] = _checked(name, metric, metric.observe(opened[id(located)], target))
+    return result
+
+
+def _source(given: tuple[str, Path]) -> tuple[str, Path]:
+    """What is read, and where. Instance masks given as two kinds are one source, so that none is read twice."""
+    kind, path = given
+    return "instances" if kind == "coco" else kind, path
+
+
+def _checked(name: str, metric: Metric, statistics: Arrays) -> dict[str, np.ndarray]:
+    """The statistics of one frame; HarnessError for additive ones that are no row."""
+    arrays = {key: np.asarray(array) for key, array in statistics.items()}
+    for key, array in arrays.items() if not metric.links else ():
+        if array.shape[:1] != (1,) or array.dtype.kind not in "biuf":
+            raise HarnessError(
+                f"the metric {name!r}: its statistic {key!r} of one frame has shape {array.shape}",
+                hint="expected numbers with a leading axis of length 1",
+            )
+    return arrays
+
+
+def _pays(truths: list[inputs.Truth]) -> bool:
+    """Whether there are so many pixels that compiled loops save more time than they cost."""
+    with open(truths[0].path, "rb") as file:
+        header = file.read(24)
+    in_all = len(truths) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
+    return in_all >= (COMPILED_FROM if is_compiled() else COMPILE_FROM)
