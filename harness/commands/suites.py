@@ -213,13 +213,16 @@ def _page(plan: Any, store: Any) -> str:
     from harness.planning.plan import beside
     from harness.report.gather import gather
     from harness.report.page import render_page
+    from harness.results.baselines import read_baselines
     from harness.results.collect import rows, statistics_folder
     from harness.results.paired import intervals
 
     collected = rows(plan, store)
-    paired = intervals(lambda run: statistics_folder(run, store), collected)
+    segmented = plan.suite.kind == "segmentation"
+    accepted = [row for found in read_baselines() for row in found.rows] if segmented else []
+    paired = intervals(lambda run: statistics_folder(run, store), collected, accepted)
     # What the same generators score as images, where that was measured: it stands beside what their frames gain.
-    quality = rows(beside(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
+    quality = rows(beside(plan, QUALITY), store) if segmented else []
     return render_page(gather(plan, store, collected, paired=paired, quality=quality))
 
 

@@ -15,28 +15,20 @@ Imports numpy only; reads no image.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.metrics.frame_statistics import Statistics
-from harness.metrics.student import student
+from harness.metrics.power import LEVEL, Spread, half_width, together
 
 Unit = Literal["image", "city"]
 
 REPLICATES = 1000
-LEVEL = 0.95
 HALVES = 200
 """Half-samples that the bias is estimated from."""
-
-
-class SeedSpread(NamedTuple):
-    """Variance of one score over seeds, and the degrees of freedom that it is known with."""
-
-    variance: float
-    freedom: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +55,20 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A paired difference of two scores, first minus second; `distinguishable` when its interval leaves 0 out."""
+    """A paired difference of two scores, first minus second; `distinguishable` when its interval leaves 0 out.
+
+    `std` is its standard error, made up of `images` and `seeds`; `mixed` is the part of `images` that more seeds would
+    make smaller (images x seeds).
+    """
 
     metric: str
     value: float
     low: float
     high: float
     std: float
+    images: Spread
+    seeds: Spread
+    mixed: float
     n_images: int
     n_units: int
     n_seeds: tuple[int, int]
@@ -117,14 +116,15 @@ def intervals(
         if arm is None:
             result[metric] = None
             continue
-        low, high, std = _ends([arm], arm.value - arm.bias, arm.replicates, drawn, level)
+        images, seeds = _spreads([arm], arm.replicates, drawn)
+        middle, half = arm.value - arm.bias, half_width([images, *seeds], level=level)
         result[metric] = Interval(
             metric=metric,
             value=arm.value,
-            low=low,
-            high=high,
+            low=middle - half,
+            high=middle + half,
             bias=arm.bias,
-            std=std,
+            std=math.sqrt(together([images, *seeds]).variance),
             n_images=len(evaluations[0].images),
             n_units=drawn.shape[1],
             n_seeds=len(evaluations),
@@ -144,7 +144,7 @@ def difference(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
-    over_seeds: Mapping[str, SeedSpread] | None = None,
+    over_seeds: Mapping[str, Spread] | None = None,
 ) -> Difference | None:
     """The interval of score(first) - score(second), each the mean over its seeds, on the same draws of frames.
 
@@ -164,7 +164,7 @@ def differences(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
-    over_seeds: Mapping[str, SeedSpread] | None = None,
+    over_seeds: Mapping[str, Spread] | None = None,
 ) -> dict[str, Difference | None]:
     """The differences of several metrics from the same draws."""
     if not first or not second:
@@ -173,18 +173,24 @@ def differences(
     sides = [[_Sample.of(e, metrics, weights, seed) for e in side] for side in (first, second)]
     result: dict[str, Difference | None] = {}
     for metric in metrics:
-        a, b = (_Arm.of(side, metric, (over_seeds or {}).get(metric)) for side in sides)
+        known = (over_seeds or {}).get(metric)
+        a, b = (_Arm.of(side, metric, known) for side in sides)
         if a is None or b is None:
             result[metric] = None
             continue
         value, found = a.value - b.value, a.replicates - b.replicates
-        low, high, std = _ends([a, b], value, found, drawn, level)
+        images, seeds = _spreads([a, b], found, drawn)
+        half = half_width([images, *seeds], level=level)
         result[metric] = Difference(
             metric=metric,
             value=value,
-            low=low,
-            high=high,
-            std=std,
+            low=value - half,
+            high=value + half,
+            std=math.sqrt(together([images, *seeds]).variance),
+            images=images,
+            # What is known of both sides is one estimate, which two of them don't make surer.
+            seeds=Spread(sum(one.variance for one in seeds), known.freedom) if known else together(seeds),
+            mixed=a.mixed + b.mixed,
             n_images=len(first[0].images),
             n_units=drawn.shape[1],
             n_seeds=(len(first), len(second)),
@@ -237,13 +243,13 @@ class _Arm:
     freedom: int
 
     @classmethod
-    def of(cls, samples: Sequence[_Sample], metric: str, known: SeedSpread | None = None) -> "_Arm | None":
+    def of(cls, samples: Sequence[_Sample], metric: str, known: Spread | None = None) -> "_Arm | None":
         points = np.array([sample.points[metric] for sample in samples])
         if np.isnan(points).any():
             return None
         drawn = np.stack([sample.drawn[metric] for sample in samples])
         together, n = drawn.mean(axis=0), len(points)
-        own = SeedSpread(float(points.var(ddof=1)), n - 1) if n > 1 else SeedSpread(0.0, 0)
+        own = Spread(float(points.var(ddof=1)), n - 1) if n > 1 else Spread(0.0, 0)
         over = known or own
         mixed = 0.0
         if n > 1:
@@ -262,25 +268,19 @@ class _Arm:
         )
 
 
-def _ends(
-    arms: Sequence[_Arm], value: float, scores: np.ndarray, drawn: np.ndarray, level: float
-) -> tuple[float, float, float]:
-    """Ends of the interval and the standard error.
+def _spreads(arms: Sequence[_Arm], scores: np.ndarray, drawn: np.ndarray) -> tuple[Spread, list[Spread]]:
+    """The variance over images, and of each arm what its seeds add; all with their degrees of freedom.
 
     The bootstrap (`scores` [B] of the units `drawn` [B, units]) gives the variance over images; the seeds add what
-    their spread exceeds the mixed part by. Each has Student's t with its own degrees of freedom.
+    their spread exceeds the mixed part by, which the bootstrap holds already.
     """
     defined = ~np.isnan(scores)
     scores, drawn, units = scores[defined], drawn[defined], drawn.shape[1]
     if len(scores) < 2:
-        return value, value, 0.0
+        return Spread(0.0, 0), []
     images = float(scores.var()) * units / (units - 1)  # a bootstrap variance is too small by (n - 1) / n
-    tail = (1 - level) / 2
-    # What seeds add beyond images x seeds, which the bootstrap holds already.
-    beyond = sum(student(tail, arm.freedom) ** 2 * max(0.0, arm.seeds - arm.mixed) for arm in arms if arm.freedom)
-    std = math.sqrt(images + sum(max(0.0, arm.seeds - arm.mixed) for arm in arms))
-    width = math.sqrt(student(tail, round(_freedom(scores, drawn), 1)) ** 2 * images + beyond)
-    return value - width, value + width, std
+    seeds = [Spread(max(0.0, arm.seeds - arm.mixed), arm.freedom) for arm in arms if arm.freedom]
+    return Spread(images, round(_freedom(scores, drawn), 1)), seeds
 
 
 def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:

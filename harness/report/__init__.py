@@ -6,12 +6,15 @@ modules of this package, imported when they are asked for.
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError, near
 
 if TYPE_CHECKING:
-    from harness.report.table import Setting, Table, TableSpec
+    from rich.console import Console
+
+    from harness.planning.suite import Profile, Suite
+    from harness.report.table import Table, TableSpec
     from harness.results.rows import Row
 
 FORMATS = {
@@ -32,15 +35,16 @@ TABLES = {
 SUFFIXES = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv", "json": "json", "console": "txt"}
 
 
-def render(table: "Table", form: str, **options: Any) -> str:
+def render(table: "Table", form: str) -> str:
     """`table` as text: console, markdown, latex, html (a fragment), csv or json."""
     if form not in FORMATS:
         raise HarnessError(f"unknown table format {form!r}", hint=near(form, FORMATS))
     module = importlib.import_module(FORMATS[form])
-    return getattr(module, f"to_{form}")(table, **options)
+    text: str = getattr(module, f"to_{form}")(table)
+    return text
 
 
-def print_table(table: "Table", console: Any) -> None:
+def print_table(table: "Table", console: "Console") -> None:
     """Print to a rich console: folded to its width on a terminal, as wide as it needs elsewhere."""
     from harness.report.console import lines
 
@@ -49,7 +53,7 @@ def print_table(table: "Table", console: Any) -> None:
 
 
 def named_table(
-    name: str, suite: Any, profile: "Setting", rows: "Sequence[Row]", *, things: "Sequence[str]"
+    name: str, suite: "Suite", profile: "Profile", rows: "Sequence[Row]", *, things: "Sequence[str]"
 ) -> "Table":
     """One of TABLES of a suite. `things`: the classes with instances, by name."""
     from harness.report import tables
@@ -63,20 +67,20 @@ def named_table(
     return table_for(suite, profile, rows)
 
 
-def table_for(suite: Any, profile: "Setting", rows: "Sequence[Row]") -> "Table":
-    """The table of a suite (`title`, `kind`, `table` as in `Suite`) from its rows and the printed ones."""
+def table_for(suite: "Suite", profile: "Profile", rows: "Sequence[Row]") -> "Table":
+    """The table of a suite from its rows and the printed ones."""
     from harness.report import table as tables
 
-    return tables.build(spec_of(suite), rows, title=suite.title, setting=profile)
+    return tables.build(spec_of(suite), rows, title=suite.title, profile=profile)
 
 
-def spec_of(suite: Any) -> "TableSpec":
+def spec_of(suite: "Suite") -> "TableSpec":
     """The [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
     from harness.core.config import parse
     from harness.report import table as tables
     from harness.report.columns import column
 
-    default: dict[str, Any] = {}
+    default: dict[str, object] = {}
     if suite.kind == "image_quality":
         scores = ("CLIPScore", "FID", "SSIM", "PSNR")
         default = {"columns": ("method", "version", *scores), "difference": scores, "marks": "best"}

@@ -1,13 +1,35 @@
-"""The answer of a report in words: what each gain is made of, with intervals.
+"""The answer of a report: what each gain is made of, in words and in one figure, and image quality against gain.
 
-Not here: how gains are computed (harness/results/gains.py), the figure beside the words (gather.py).
+Not here: how gains are computed (harness/results/gains.py), whether the table can tell (self_test.py).
 """
 
 from collections.abc import Sequence
 
 from harness.core.numbers import number
+from harness.report import figures
 from harness.report.columns import of_score
-from harness.results.gains import Gain, printed
+from harness.report.page import Section
+from harness.results.gains import MAIN, Gain, printed
+from harness.results.rows import Row, finished
+
+ONE_SEED = (
+    "Rows of one seed have an interval only where accepted rows of their kind say what another seed would give. "
+    "Without one nothing is concluded; give the suite several seeds."
+)
+QUALITIES = ("CLIPScore", "FID", "SSIM", "PSNR")
+"""The paper's four measures of image quality."""
+
+
+def section(gains: Sequence[Gain]) -> Section:
+    """The sentences, and every difference with its interval on one axis."""
+    texts = sentences(gains)
+    rows = [row for gain in gains for row in (gain.before, gain.after) if gain.difference is None]
+    if any(len(finished(row.seeds)) == 1 for row in rows):
+        texts.append(ONE_SEED)
+    several = len({gain.group for gain in gains}) > 1
+    whiskers = [whisker(gain, ", ".join((label(gain), *gain.group)) if several else label(gain)) for gain in gains]
+    drawn = (figures.whiskers(f"Differences in {MAIN}", whiskers, unit=f"{MAIN} points"),) if gains else ()
+    return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)
 
 
 def sentences(gains: Sequence[Gain]) -> list[str]:
@@ -17,15 +39,56 @@ def sentences(gains: Sequence[Gain]) -> list[str]:
 
 def label(gain: Gain) -> str:
     """What is subtracted from what, for a figure."""
-    new, old = _sides(gain)
+    new, old = sides(gain)
     of = "" if gain.factor == "generator" else f", {gain.after.generator_label}"
     return f"{gain.share}: {new or gain.after.generator_label} − {old}{of}"
+
+
+def sides(gain: Gain) -> tuple[str, str]:
+    """What is subtracted from what; the first is empty for a generator that is no control."""
+    if gain.factor != "generator":
+        return printed(gain.after, gain.factor), printed(gain.before, gain.factor)
+    return gain.after.generator if gain.after.role == "control" else "", gain.before.generator
+
+
+def with_interval(gain: Gain) -> str:
+    """The difference in the printed unit, and its interval or why there is none."""
+    value = _points(gain.metric, gain.value)
+    if gain.difference is None:
+        return f"{value} (no interval, so nothing can be concluded)"
+    low, high = (_points(gain.metric, end) for end in (gain.difference.low, gain.difference.high))
+    return f"{value} ({low} to {high}{'' if gain.certain else ', not distinguishable from zero'})"
+
+
+def whisker(gain: Gain, name: str) -> figures.Whisker:
+    """The difference for a figure, in the printed unit."""
+    scale, found = of_score(gain.metric).scale, gain.difference
+    ends = (found.low * scale, found.high * scale) if found else (None, None)
+    return figures.Whisker(name, gain.value * scale, *ends)
+
+
+def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
+    """Image quality against the whole gain, one figure per measure that at least two generators have."""
+    whole = [gain for gain in gains if gain.before.role == "baseline" and gain.after.role == "generator"]
+    several = len({gain.group for gain in whole}) > 1
+    measured = [row for row in rows if row.origin == "measured"]
+    pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
+    drawn = []
+    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if _is_of_the_paper(name)):
+        points = []
+        for scores, gain in pairs:
+            score, name = scores.get(metric), gain.after.generator_label
+            if score is not None:
+                points.append((score, whisker(gain, ", ".join((name, *gain.group)) if several else name)))
+        if len({_source(gain.after) for scores, gain in pairs if scores.get(metric) is not None}) > 1:
+            drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
+    return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
 
 
 def _sentence(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
     shares: dict[tuple[str, str, str], list[Gain]] = {}
     for gain in gains:
-        shares.setdefault((gain.share, *_sides(gain)), []).append(gain)
+        shares.setdefault((gain.share, *sides(gain)), []).append(gain)
     parts = [
         f"{share} ({new or 'generator'} − {old}) is {', '.join(map(_amount, mine))}"
         for (share, new, old), mine in shares.items()
@@ -34,22 +97,23 @@ def _sentence(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
     return f"{', '.join(group)}, differences in {unit} with 95 % intervals: {'; '.join(parts)}."
 
 
-def _sides(gain: Gain) -> tuple[str, str]:
-    """What is subtracted from what; the first is empty for a generator that is no control."""
-    if gain.factor != "generator":
-        return printed(gain.after, gain.factor), printed(gain.before, gain.factor)
-    return gain.after.generator if gain.after.role == "control" else "", gain.before.generator
-
-
 def _amount(gain: Gain) -> str:
-    entry = of_score(gain.metric)
-
-    def points(value: float) -> str:
-        return number(value * entry.scale, entry.decimals, signed=True)
-
+    """The difference, with the generator where the sentence is about several."""
+    value, interval = with_interval(gain).split(" ", 1)
     named = gain.factor != "generator" or gain.after.role != "control"
-    text = f"{points(gain.value)} {f'for {gain.after.generator_label} ' if named else ''}"
-    if gain.difference is None:
-        return f"{text}(no interval, so nothing can be concluded)"
-    ends = f"{points(gain.difference.low)} to {points(gain.difference.high)}"
-    return f"{text}({ends}{'' if gain.certain else ', not distinguishable from zero'})"
+    return f"{value} for {gain.after.generator_label} {interval}" if named else f"{value} {interval}"
+
+
+def _points(metric: str, value: float) -> str:
+    entry = of_score(metric)
+    return number(value * entry.scale, entry.decimals, signed=True)
+
+
+def _is_of_the_paper(metric: str) -> bool:
+    """Whether it is one of the paper's four as the table has it; FID may carry the name of a network, "FID (other)"."""
+    plain, _, network = metric.partition(" (")
+    return plain in QUALITIES and (not network or network.endswith(")"))
+
+
+def _source(row: Row) -> tuple[str, str]:
+    return row.generator, row.recipe

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.numbers import number
+from harness.data.base import open_dataset
+from harness.planning.plan import Step
 from harness.report import figures
 from harness.report.names import version
 from harness.report.page import Section
@@ -34,18 +36,19 @@ def samples(runs: Sequence[Run]) -> Section:
     return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
 
 
-def predictions(runs: Sequence[Run]) -> Section:
+def predictions(runs: Sequence[Run], data: Step) -> Section:
     """What each row predicts on the same frames, beside ground truth."""
     from harness.report.pictures import prediction_grid
 
     seen = [run for run in first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]
     if not seen:
         return Section(anchor="predictions", title="Predictions")
-    grid = prediction_grid(seen[0].folders["dataset"], {run.label: run.folders["predict"] for run in seen})
+    dataset = open_dataset(data.spec, seen[0].folders["dataset"])
+    grid = prediction_grid(dataset, {run.label: run.folders["predict"] for run in seen})
     return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
 
 
-def worst_frames(runs: Sequence[Run]) -> Section:
+def worst_frames(runs: Sequence[Run], data: Step) -> Section:
     """The frames on which the best row does worst."""
     import numpy as np
 
@@ -62,7 +65,7 @@ def worst_frames(runs: Sequence[Run]) -> Section:
     scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
     order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]
     grid = prediction_grid(
-        best.folders["dataset"],
+        open_dataset(data.spec, best.folders["dataset"]),
         {best.label: best.folders["predict"]},
         names=[found.images[index] for index in order],
         title=f"Worst frames of {best.label}, by PQ of the frame",
@@ -71,9 +74,9 @@ def worst_frames(runs: Sequence[Run]) -> Section:
     return Section(anchor="worst", title="Failure cases", grids=(grid,) if grid else ())
 
 
-def classes(rows: Sequence[Row], profile: "Profile") -> Section:
+def classes(rows: Sequence[Row], profile: "Profile", *, things: Sequence[str]) -> Section:
     """Scores of every class, AP also as bars."""
-    tables = [class_table(rows, profile, metric=metric) for metric in (MAIN, "PQ", "IoU")]
+    tables = [class_table(rows, profile, metric=metric, things=things) for metric in (MAIN, "PQ", "IoU")]
     first = tables[0]
     lines = [line for line in first.lines if any(cell.status == "ok" for cell in line.cells[3:])]
     if not lines:

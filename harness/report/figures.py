@@ -21,8 +21,8 @@ class Series(NamedTuple):
     points: Sequence[tuple[float, float] | None]
 
 
-class Interval(NamedTuple):
-    """A value with its interval; `low` and `high` are None where there is none."""
+class Whisker(NamedTuple):
+    """A value with its interval to draw; `low` and `high` are None where there is none."""
 
     label: str
     value: float
@@ -92,7 +92,7 @@ def curves(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
     return _figure(title, height, marks, [line.name for line in series])
 
 
-def intervals(title: str, items: Sequence[Interval], *, unit: str) -> str:
+def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
     """Values with their intervals on one axis, zero marked: one line per item."""
     height = TOP + 26 * len(items) + BOTTOM
     left = 24 + 6.5 * max((len(item.label) for item in items), default=0)
@@ -101,9 +101,8 @@ def intervals(title: str, items: Sequence[Interval], *, unit: str) -> str:
     marks = [_vertical(axis, unit, height), f'<path class="zero" d="M{axis.at(0):.1f} {TOP}V{height - BOTTOM}"/>']
     for place, item in enumerate(items):
         y = TOP + 26 * place + 13
-        told = f"{item.label}: {number(item.value, 2, signed=True)} {unit}"
+        told = f"{item.label}: {_told(item, unit)}"
         if item.low is not None and item.high is not None:
-            told += f", 95 % interval {number(item.low, 2, signed=True)} to {number(item.high, 2, signed=True)}"
             marks.append(f'<path class="whisker" d="M{axis.at(item.low):.1f} {y}H{axis.at(item.high):.1f}"/>')
         marks.append(_text(left - 12, y + 4, item.label, anchor="end"))
         marks.append(
@@ -112,19 +111,22 @@ def intervals(title: str, items: Sequence[Interval], *, unit: str) -> str:
     return _figure(title, height, marks, [])
 
 
-def scatter(title: str, points: Iterable[tuple[str, float, float]], *, x: str, y: str) -> str:
-    """Named points."""
-    height, points = 300, list(points)
-    across = _axis([px for _, px, _ in points] or [0.0], LEFT, WIDTH - RIGHT - 120)
-    up = _axis([py for *_, py in points] or [0.0], height - BOTTOM, TOP)
+def scatter(title: str, points: Sequence[tuple[float, Whisker]], *, x: str, y: str) -> str:
+    """Named points with their intervals upright: (place along `x`, value along `y`)."""
+    height = 300
+    across = _axis([px for px, _ in points] or [0.0], LEFT, WIDTH - RIGHT - 120)
+    ends = [end for _, item in points for end in (item.value, item.low, item.high) if end is not None]
+    up = _axis(ends or [0.0], height - BOTTOM, TOP)
     marks = [_horizontal(up, y), _vertical(across, x, height)]
-    for order, (name, px, py) in enumerate(points):
-        told = escape(f"{name}: {x} {number(px, 3)}, {y} {number(py, 2)}")
+    for order, (px, item) in enumerate(points):
+        place, told = across.at(px), escape(f"{item.label}: {x} {number(px, 3)}, {_told(item, y)}")
+        if item.low is not None and item.high is not None:
+            marks.append(f'<path class="whisker" d="M{place:.1f} {up.at(item.low):.1f}V{up.at(item.high):.1f}"/>')
         marks.append(
-            f'<circle class="s{order % 8}" cx="{across.at(px):.1f}" cy="{up.at(py):.1f}" r="5">'
+            f'<circle class="s{order % 8}" cx="{place:.1f}" cy="{up.at(item.value):.1f}" r="5">'
             f"<title>{told}</title></circle>"
         )
-        marks.append(_text(across.at(px) + 9, up.at(py) + 4, name))
+        marks.append(_text(place + 9, up.at(item.value) + 4, item.label))
     return _figure(title, height, marks, [])
 
 
@@ -172,6 +174,14 @@ def _vertical(axis: Axis, label: str, height: float) -> str:
         for tick in axis.ticks
     ]
     return "".join(lines) + _text((axis.start + axis.end) / 2, height - 6, label, anchor="middle")
+
+
+def _told(item: Whisker, unit: str) -> str:
+    """A value and its interval in words."""
+    text = f"{number(item.value, 2, signed=True)} {unit}"
+    if item.low is None or item.high is None:
+        return text
+    return f"{text}, 95 % interval {number(item.low, 2, signed=True)} to {number(item.high, 2, signed=True)}"
 
 
 def _tick(value: float) -> str:

@@ -53,6 +53,8 @@ class Page:
     profile: str
     caption: str
     comparable: bool
+    warning: str = ""
+    """Said above everything else."""
     sections: tuple[Section, ...]
     footer: str = ""
 

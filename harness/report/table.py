@@ -5,8 +5,8 @@ among measured rows only. Published rows stand apart, and the caption says what 
 measured under a profile that isn't the paper's can never be read as a reproduction, whatever the renderer.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,10 @@ from harness.core.numbers import number
 from harness.metrics.info import SIGNATURE_JOINT
 from harness.report.columns import Column, column, difference_to_paper
 from harness.report.names import version
-from harness.results.rows import Row, finished
+from harness.results.rows import Row, competes, finished
+
+if TYPE_CHECKING:
+    from harness.planning.suite import Profile
 
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]
@@ -99,45 +102,40 @@ class Table(Strict):
         return found
 
 
-class Setting(Protocol):
-    """What a table must know of the profile; `harness.planning.suite.Profile` is one."""
-
-    label: str
-    caption: str
-    comparable: bool
-
-
-def build(spec: TableSpec, rows: Sequence[Row], *, title: str, setting: Setting) -> Table:
+def build(spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile") -> Table:
     """The table of `rows`. Published rows come first; measured ones keep their order and must share one profile."""
     rows = [*(row for row in rows if row.origin != "measured"), *(row for row in rows if row.origin == "measured")]
-    strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {setting.label})
+    strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {profile.label})
     if strangers:
         raise HarnessError(
             f"table {title!r}: rows of profile {', '.join(map(repr, strangers))} can't stand in a table of profile "
-            f"{setting.label!r}",
+            f"{profile.label!r}",
             hint="results of different profiles are never ranked against each other; report one profile at a time",
         )
-    columns = _columns(spec, rows, comparable=setting.comparable)
+    columns = _columns(spec, rows, comparable=profile.comparable)
     footnotes = _Footnotes()
-    lines = [_line(row, columns, footnotes, comparable=setting.comparable) for row in rows]
+    lines = [_line(row, columns, footnotes, comparable=profile.comparable) for row in rows]
     return Table(
-        title=title if setting.comparable else f"{title} [profile {setting.label}, not comparable with the paper]",
-        profile=setting.label,
-        comparable=setting.comparable,
-        caption=tuple(_caption(spec, rows, columns, setting)),
+        title=title if profile.comparable else f"{title} [profile {profile.label}, not comparable with the paper]",
+        profile=profile.label,
+        comparable=profile.comparable,
+        caption=tuple(_caption(spec, rows, columns, profile)),
         columns=columns,
-        lines=tuple(rank(lines, columns, spec.marks)),
+        lines=tuple(rank(lines, columns, spec.marks, apart={row.name for row in rows if not competes(row)})),
         notes=tuple(footnotes.ordered(lines)),
         groups={
             "published": "As printed, Cityscapes val; not measured here",
-            "measured": f"Measured here, profile {setting.label}",
+            "measured": f"Measured here, profile {profile.label}",
         },
         marks=spec.marks,
     )
 
 
-def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks) -> list[Line]:
-    """Lines with ranks 1 to 3 (or 1) per score column, among measured lines, on printed digits; ties share a rank."""
+def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks, *, apart: Collection[str] = ()) -> list[Line]:
+    """Lines with ranks 1 to 3 (or 1) per score column, on printed digits; ties share a rank.
+
+    Measured lines are ranked, but for those named in `apart`: controls are there to be compared with.
+    """
     lines = list(lines)
     depth = {"three": 3, "best": 1, "none": 0}[marks]
     ranks: dict[tuple[int, int], int] = {}
@@ -148,7 +146,7 @@ def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks) -> list
         printed = {
             index: sign * round(line.cells[place].value, entry.decimals)
             for index, line in enumerate(lines)
-            if line.group == "measured" and line.cells[place].status == "ok"
+            if line.group == "measured" and line.name not in apart and line.cells[place].status == "ok"
         }
         if len(set(printed.values())) > 1:
             for index, value in printed.items():
@@ -307,11 +305,11 @@ def provenance(row: Row) -> str:
     return "; ".join(fact for fact in facts if fact)
 
 
-def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], setting: Setting) -> Iterable[str]:
+def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], profile: "Profile") -> Iterable[str]:
     """The sentences under a table."""
     measured = [row for row in rows if row.origin == "measured"]
-    yield f"Profile {setting.label}: {setting.caption}."
-    if not setting.comparable:
+    yield f"Profile {profile.label}: {profile.caption}."
+    if not profile.comparable:
         yield (
             "NOT COMPARABLE with the paper: other data, other sizes, other budget. These numbers say which row is "
             "better here and reproduce nothing."
@@ -319,13 +317,13 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], se
     bracketed = any(entry.kind == "difference" for entry in columns)
     if bracketed:
         yield "Δ paper: measured minus the published counterpart" + (
-            "." if setting.comparable else ", in brackets because the two were not measured alike."
+            "." if profile.comparable else ", in brackets because the two were not measured alike."
         )
     yield from _budget(measured)
     yield from _counts(measured)
-    if spec.marks != "none" and len(measured) > 1:
+    if spec.marks != "none" and sum(map(competes, measured)) > 1:
         how = "best: bold" if spec.marks == "best" else "first, second, third: bold, underlined, italic"
-        yield f"Marked among measured rows only ({how})."
+        yield f"Marked among measured rows that are no control ({how})."
     if spec.note:
         yield spec.note
     yield from signatures(measured)

@@ -4,6 +4,7 @@ All are the one Table of table.py, so every renderer prints them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
@@ -16,7 +17,6 @@ from harness.report.table import (
     Cell,
     Line,
     Note,
-    Setting,
     Table,
     TableSpec,
     build,
@@ -26,10 +26,13 @@ from harness.report.table import (
     score_cell,
 )
 from harness.results.published import PrintedCount
-from harness.results.rows import Row
+from harness.results.rows import Row, competes
+
+if TYPE_CHECKING:
+    from harness.planning.suite import Profile
 
 
-def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: float = 0.01) -> Table:
+def reproduction_table(rows: Sequence[Row], profile: "Profile", *, tolerance: float = 0.01) -> Table:
     """Measured beside published, for every published fraction, and whether they agree within `tolerance` (a fraction).
 
     Under a profile that isn't the paper's nothing is reproduced: the verdict of every line is "not comparable".
@@ -43,31 +46,31 @@ def reproduction_table(rows: Sequence[Row], setting: Setting, *, tolerance: floa
         Column(key="verdict", label="Verdict", kind="text"),
     )
     lines = [
-        _reproduction_line(row, metric, columns, tolerance, comparable=setting.comparable)
+        _reproduction_line(row, metric, columns, tolerance, comparable=profile.comparable)
         for row in rows
         if row.origin == "measured"
         for metric, published in row.paper.items()
         if published is not None and (info := find(metric)) and info.unit == "%"
     ]
-    warning = () if setting.comparable else ("NOT COMPARABLE with the paper: nothing here is a reproduction.",)
+    warning = () if profile.comparable else ("NOT COMPARABLE with the paper: nothing here is a reproduction.",)
     return Table(
-        title="Reproduction" if setting.comparable else f"Reproduction [profile {setting.label}, not comparable]",
-        profile=setting.label,
-        comparable=setting.comparable,
+        title="Reproduction" if profile.comparable else f"Reproduction [profile {profile.label}, not comparable]",
+        profile=profile.label,
+        comparable=profile.comparable,
         caption=(
-            f"Profile {setting.label}: {setting.caption}.",
+            f"Profile {profile.label}: {profile.caption}.",
             *warning,
             f"Within: the difference is at most {number(tolerance * 100, 2)} points.",
         ),
         columns=columns,
         lines=tuple(lines),
         notes=_status_notes(lines),
-        groups={"measured": f"Measured here, profile {setting.label}"},
+        groups={"measured": f"Measured here, profile {profile.label}"},
         marks="none",
     )
 
 
-def class_table(rows: Sequence[Row], setting: Setting, *, metric: str, things: Sequence[str]) -> Table:
+def class_table(rows: Sequence[Row], profile: "Profile", *, metric: str, things: Sequence[str]) -> Table:
     """`metric` of every class, with the number of ground-truth instances in the heading where it is known.
 
     Of `things` alone (classes with instances, by name) where the metric is one of instances.
@@ -88,18 +91,18 @@ def class_table(rows: Sequence[Row], setting: Setting, *, metric: str, things: S
         for name in names
     ]
     lines = [_class_line(row, metric, columns) for row in measured]
-    base = build(TableSpec(columns=("method",), marks="three"), measured, title=f"{metric} per class", setting=setting)
+    base = build(TableSpec(columns=("method",), marks="three"), measured, title=f"{metric} per class", profile=profile)
     return base.model_copy(
         update={
             "columns": tuple(columns),
-            "lines": tuple(rank(lines, columns, "three")),
+            "lines": tuple(rank(lines, columns, "three", apart={row.name for row in measured if not competes(row)})),
             "notes": _status_notes(lines),
             "caption": (*base.caption, "In parentheses: ground-truth instances of the class."),
         }
     )
 
 
-def cost_table(rows: Sequence[Row], setting: Setting) -> Table:
+def cost_table(rows: Sequence[Row], profile: "Profile") -> Table:
     """Budget and cost of every measured row."""
     columns = ("method", "backbone", "version", "real_images", "synthetic_images", "images_seen", "seeds", "seconds")
     gpu = ("gpu_seconds",) if any(row.cost.gpu_seconds is not None for row in rows) else ()
@@ -109,14 +112,14 @@ def cost_table(rows: Sequence[Row], setting: Setting) -> Table:
         marks="none",
         note="Time of a row includes steps that it shares with others.",
     )
-    return build(spec, [row for row in rows if row.origin == "measured"], title="Budget and cost", setting=setting)
+    return build(spec, [row for row in rows if row.origin == "measured"], title="Budget and cost", profile=profile)
 
 
 def instance_table(
     original: Mapping[str, int],
     augmented: Mapping[str, int],
     printed: Mapping[str, PrintedCount],
-    setting: Setting,
+    profile: "Profile",
     *,
     title: str = "Instances per class, original and augmented",
 ) -> Table:
@@ -141,13 +144,13 @@ def instance_table(
         cells = (Cell(value=name, text=name), *_counts(*ours), *theirs)
         lines.append(Line(name=name, group="measured", section="total" if name == "total" else "class", cells=cells))
     warning = (
-        () if setting.comparable else ("NOT COMPARABLE with the paper: other data; only the factors may be read.",)
+        () if profile.comparable else ("NOT COMPARABLE with the paper: other data; only the factors may be read.",)
     )
     return Table(
-        title=title if setting.comparable else f"{title} [profile {setting.label}]",
-        profile=setting.label,
-        comparable=setting.comparable,
-        caption=(f"Profile {setting.label}: {setting.caption}.", *warning, "Factor: augmented over original."),
+        title=title if profile.comparable else f"{title} [profile {profile.label}]",
+        profile=profile.label,
+        comparable=profile.comparable,
+        caption=(f"Profile {profile.label}: {profile.caption}.", *warning, "Factor: augmented over original."),
         columns=columns,
         lines=tuple(lines),
         groups={"measured": ""},

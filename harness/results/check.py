@@ -16,7 +16,8 @@ from harness.core.config import Strict
 from harness.metrics.student import student
 from harness.metrics.table import find
 from harness.results.baselines import Baseline
-from harness.results.rows import Row, finished, pooled_deviation
+from harness.results.rows import Row, finished
+from harness.results.spread import over_seeds
 
 if TYPE_CHECKING:
     from harness.metrics.intervals import Difference
@@ -140,19 +141,12 @@ class _Judge:
             # From 95 % for one comparison to what all comparisons of the check share.
             normal = statistics.NormalDist()
             found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
-        deviation, freedom = self._over_seeds(before, metric)
-        if freedom:
-            error = deviation * math.sqrt(1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds)))
-            found["seeds"] = student(self.tail, freedom) * error
+        seeds = over_seeds(before, metric, self.accepted)
+        if seeds.freedom:
+            error = math.sqrt(seeds.variance * (1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds))))
+            found["seeds"] = student(self.tail, seeds.freedom) * error
         name = max(found, key=lambda key: found[key])
         return found[name], name
-
-    def _over_seeds(self, row: Row, metric: str) -> tuple[float, int]:
-        """The spread over seeds of rows on the same data: of the same network, or where none has several, of all."""
-        there = [other for other in self.accepted if (other.profile, other.data) == (row.profile, row.data)]
-        alike = [other for other in there if (other.segmenter, other.backbone) == (row.segmenter, row.backbone)]
-        found = pooled_deviation(alike, metric)
-        return found if found[1] else pooled_deviation(there, metric)
 
 
 def _obstacle(before: Row, now: Row) -> str:

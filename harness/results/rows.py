@@ -5,7 +5,6 @@ image quality is in its own unit (FID, dB). Not here: percent (the table's busin
 """
 
 import json
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -204,17 +203,6 @@ def finished(seeds: Iterable[SeedResult]) -> list[SeedResult]:
 def competes(row: Row) -> bool:
     """Whether a row may be better than others: controls and rows with shuffled labels are there to be compared with."""
     return row.role != "control" and row.labels == "true"
-
-
-def pooled_deviation(rows: Iterable[Row], metric: str) -> tuple[float, int]:
-    """Standard deviation over seeds, pooled over the rows that have several, and its degrees of freedom."""
-    squares, freedom = 0.0, 0
-    for row in rows:
-        found = row.measurement(metric)
-        if found.std is not None:
-            squares += found.std**2 * (found.n - 1)
-            freedom += found.n - 1
-    return (math.sqrt(squares / freedom), freedom) if freedom else (0.0, 0)
 
 
 def mean_scores(seeds: Sequence[SeedResult]) -> Scores:

@@ -14,6 +14,7 @@ from harness.metrics import intervals
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.instance import InstanceAP
 from harness.metrics.matching import class_of
+from harness.metrics.power import Spread
 
 
 def evaluation(scores: np.ndarray, cities: np.ndarray | None = None) -> Statistics:
@@ -103,7 +104,7 @@ def test_coverage_of_differences_when_the_spread_over_seeds_is_pooled():
         scores = (
             shared + rng.normal(0, 0.03, (8, 1, 50)) + rng.normal(0, 0.04, (8, 3, 1)) + rng.normal(0, 0.05, (8, 3, 50))
         )
-        pooled = intervals.SeedSpread(float(scores.mean(2).var(axis=1, ddof=1).mean()), 16)
+        pooled = Spread(float(scores.mean(2).var(axis=1, ddof=1).mean()), 16)
         sides = [[evaluation(row) for row in arm] for arm in scores[:2]]
         found = [
             intervals.difference(*sides, "PQ", replicates=200, seed=trial, over_seeds=known)

@@ -1,12 +1,12 @@
 """Result rows as a run leaves them, for the tests of tables, reports and checks."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.config import parse
 from harness.generators.base import GeneratorHead, compared_with
 from harness.metrics.intervals import Difference
-from harness.planning.suite import load_part, names
+from harness.metrics.power import Spread
+from harness.planning.suite import Profile, Rows, Suite, Synthesis, load_part, names
 from harness.results.published import published, published_row
 from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores
 
@@ -17,25 +17,23 @@ PARTS = {name: parse(GeneratorHead, *load_part("generators", name, "mini")) for 
 """The generators that are shipped, with their roles."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What a table needs of a profile."""
-
-    label: str = "mini"
-    caption: str = "streets (embedded, procedural), tiny models trained from scratch"
-    comparable: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """What `table_for` needs of a suite."""
-
-    title: str = "State-of-the-art comparison (OneFormer)"
-    kind: str = "segmentation"
-    table: dict[str, Any] = field(default_factory=dict)
+_SYNTHESIS = Synthesis(recipe="corrected", seed=0, top_k=3, variants=2)
+MINI = Profile(
+    label="mini",
+    caption="streets (embedded, procedural), tiny models trained from scratch",
+    dataset="streets",
+    seeds=[0],
+    synthesis=_SYNTHESIS,
+)
+PAPER = Profile(
+    label="paper", caption="Cityscapes val", comparable=True, dataset="cityscapes", seeds=[0], synthesis=_SYNTHESIS
+)
 
 
-PAPER = Setting(label="paper", caption="Cityscapes val", comparable=True)
+def suite(title: str = "State-of-the-art comparison (OneFormer)", *, table: dict[str, Any] | None = None) -> Suite:
+    """A suite of one row; the tables of tests have rows of their own."""
+    rows = [Rows(method="OneFormer", generator="none", segmenter="oneformer", backbone="swin")]
+    return Suite(title=title, question="Does it?", rows=rows, table=table or {})
 
 
 def run(
@@ -46,17 +44,19 @@ def run(
         seed=seed,
         scores={"PQ": pq, "IoU": iou, "AP": ap, "AP50": ap50},
         classes={"car": {"AP": ap + 0.1, "instances": 120.0}, "train": {"AP": None, "instances": 0.0}},
-        key=(key := f"{seed:08x}{round(ap * 1e6):08x}"),
+        key=(key := f"{seed:04x}{round(ap * 1e6):08x}{round(pq * 1e6):08x}"),
         folder=f"artifacts/evaluate/{key}",
         commit="0123456789ab",
     )
 
 
 def difference(low: float, high: float, metric: str = "AP") -> Difference:
-    """A difference with the interval from `low` to `high`."""
-    counts = {"n_images": 40, "n_units": 40, "n_seeds": (1, 1), "replicates": 1000, "undefined": 0.0}
-    std, sources = (high - low) / 4, "images"
-    return Difference(metric=metric, value=(low + high) / 2, low=low, high=high, std=std, sources=sources, **counts)
+    """A difference with the interval from `low` to `high`: half of its variance from images, half from seeds."""
+    counts = {"n_images": 40, "n_units": 40, "n_seeds": (3, 3), "replicates": 1000, "undefined": 0.0}
+    variance = ((high - low) / 4) ** 2
+    parts = {"images": Spread(variance / 2, 39), "seeds": Spread(variance / 2, 16), "mixed": variance / 4}
+    ends = {"value": (low + high) / 2, "low": low, "high": high, "std": variance**0.5}
+    return Difference(metric=metric, sources="images and seeds", **ends, **parts, **counts)
 
 
 def measured(

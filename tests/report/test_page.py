@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from result_rows import PARTS, Setting, Suite, difference, measured, run, table1
+from result_rows import MINI, PARTS, measured, run, suite, table1
 
 from harness.core import failures
 from harness.core.store import Store
@@ -20,13 +20,11 @@ from harness.data.streets.adapter import StreetsPart
 from harness.data.tree import Tree
 from harness.metrics import evaluation
 from harness.planning.plan import Plan, PlannedRow, Step
-from harness.planning.suite import Cell, Profile, Rows, Synthesis
-from harness.planning.suite import Suite as RealSuite
+from harness.planning.suite import Cell
 from harness.report import figures, table_for
-from harness.report.gather import ONE_SEED, _answer, _quality, gather
+from harness.report.gather import gather
 from harness.report.page import Failure, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, prediction_grid, sample_grid
-from harness.results.gains import decompose
 from harness.synthesis.manifest import NAME, Entry, render
 
 NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'
@@ -127,14 +125,14 @@ def page(*sections: Section, **more) -> str:
 
 
 def full_page() -> str:
-    table = table_for(Suite(), Setting(), table1(seeds=3))
+    table = table_for(suite(), MINI, table1(seeds=3))
     rows = [measured(run(), method=NASTY, note=NASTY), measured(run(ap=0.3), backbone="B")]
     chart = figures.curves("Loss", [figures.Series(NASTY, [(0.0, 1.0), None, (2.0, 0.5)])], x="iteration", y="loss")
     bars = figures.bars("Bars", ["car", NASTY], [("a", [10.0, None]), ("b", [0.0, 5.5])], unit="%")
-    forest = figures.intervals("Gains", [figures.Interval("zoom", 1.0, -0.5, 2.5)], unit="points")
+    forest = figures.whiskers("Gains", [figures.Whisker("zoom", 1.0, -0.5, 2.5)], unit="points")
     return page(
         Section(anchor="answer", title="The answer", texts=("Zoom gives nothing.",), figures=(forest,)),
-        Section(anchor="table", title="Results", tables=(table, table_for(Suite(title=NASTY), Setting(), rows))),
+        Section(anchor="table", title="Results", tables=(table, table_for(suite(title=NASTY), MINI, rows))),
         Section(anchor="curves", title="Curves", figures=(chart, bars)),
         Section(anchor="environment", title="Environment", facts=((NASTY, NASTY),)),
         Section(anchor="failures", title="Failed", failures=(Failure(NASTY, NASTY, f"Traceback\n{NASTY}"),)),
@@ -185,7 +183,7 @@ def test_figures_draw_every_value_in_range():
     line = figures.curves("C", [figures.Series("a", [(0.0, 1.0), (1.0, 2.0), None, (3.0, 1.0)])], x="x", y="y")
     assert re.search(r'd="M[\d. ]+L[\d. ]+M[\d. ]+"', line)
     assert figures.curves("empty", [], x="x", y="y").startswith("<figure")
-    assert figures.scatter("S", [("a", 1.0, 1.0)], x="x", y="y").count("<circle") == 1
+    assert figures.scatter("S", [(1.0, figures.Whisker("a", 1.0, 0.5, None))], x="x", y="y").count("<circle") == 1
 
 
 def test_samples_are_the_same_instances_whatever_the_generator(synthesis):
@@ -215,18 +213,6 @@ def test_predictions_below_the_confidence_are_not_drawn(dataset, prediction):
         ["", "3 instances", "1 instances"],
         ["", "3 instances", "0 instances"],
     ]
-
-
-def test_an_answer_of_one_seed_says_so():
-    names = ("none", "focus", "gligen")
-
-    def answer(*seeds: int) -> tuple[str, ...]:
-        rows = [measured(*(run(seed) for seed in seeds), generator=name) for name in names]
-        return _answer(decompose(rows, lambda *_: difference(0.01, 0.05))).texts
-
-    assert answer(0)[-1] == ONE_SEED
-    assert answer(0)[:-1] == answer(0, 1)
-    assert ONE_SEED not in answer(0, 1)
 
 
 def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) -> tuple[Plan, Store, list]:
@@ -277,19 +263,9 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
     ]
     plan = Plan(
         name="table1",
-        suite=RealSuite(
-            title="A question",
-            question="Does it?",
-            rows=[Rows(method="OneFormer", generator="none", segmenter="s", backbone="b")],
-        ),
+        suite=suite("A question"),
         profile_name="mini",
-        profile=Profile(
-            label="mini",
-            caption="streets",
-            dataset="streets",
-            seeds=[0],
-            synthesis=Synthesis(recipe="corrected", seed=0, top_k=3, variants=2),
-        ),
+        profile=MINI,
         dataset=data,
         labels=CITYSCAPES,
         rows=[
@@ -324,26 +300,6 @@ def test_a_report_is_gathered_from_artifacts(tmp_path, dataset, synthesis, predi
     assert len(text) < 15_000_000
     assert render_page(gather(plan, store, rows)) == text
     assert str(tmp_path) not in text
-
-
-def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
-    shown = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
-    rows = [measured(run(ap=ap), generator=name, label=printed) for name, (printed, ap) in shown.items()]
-    gains = decompose(rows, lambda before, after, metric: None)
-    regions = {"FID (other).corrected.inside": 8.0, "SSIM.corrected.inside": 0.4}
-    quality = [
-        measured(run(), generator=name).model_copy(
-            update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0} | regions}
-        )
-        for name, ssim in (("gligen", 0.5), ("blended", 0.7), ("focus", 1.0))
-    ]
-    printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in quality]
-    drawn = _quality(gains, [*printed, *quality]).figures
-    assert [re.search('aria-label="([^"]*)"', figure)[1] for figure in drawn] == [
-        "SSIM and gain",
-        "FID (other) and gain",
-    ]
-    assert "GLIGEN" in drawn[0] and "Focused" not in drawn[0]
 
 
 def test_a_report_of_an_empty_store_says_what_is_not_there(tmp_path, dataset, synthesis, prediction):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from result_rows import PAPER, Setting, Suite, measured, quoted, run, table1
+from result_rows import MINI, PAPER, measured, quoted, run, suite, table1
 
 from harness.core.paths import results_folder
 from harness.data.cityscapes import CITYSCAPES
@@ -35,7 +35,7 @@ def test_reproduction_says_within_above_below_per_metric():
 def test_nothing_is_reproduced_under_mini_however_close_it_is():
     printed = published_row("table1/oneformer/swin-l/original").scores
     row = measured(run(ap=printed["AP"]), twin="table1/oneformer/swin-l/original")
-    table = reproduction_table([row], Setting())
+    table = reproduction_table([row], MINI)
     assert set(verdicts(table)) == {"not comparable"}
     assert table.lines[2].cells[6].text == "[0.00]"
     assert "nothing here is a reproduction" in render(table, "markdown")
@@ -49,7 +49,7 @@ def test_an_unbuilt_row_is_in_the_reproduction_table_too():
 
 
 def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
-    table = class_table(table1(), Setting(), metric="AP", things=THINGS)
+    table = class_table(table1(), MINI, metric="AP", things=THINGS)
     assert [entry.label for entry in table.columns[3:]] == ["car (120)", "train (0)"]
     assert [cell.text for cell in table.lines[0].cells[3:]] == ["32.1", "–"]
     assert [cell.text for cell in table.lines[2].cells[3:]] == ["not built", "not built"]
@@ -58,25 +58,25 @@ def test_classes_have_their_instance_counts_and_undefined_ones_a_dash():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_has_a_name(name):
-    table = named_table(name, Suite(), Setting(), table1(), things=THINGS)
+    table = named_table(name, suite(), MINI, table1(), things=THINGS)
     assert table.lines
     assert "car (120)" in render(table, "markdown") or name != "classes"
 
 
 def test_classes_without_a_result_say_so():
-    table = class_table([measured(status="not run")], Setting(), metric="AP", things=THINGS)
+    table = class_table([measured(status="not run")], MINI, metric="AP", things=THINGS)
     assert len(table.columns) == 3 + 8
     assert {cell.text for cell in table.lines[0].cells[3:]} == {"not run"}
 
 
 def test_gpu_time_is_shown_where_a_gpu_was_used():
     rows = [row.model_copy(update={"cost": Cost(seconds=9.0, gpu_seconds=7.0)}) for row in table1()]
-    assert "GPU time" in [entry.label for entry in cost_table(rows, Setting()).columns]
-    assert "GPU time" not in [entry.label for entry in cost_table(table1(), Setting()).columns]
+    assert "GPU time" in [entry.label for entry in cost_table(rows, MINI).columns]
+    assert "GPU time" not in [entry.label for entry in cost_table(table1(), MINI).columns]
 
 
 def test_costs_are_listed():
-    table = cost_table(table1(), Setting())
+    table = cost_table(table1(), MINI)
     assert [cell.text for cell in table.lines[0].cells[3:]] == ["96", "0", "2,400", "1", "151", "1,400"]
     assert len(table.lines) == 8
 
@@ -84,7 +84,7 @@ def test_costs_are_listed():
 def test_instances_stand_beside_the_papers():
     printed = published_facts().is_cityscapes
     original, augmented = {"car": 10, "person": 5, "train": 0}, {"car": 45, "person": 20, "train": 0}
-    table = instance_table(original, augmented, printed, Setting())
+    table = instance_table(original, augmented, printed, MINI)
     texts = {line.name: [cell.text for cell in line.cells[1:]] for line in table.lines}
     assert texts["car"] == ["10", "45", "4.50", "26,963", "118,609", "4.40"]
     assert texts["train"] == ["0", "0", "", "168", "789", "4.70"]
@@ -106,10 +106,10 @@ def test_instances_of_a_tree_are_counted_by_id(tmp_path):
 def test_every_table_prints_in_every_format(form):
     printed = published_facts().is_cityscapes
     for table in (
-        reproduction_table(table1(), Setting()),
-        class_table(table1(), Setting(), metric="AP", things=THINGS),
-        cost_table(table1(), Setting()),
-        instance_table({"car": 1}, {"car": 2}, printed, Setting()),
+        reproduction_table(table1(), MINI),
+        class_table(table1(), MINI, metric="AP", things=THINGS),
+        cost_table(table1(), MINI),
+        instance_table({"car": 1}, {"car": 2}, printed, MINI),
     ):
         assert render(table, form)
         assert from_json(render(table, "json")) == table

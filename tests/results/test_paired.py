@@ -44,12 +44,16 @@ def test_the_statistics_are_the_ones_that_evaluation_stores(tmp_path):
     assert 0.35 < found[0] < 0.55
 
 
+STEADY = measured(run(8), run(9))
+"""An accepted row whose seeds agree: where it is known, single seeds have intervals, and images alone decide."""
+
+
 def test_an_interval_is_of_after_minus_before(tmp_path):
     rows = measured(run(0)), measured(run(1))
     folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.6)}
-    low, high = ends(intervals(lambda found: folders[found.seed], rows)(*rows, "PQ"))
+    low, high = ends(intervals(lambda found: folders[found.seed], rows, [STEADY])(*rows, "PQ"))
     assert 0 < low < 0.09 < high
-    low, high = ends(intervals(lambda found: folders[1 - found.seed], rows)(*rows, "PQ"))
+    low, high = ends(intervals(lambda found: folders[1 - found.seed], rows, [STEADY])(*rows, "PQ"))
     assert low < -0.09 < high < 0
 
 
@@ -57,13 +61,13 @@ def test_other_images_are_an_error_and_not_an_interval(tmp_path):
     rows = measured(run(0)), measured(run(1))
     folders = {0: evaluated(tmp_path / "a", 0.5), 1: evaluated(tmp_path / "b", 0.5, frames=30)}
     with pytest.raises(HarnessError, match="evaluations of different frames"):
-        intervals(lambda found: folders[found.seed], rows)(*rows, "PQ")
+        intervals(lambda found: folders[found.seed], rows, [STEADY])(*rows, "PQ")
 
 
 def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
     folders = {
-        run(0).key: evaluated(tmp_path / "before", 0.5, seed=1, noise=0.3),
-        run(1).key: evaluated(tmp_path / "now", 0.5, seed=2, noise=0.3),
+        run(0, pq=0.45).key: evaluated(tmp_path / "before", 0.5, seed=1, noise=0.3),
+        run(1, pq=0.44).key: evaluated(tmp_path / "now", 0.5, seed=2, noise=0.3),
     }
 
     def where(found):
@@ -81,18 +85,34 @@ def test_a_check_takes_its_tolerance_from_the_images(tmp_path):
 def test_gains_have_intervals_only_where_there_are_statistics(tmp_path):
     folder = evaluated(tmp_path / "a", 0.5)
     rows = measured(run(0)), measured(run(0, pq=0.4))
-    assert ends(intervals(lambda found: folder, rows)(*rows, "PQ")) == (0.0, 0.0)
-    assert intervals(lambda found: None, rows)(*rows, "PQ") is None
-    assert intervals(lambda found: folder, rows)(*rows, "FID") is None
+    assert ends(intervals(lambda found: folder, rows, [STEADY])(*rows, "PQ")) == (0.0, 0.0)
+    assert intervals(lambda found: None, rows, [STEADY])(*rows, "PQ") is None
+    assert intervals(lambda found: folder, rows, [STEADY])(*rows, "FID") is None
+
+
+def test_single_seeds_have_an_interval_only_where_rows_of_their_kind_say_what_another_would_give(tmp_path):
+    folder = evaluated(tmp_path / "a", 0.5)
+    rows = measured(run(0)), measured(run(0, pq=0.4))
+    assert intervals(lambda found: folder, rows)(*rows, "PQ") is None
+    loose = measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5))
+    low, high = ends(intervals(lambda found: folder, rows, [loose])(*rows, "PQ"))
+    half = student(0.025, 2) * (2 * 0.1**2) ** 0.5
+    assert (low, high) == pytest.approx((-half, half))
+    elsewhere = loose.model_copy(update={"data": "other"})
+    assert intervals(lambda found: folder, rows, [elsewhere])(*rows, "PQ") is None
 
 
 def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_path):
     """Two rows whose seeds agree by luck, among rows whose seeds don't: the difference is not as sure as it looks."""
     folder = evaluated(tmp_path / "a", 0.5)
     lucky = [
-        measured(*(run(seed, pq=pq) for seed in range(3)), generator=name) for name, pq in (("none", 0.4), ("b", 0.4))
+        measured(*(run(seed, pq=0.4, ap=ap) for seed in range(3)), generator=name)
+        for name, ap in (("none", 0.2), ("b", 0.3))
     ]
-    wide = [measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5), generator=name) for name in ("c", "d")]
+    wide = [
+        measured(*(run(seed, pq=0.3 + 0.1 * seed, ap=ap) for seed in range(3)), generator=name)
+        for name, ap in (("c", 0.2), ("d", 0.3))
+    ]
     others = [measured(run(0, pq=0.1), run(1, pq=0.9), generator="c", backbone="ConvNeXt (mini)")]
     low, high = ends(intervals(lambda found: folder, lucky)(*lucky, "PQ"))
     assert (low, high) == (0.0, 0.0)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from harness.planning.suite import Profile
 
 NO_CONTROL = (
-    "No control of this table has a known truth: nothing here shows that it would see a gain, or none where none is."
+    "No control of this table has a known truth: nothing here shows that it would see a gain, or none where there is "
+    "none."
 )
 OUTCOMES = {
     "gain": {"passed": "gain found", "failed": "gain NOT found", "unknown": "gain not decided"},

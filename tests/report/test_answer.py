@@ -1,0 +1,43 @@
+"""The answer in words and figures: gains with intervals, one seed, image quality beside gain."""
+
+import re
+
+from result_rows import difference, measured, run
+
+from harness.report.answer import ONE_SEED, quality, section
+from harness.results.gains import decompose
+
+
+def test_an_answer_of_one_seed_without_intervals_says_why():
+    names = ("none", "focus", "gligen")
+
+    def answer(*seeds: int, known: bool = True) -> tuple[str, ...]:
+        rows = [measured(*(run(seed) for seed in seeds), generator=name) for name in names]
+        return section(decompose(rows, lambda *_: difference(0.01, 0.05) if known else None)).texts
+
+    assert ONE_SEED not in answer(0)
+    assert answer(0, known=False)[-1] == ONE_SEED
+    assert answer(0) == answer(0, 1)
+    assert ONE_SEED not in answer(0, 1, known=False)
+
+
+def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
+    shown = {"none": ("Original", 0.20), "gligen": ("GLIGEN", 0.25), "blended": ("BlendedDiff", 0.22)}
+    rows = [measured(run(ap=ap), generator=name, label=printed) for name, (printed, ap) in shown.items()]
+    gains = decompose(rows, lambda *_: difference(0.01, 0.07))
+    regions = {"FID (other).corrected.inside": 8.0, "SSIM.corrected.inside": 0.4}
+    made = [
+        measured(run(), generator=name).model_copy(
+            update={"scores": {"SSIM": ssim, "FID (other)": 9.0, "KID": 1.0} | regions}
+        )
+        for name, ssim in (("gligen", 0.5), ("blended", 0.7), ("focus", 1.0))
+    ]
+    printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in made]
+    drawn = quality(gains, [*printed, *made]).figures
+    assert [re.search('aria-label="([^"]*)"', figure)[1] for figure in drawn] == [
+        "SSIM and gain",
+        "FID (other) and gain",
+    ]
+    assert "GLIGEN" in drawn[0] and "Focused" not in drawn[0]
+    assert drawn[0].count('class="whisker"') == 2
+    assert "GLIGEN: SSIM 0.500, +5.00 gain, AP points, 95 % interval +1.00 to +7.00" in drawn[0]
