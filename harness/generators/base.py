@@ -163,7 +163,8 @@ def checked(images: list[np.ndarray], count: int, generator: str) -> list[np.nda
     if len(images) != count:
         raise HarnessError(f"generator {generator!r} returned {len(images)} images for {count} crops")
     for image in images:
-        shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", type(image).__name__)
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        dtype = getattr(image, "dtype", type(image).__name__)
         if dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or shape[0] == 0:
             found = f"{'x'.join(map(str, shape)) or 'no'} array of {dtype}"
             raise HarnessError(f"generator {generator!r} returned a {found}; expected a square SxSx3 array of uint8")

@@ -49,6 +49,7 @@ class DiffInpainting(Painter[InpaintOptions]):
 
         options, self._text = self.options, remembered(self._encoded)
         found = diffusion.load(options, device=self.device, channels=self.channels, parts=self.parts_of(options))
+        self.pipeline: Any
         if options.family == "sdxl":
             self.pipeline = diffusers.StableDiffusionXLInpaintPipeline(**found.parts, add_watermarker=False)
         else:
@@ -62,12 +63,12 @@ class DiffInpainting(Painter[InpaintOptions]):
         import torch
 
         wanted = self.options
-        rule = {"how": wanted.mask_resize, "threshold": wanted.mask_threshold}
+        holes = diffusion.resized_masks(masks, wanted.size, how=wanted.mask_resize, threshold=wanted.mask_threshold)
         with torch.inference_mode():
             images = self.pipeline(
                 **self._conditions([prompt.text for prompt in prompts]),
                 image=diffusion.resized(crops, wanted.size),
-                mask_image=diffusion.resized_masks(masks, wanted.size, **rule),
+                mask_image=holes,
                 height=wanted.size,
                 width=wanted.size,
                 strength=wanted.strength,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SCHEDULERS = {
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "ddim": ("DDIMScheduler", {}),
     "euler": ("EulerDiscreteScheduler", {}),
@@ -148,7 +148,8 @@ def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions)
         "tokenizer_2": transformers.CLIPTokenizer,
         "scheduler": diffusers.DDIMScheduler,
     }
-    where: Path | str = (source.folder and source.component(part)) or source.hub_id
+    where = source.component(part) or source.hub_id
+    assert where is not None, "a folder's layout is checked"
     how: dict[str, Any] = (
         {"local_files_only": True} if source.folder else {"subfolder": part, "revision": source.revision}
     )

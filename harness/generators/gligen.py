@@ -53,8 +53,11 @@ class Gligen(Painter[GligenOptions]):
         with torch.inference_mode():
             sources = diffusion.noise_sources(seeds)
             latents = self._encode(crops, sources)
-            rule = {"how": self.options.mask_resize, "threshold": self.options.mask_threshold}
-            keep = 1 - diffusion.resized_masks(masks, latents.shape[-1], **rule).to(latents)
+            wanted = self.options
+            holes = diffusion.resized_masks(
+                masks, latents.shape[-1], how=wanted.mask_resize, threshold=wanted.mask_threshold
+            )
+            keep = 1 - holes.to(latents)
             images = self._decode(self._sample(latents, keep, masks, prompts, sources))
         return diffusion.to_uint8(images, self.name)
 
@@ -148,4 +151,5 @@ def box_of(mask: np.ndarray, decimals: int) -> tuple[float, float, float, float]
     if not len(rows):
         return 0.0, 0.0, 1.0, 1.0
     corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    return tuple(round(float(corner) / len(mask), decimals) for corner in corners)
+    x0, y0, x1, y1 = (round(float(corner) / len(mask), decimals) for corner in corners)
+    return x0, y0, x1, y1

@@ -115,7 +115,7 @@ def _load(options: InpaintingOptions) -> Any:
     kind = diffusers.AutoPipelineForInpainting if options.pipeline == AUTO else _pipeline_class(options.pipeline)
     _check_layout(checkpoints.find(options.checkpoint, options.revision))
     more: dict[str, Any] = {}
-    if options.pipeline == AUTO or "safety_checker" in inspect.signature(kind.__init__).parameters:
+    if options.pipeline == AUTO or "safety_checker" in inspect.signature(kind).parameters:
         # It would blacken street scenes now and then; classes that know none ignore this.
         more |= {"safety_checker": None, "requires_safety_checker": False}
     if options.controlnet:
@@ -148,10 +148,11 @@ def _pipeline_class(name: str) -> type:
 
     known = [n for n in dir(diffusers) if n.endswith("Pipeline") and ("Inpaint" in n or "Fill" in n)]
     kind = getattr(diffusers, name, None)
-    is_pipeline = isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)
-    if not is_pipeline or "mask_image" not in inspect.signature(kind.__call__).parameters:
-        raise HarnessError(f"diffusers has no inpainting pipeline {name!r}", hint=near(name, known))
-    return kind
+    if isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline):
+        call: Any = kind.__call__
+        if "mask_image" in inspect.signature(call).parameters:
+            return kind
+    raise HarnessError(f"diffusers has no inpainting pipeline {name!r}", hint=near(name, known))
 
 
 def _controlnet_class(where: Path | str, how: dict[str, Any]) -> type:

@@ -26,7 +26,7 @@ def overlays(image: np.ndarray, prediction: Prediction, threshold: float, labels
     if prediction.instances is not None:
         found["instances"] = draw_instances(image, [i for i in prediction.instances if i.score >= threshold], labels)
     if prediction.panoptic is not None:
-        found["panoptic"] = _draw_panoptic(image, prediction, threshold, labels)
+        found["panoptic"] = _draw_panoptic(image, prediction, prediction.panoptic, threshold, labels)
     elif prediction.semantic is not None:
         found["semantic"] = _blend(image, _palette(labels)[prediction.semantic])
     return found
@@ -43,10 +43,12 @@ def draw_instances(image: np.ndarray, instances: Sequence[Instance], labels: Lab
     return _named(picture, [i.mask for i in instances], names, colours)
 
 
-def _draw_panoptic(image: np.ndarray, prediction: Prediction, threshold: float, labels: LabelSet) -> np.ndarray:
+def _draw_panoptic(
+    image: np.ndarray, prediction: Prediction, panorama: np.ndarray, threshold: float, labels: LabelSet
+) -> np.ndarray:
     picture, masks, names, colours = image.copy(), [], [], []
     for segment in prediction.segments:
-        mask, label = prediction.panoptic == segment.id, labels.by_id[segment.label_id]
+        mask, label = panorama == segment.id, labels.by_id[segment.label_id]
         score = _score(mask, label.id, prediction.instances or ()) if label.is_thing else None
         if score is not None and score < threshold:
             continue
@@ -122,11 +124,16 @@ def _palette(labels: LabelSet) -> np.ndarray:
 
 def _own(number: int) -> tuple[int, int, int]:
     """Colours that follow each other far apart on the wheel."""
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.75, 0.95))
+    return _rgb(number * _GOLDEN % 1, 0.75, 0.95)
 
 
 def _shade(colour: tuple[int, int, int], number: int) -> tuple[int, int, int]:
     """A neighbour of a class colour, so that two things of one class can be told apart."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
     hue, value = hue + 0.08 * ((number * _GOLDEN) % 1 - 0.5), 0.55 + 0.45 * (number * 0.37 % 1) * max(value, 0.5)
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1, max(saturation, 0.6), min(value, 1)))
+    return _rgb(hue % 1, max(saturation, 0.6), min(value, 1))
+
+
+def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return red, green, blue

@@ -17,7 +17,7 @@ from PIL import Image
 
 from harness.core.config import parse
 from harness.core.environment import checked_device
-from harness.core.errors import HarnessError, near
+from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
 from harness.data import png, prediction_files
@@ -274,26 +274,9 @@ def _table(folder: Path) -> dict[str, Any]:
 
 def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
-    _same_model(source, part.adapter)
     network = _whole(part, chosen, source)
     name = f"{part.adapter} of {source}"
     return Loaded(network=network.eval(), inference=part.inference, labels=CITYSCAPES, source=name)
-
-
-def _same_model(source: str, adapter: str) -> None:
-    """HarnessError when the checkpoint's configuration is that of another model of transformers."""
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    from harness.segmenters.backbones import fetched
-
-    if adapter not in CONFIG_MAPPING or Path(source).is_file():
-        return
-    found = fetched(source, AutoConfig.from_pretrained).model_type
-    if found != adapter:
-        raise HarnessError(
-            f"{source}: the checkpoint is of another architecture: expected {adapter}, found {found}",
-            hint=near(found, SEGMENTERS.names()),
-        )
 
 
 def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any, Any]":

@@ -39,13 +39,19 @@ def synthesize(
     `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
     facts of `run`; errors as there, and for unknown names.
     """
-    options = {"seed": seed, "split": split, "top_k": top_k, "variants": variants, "limit": limit, "frames": frames}
     part, path = load_part("generators", generator, profile)
     if part.get("adapter") == "none":
         raise HarnessError(f"generator {generator!r} ({path}) paints nothing: there is nothing to synthesise")
     recipe_part, recipe_path = load_part("recipes", recipe, profile)
     spec = SynthesisSpec(
-        generator=parse(GeneratorPart, part, path), recipe=parse(Recipe, recipe_part, recipe_path), **options
+        generator=parse(GeneratorPart, part, path),
+        recipe=parse(Recipe, recipe_part, recipe_path),
+        seed=seed,
+        split=split,
+        top_k=top_k,
+        variants=variants,
+        limit=limit,
+        frames=frames,
     )
     inputs, out = Inputs(dataset=dataset), Path(os.path.abspath(out))
     refuse_inside(out, dataset.root)

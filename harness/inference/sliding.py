@@ -77,12 +77,14 @@ def joined(
     if first.instances is not None:
         instances = _instances(size, places, answers)
     if first.votes is not None:
-        semantic = labels.evaluated_ids[_elected(size, places, answers)]
+        votes = [answer.votes for answer in answers if answer.votes is not None]
+        semantic = labels.evaluated_ids[_elected(size, places, votes)]
     elif first.semantic is not None:
         semantic = np.zeros(size, np.uint8)
-        for number, (place, answer) in enumerate(zip(places, answers, strict=True)):
+        maps = [answer.semantic for answer in answers if answer.semantic is not None]
+        for number, (place, answered) in enumerate(zip(places, maps, strict=True)):
             own = owner[place.inside] == number
-            semantic[place.inside][own] = answer.semantic[own]
+            semantic[place.inside][own] = answered[own]
     if first.panoptic is not None:
         panorama, segments = _panoptic(size, places, answers, owner, labels)
     return Prediction(instances=instances, semantic=semantic, panoptic=panorama, segments=segments)
@@ -162,7 +164,7 @@ def _instances(size: tuple[int, int], places: Sequence[Window], answers: Sequenc
     pieces = [
         Piece(number, found.mask, found.label_id, found.score)
         for number, answer in enumerate(answers)
-        for found in answer.instances
+        for found in answer.instances or ()
         if found.mask.any()
     ]
     whole = []
@@ -176,11 +178,11 @@ def _instances(size: tuple[int, int], places: Sequence[Window], answers: Sequenc
     return sorted(whole, key=lambda instance: -instance.score)
 
 
-def _elected(size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction]) -> np.ndarray:
+def _elected(size: tuple[int, int], places: Sequence[Window], votes: Sequence[np.ndarray]) -> np.ndarray:
     """Train ids [H, W] with most votes."""
-    total, seen = np.zeros((len(answers[0].votes), *size), np.float32), np.zeros(size, np.float32)
-    for place, answer in zip(places, answers, strict=True):
-        total[:, *place.inside] += answer.votes
+    total, seen = np.zeros((len(votes[0]), *size), np.float32), np.zeros(size, np.float32)
+    for place, cast in zip(places, votes, strict=True):
+        total[:, *place.inside] += cast
         seen[place.inside] += 1
     return (total / seen).argmax(0)
 
@@ -198,7 +200,8 @@ def _panoptic(
         for segment in answer.segments
         if labels.by_id[segment.label_id].is_thing
     ]
-    pieces = [Piece(number, answers[number].panoptic == s.id, s.label_id, 1.0) for number, s in things]
+    maps = [answer.panoptic for answer in answers if answer.panoptic is not None]
+    pieces = [Piece(number, maps[number] == s.id, s.label_id, 1.0) for number, s in things]
     groups = [
         (pieces[members[0]].label_id, [things[index] for index in members]) for members in objects(places, pieces)
     ]
@@ -207,12 +210,13 @@ def _panoptic(
         for segment in answer.segments:
             if not labels.by_id[segment.label_id].is_thing:
                 stuff.setdefault(segment.label_id, []).append((number, segment))
-    panorama, found = np.zeros(size, np.int32), []
+    panorama = np.zeros(size, np.int32)
+    found: list[Segment] = []
     for label_id, members in [*groups, *stuff.items()]:
         name = len(found) + 1
         for number, segment in members:
             inside = places[number].inside
-            panorama[inside][(owner[inside] == number) & (answers[number].panoptic == segment.id)] = name
+            panorama[inside][(owner[inside] == number) & (maps[number] == segment.id)] = name
         if (panorama == name).any():
             found.append(Segment(name, label_id))
     return panorama, tuple(found)

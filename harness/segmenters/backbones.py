@@ -1,13 +1,12 @@
-"""Backbones from transformers, and weights from the hub or a folder, with errors that say how to get them.
+"""Backbones: feature extractors of transformers, new or with weights of others, and images as their input.
 
 Four maps at strides 4, 8, 16, 32. Images are normalised with the ImageNet statistics and padded to multiples of 32
 (ConvNeXt rounds odd sizes down, which would shift the masks).
 """
 
-import logging
-import re
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from harness.core.errors import HarnessError
+from harness.segmenters import resnet
 from harness.segmenters.options import Backbone
 from harness.segmenters.postprocess import View
-from harness.weights.tensors import other_architecture
+from harness.weights.tensors import fill_renamed
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _MEAN = (123.675, 116.28, 103.53)
@@ -27,66 +28,70 @@ _STD = (58.395, 57.12, 57.375)
 
 
 def backbone_config(backbone: Backbone) -> Any:
-    """The transformers configuration of `backbone`; HarnessError for an option it doesn't take."""
-    from transformers import AutoConfig
+    """The transformers configuration of `backbone`; HarnessError for an option that it doesn't take."""
+    from transformers import CONFIG_MAPPING
 
-    if backbone.weights:
-        return fetched(backbone.weights, AutoConfig.from_pretrained, out_features=STAGES, **backbone.config)
-    if backbone.family is None:
+    from harness.segmenters.pretrained import described
+
+    known, family = {}, backbone.family
+    if backbone.weights and not _named_by_torchvision(backbone.weights):
+        known = described(backbone.weights)
+        family = known.get("model_type")
+        if family not in CONFIG_MAPPING or backbone.family not in (None, family):
+            expected = backbone.family or "a backbone of transformers"
+            raise HarnessError(
+                f"{backbone.weights}: the checkpoint is of another architecture: expected {expected}, found {family}"
+            )
+    if family is None:
         hint = "swin, convnext, convnextv2 or resnet"
         raise HarnessError(f"backbone {backbone.label}: `family` is missing", hint=hint)
     try:
-        return AutoConfig.for_model(backbone.family, out_features=STAGES, **backbone.config)
+        if known:
+            return CONFIG_MAPPING[family].from_dict(known, out_features=STAGES, **backbone.config)
+        return CONFIG_MAPPING[family](**backbone.config | {"out_features": STAGES})
     except (TypeError, ValueError) as error:
         raise HarnessError(f"backbone {backbone.label}: config: {error}") from None
 
 
-def pretrained_backbone(backbone: Backbone) -> torch.nn.Module:
-    """The backbone with the weights it names."""
-    from transformers import AutoBackbone
+def pretrained_backbone(backbone: Backbone) -> "PreTrainedModel":
+    """The backbone with the weights that it names: a folder or hub id of transformers or timm, or a file.
 
-    return fetched(backbone.weights, AutoBackbone.from_pretrained, out_features=STAGES, **backbone.config)
-
-
-def fetched(source: str, load: Any, **options: Any) -> Any:
-    """`load(source)`: a hub id or a local folder; HarnessError that says how to fetch it when it isn't there."""
-    try:
-        return load(source, **options)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise HarnessError(
-            f"the checkpoint {source!r} can't be read: {first}",
-            hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
-        ) from None
-
-
-def whole_config(source: str, kind: Any) -> Any:
-    """The configuration (`kind`) of a whole model; HarnessError when it is of another network."""
-    found = fetched(source, kind.get_config_dict)[0].get("model_type")
-    if found != kind.model_type:
-        raise HarnessError(
-            f"{source}: the checkpoint is of another architecture: expected {kind.model_type}, found {found}"
-        )
-    return fetched(source, kind.from_pretrained)
-
-
-def whole_model(source: str, kind: Any, config: Any, may_differ: str) -> Any:
-    """A model of transformers (`kind`) with the weights of `source`, a hub id or a local folder.
-
-    Tensors whose name matches `may_differ` may be missing or have another shape; they start anew. HarnessError that
-    names the first other ones: the checkpoint is then of another architecture.
+    Of timm and in files: a ResNet in the names of torchvision. HarnessError when a tensor is missing or has another
+    shape; norms of the four maps, which classifiers lack, start anew.
     """
-    asked = {"config": config, "ignore_mismatched_sizes": True, "output_loading_info": True}
-    model, info = fetched(source, kind.from_pretrained, **asked)
-    odd = {name: f"{name}: missing" for name in info["missing_keys"]}
-    odd |= {n: f"{n}: expected shape {tuple(want)}, found {tuple(found)}" for n, found, want in info["mismatched_keys"]}
-    anew = sorted(name for name in odd if re.search(may_differ, name))
-    problems = [text for name, text in sorted(odd.items()) if name not in anew]
-    if problems:
-        raise other_architecture(source, problems, hint=f"expected a checkpoint of {kind.__name__} of transformers")
-    if anew:
-        logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
-    return model
+    from transformers import MODEL_FOR_BACKBONE_MAPPING
+
+    from harness.segmenters.pretrained import named_tensors, whole_model
+
+    assert backbone.weights is not None, "the caller has looked"
+    config = backbone_config(backbone)
+    # The class itself: AutoBackbone asks the hub first, for a folder and for a complete cache alike.
+    kind: Any = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+    if _named_by_torchvision(backbone.weights):
+        if backbone.family != "resnet":
+            raise HarnessError(
+                f"{backbone.weights}: weights of timm and torchvision are read for the family 'resnet' alone",
+                hint="name a checkpoint of transformers",
+            )
+        network = kind(config)
+        theirs = named_tensors(backbone.weights)
+        hint = "the backbone's config must be that of the checkpoint"
+        fill_renamed(network, theirs, resnet.torchvision_name, source=backbone.weights, unread=resnet.UNREAD, hint=hint)
+        return network
+    return whole_model(backbone.weights, kind, config, r"hidden_states_norms")
+
+
+def _named_by_torchvision(weights: str) -> bool:
+    """Whether weights have the names of torchvision: those of timm, and files."""
+    path = Path(weights).expanduser()
+    if path.suffix in (".pth", ".pt", ".safetensors", ".bin") or weights.startswith("timm/"):
+        return True
+    if not (path / "config.json").is_file():
+        return False
+    from harness.segmenters.pretrained import described
+
+    known = described(weights)
+    return "architecture" in known and "model_type" not in known
 
 
 def pixels(images: Sequence[np.ndarray]) -> Tensor:
@@ -101,10 +106,10 @@ def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor,
     """Images of one size as the network's input, resized so that the shorter side is `short_side`, and how they lie in
     it.
     """
-    size = images[0].shape[:2]
+    size = (images[0].shape[0], images[0].shape[1])
     scale = short_side / min(size) if short_side else 1.0
     smaller = (round(size[0] * scale), round(size[1] * scale))
     if smaller != size:
         images = [np.asarray(Image.fromarray(i).resize(smaller[::-1], Image.Resampling.BILINEAR)) for i in images]
     inputs = pixels(images)
-    return inputs, View(size=size, shown=smaller, padded=tuple(inputs.shape[-2:]))
+    return inputs, View(size=size, shown=smaller, padded=(inputs.shape[-2], inputs.shape[-1]))

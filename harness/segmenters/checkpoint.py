@@ -17,7 +17,6 @@ from harness.segmenters.network import Network
 from harness.segmenters.options import Backbone
 from harness.weights import tensors
 
-FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 STATE = "state.pt"
 """Where a training that is not finished goes on from."""
@@ -26,7 +25,7 @@ STATE = "state.pt"
 class Trained(Strict):
     """config.json of a finished training."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     adapter: str
     backbone: Backbone
     model: SerializeAsAny[Strict]

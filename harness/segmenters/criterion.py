@@ -5,6 +5,7 @@ layers go through it at once: one round trip to the assignment solver, and an im
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,8 @@ class Weights(NamedTuple):
     no_object: float = 0.1
 
 
-class Points(NamedTuple):
+@dataclass(frozen=True)
+class Points:
     """PointRend sampling: `count` points a mask, `importance` of them the most uncertain of `oversample` * count random
     ones. A count of 0 compares every cell of the mask map instead: for maps so small that points would miss objects.
     """
@@ -55,6 +57,8 @@ DEFAULT_WEIGHTS, DEFAULT_POINTS = Weights(), Points()
 
 class SetCriterion(nn.Module):
     """Weighted losses `class`, `mask`, `dice`, each summed over layers."""
+
+    class_weight: Tensor
 
     def __init__(
         self, *, num_classes: int, weights: Weights = DEFAULT_WEIGHTS, points: Points = DEFAULT_POINTS
@@ -99,10 +103,10 @@ class SetCriterion(nn.Module):
         pieces = [p.view(c.shape).numpy() for p, c in zip(flat.split([c.numel() for c in costs]), costs, strict=True)]
         queries = torch.full((len(layers), sum(map(len, classes))), -1, dtype=torch.int64)
         starts = torch.tensor([0, *map(len, classes)]).cumsum(0)
-        for number, cost in enumerate(pieces):
-            layer, b = divmod(number, len(classes))
-            rows, columns = linear_sum_assignment(cost)
-            queries[layer, starts[b] + torch.from_numpy(columns)] = torch.from_numpy(rows)
+        for number, piece in enumerate(pieces):
+            depth, b = divmod(number, len(classes))
+            rows, columns = linear_sum_assignment(piece)
+            queries[depth, starts[b] + torch.from_numpy(columns)] = torch.from_numpy(rows)
         images = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor([len(c) for c in classes]))
         return Matching(queries.to(device), images.to(device))
 
@@ -130,7 +134,7 @@ class SetCriterion(nn.Module):
         count, depth = matching.images.numel(), len(layers)
         everywhere = mean_over_ranks(float(count), layers[0].masks.device)  # all ask, those without targets too
         if count == 0:
-            nothing = sum(layer.masks.float().sum() for layer in layers) * 0.0
+            nothing = torch.stack([layer.masks.float().sum() for layer in layers]).sum() * 0.0
             return nothing, nothing
         queries = matching.queries.clamp(min=0)
         logits = torch.stack([layer.masks[matching.images, q] for layer, q in zip(layers, queries, strict=True)], dim=1)

@@ -21,15 +21,18 @@ def attend(value: Tensor, shapes: Sequence[tuple[int, int]], places: Tensor, wei
     grids = (2 * places - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)
     shares = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)[:, :, None].contiguous()
     levels = value.split([h * w for h, w in shapes], dim=1)
-    found = 0
+    found: Tensor | None = None
     for level, size, grid, share in zip(levels, shapes, grids, shares, strict=True):
         maps = level.permute(0, 2, 3, 1).reshape(batch * heads, width, *size)
         seen = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        found = found + (seen * share).sum(2)
+        summed = (seen * share).sum(2)
+        found = summed if found is None else found + summed
+    assert found is not None, "a pixel decoder has levels"
     return found.view(batch, heads * width, -1).transpose(1, 2)
 
 
 def install(models: ModuleType) -> None:
     """Put `attend` in the place of the function of `models`, a module of transformers that holds a pixel decoder."""
-    assert hasattr(models, "multi_scale_deformable_attention"), models.__name__
-    models.multi_scale_deformable_attention = attend
+    name = "multi_scale_deformable_attention"
+    assert name in vars(models), models.__name__
+    setattr(models, name, attend)

@@ -9,11 +9,12 @@ import math
 
 import torch
 from torch import nn
+from transformers import Mask2FormerForUniversalSegmentation, OneFormerForUniversalSegmentation
 
 
 @torch.no_grad()
-def as_the_authors(model: nn.Module) -> None:
-    """Draw anew what transformers draws too small: `model.model` with `pixel_level_module` and `transformer_module`."""
+def as_the_authors(model: OneFormerForUniversalSegmentation | Mask2FormerForUniversalSegmentation) -> None:
+    """Draw anew what transformers draws too small."""
     decoder, transformer = model.model.pixel_level_module.decoder, model.model.transformer_module
     nn.init.normal_(decoder.level_embed)
     for projection in decoder.input_projections:
@@ -27,10 +28,11 @@ def as_the_authors(model: nn.Module) -> None:
     for module in transformer.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight)
-    if hasattr(model, "class_predictor"):
+    if isinstance(model, Mask2FormerForUniversalSegmentation):
         _default_linear(model.class_predictor)
         return
-    for part in (transformer.decoder.class_embed, transformer.decoder.mask_embed, model.model.task_encoder):
+    queries = model.model.transformer_module.decoder
+    for part in (queries.class_embed, queries.mask_embed, model.model.task_encoder):
         for module in part.modules():
             if isinstance(module, nn.Linear):
                 _default_linear(module)

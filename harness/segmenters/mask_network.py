@@ -7,45 +7,51 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import (
+    Mask2FormerForUniversalSegmentation,
+    OneFormerForUniversalSegmentation,
+    PreTrainedConfig,
+)
 
 from harness.data.cityscapes import Label
 from harness.data.prediction import Prediction
 from harness.segmenters import postprocess
 from harness.segmenters.aids import Aids
-from harness.segmenters.backbones import backbone_config, pretrained_backbone, whole_config, whole_model
+from harness.segmenters.backbones import backbone_config, pretrained_backbone
 from harness.segmenters.batches import crop_batch
 from harness.segmenters.criterion import SetCriterion
 from harness.segmenters.initial import as_the_authors
 from harness.segmenters.loader import Batch
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone, MaskInference, MaskModel
+from harness.segmenters.pretrained import whole_config, whole_model
 from harness.segmenters.targets import Task
 from harness.segmenters.training import Trainable
 
+KindT = TypeVar("KindT", bound=OneFormerForUniversalSegmentation | Mask2FormerForUniversalSegmentation)
 ModelT = TypeVar("ModelT", bound=MaskModel)
 InferenceT = TypeVar("InferenceT", bound=MaskInference)
 
 
-class MaskNetwork(Trainable[InferenceT], Generic[ModelT, InferenceT]):
+class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
     """`model`: what `Kind` of transformers makes; its own criterion is left aside."""
 
-    Kind: ClassVar[type[nn.Module]]
-    Config: ClassVar[type]
+    Kind: type[KindT]
+    Config: ClassVar[type[PreTrainedConfig]]
     """Of `Kind`."""
     MAY_DIFFER: ClassVar[str]
     """Tensors of a checkpoint that start anew where they don't fit, as a regular expression."""
 
     backbone_prefix = "model.model.pixel_level_module.encoder."
 
-    def __init__(self, model: nn.Module, options: ModelT, *, features: int) -> None:
-        """`features`: channels of the mask features."""
+    def __init__(self, model: KindT, options: ModelT) -> None:
         super().__init__()
         self.model, self.options, self.labels = model, options, self.labels_of(options)
         del model.criterion
         self.criterion = SetCriterion.of(options, num_classes=len(self.labels))
         self.aids = Aids(
-            hidden=features,
+            hidden=self.features,
             num_classes=len(self.labels),
             located=options.located,
             semantic_weight=options.semantic_weight,
@@ -54,13 +60,16 @@ class MaskNetwork(Trainable[InferenceT], Generic[ModelT, InferenceT]):
     @classmethod
     def build(cls, backbone: Backbone, options: ModelT, *, shape: dict[str, Any] | None) -> Self:
         """See `SegmenterAdapter.build`."""
+        config: Any  # transformers configures its models by untyped keywords
         if shape is not None:
-            return cls(cls.Kind(cls.Config.from_dict(shape)), options)
+            config = cls.Config.from_dict(shape)
+            return cls(cls.Kind(config), options)
         if backbone.checkpoint:
             config = whole_config(backbone.checkpoint, cls.Config)
             config.update(cls.ours(options))
             return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options)
-        model = cls.Kind(cls.Config(**cls.sizes(options), backbone_config=backbone_config(backbone)))
+        config = cls.Config(**cls.sizes(options) | {"backbone_config": backbone_config(backbone)})
+        model = cls.Kind(config)
         as_the_authors(model)
         if backbone.weights:
             model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
@@ -70,6 +79,11 @@ class MaskNetwork(Trainable[InferenceT], Generic[ModelT, InferenceT]):
     @abstractmethod
     def labels_of(cls, options: ModelT) -> Sequence[Label]:
         """The classes that the network tells apart."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Channels of the mask features."""
 
     @classmethod
     def ours(cls, options: ModelT) -> dict[str, Any]:

@@ -52,9 +52,11 @@ def instances(
     area = inside.flatten(1).sum(1)
     scores = scores * (logits.sigmoid() * inside).flatten(1).sum(1) / area.clamp(min=1)
     order = torch.argsort(scores, descending=True, stable=True).tolist()
-    values, sizes, inside, kinds = scores.tolist(), area.tolist(), inside.cpu().numpy(), kinds.tolist()
+    values, sizes, found, classified = scores.tolist(), area.tolist(), inside.cpu().numpy(), kinds.tolist()
     return [
-        Instance(inside[i], labels[kinds[i]].id, values[i]) for i in order if sizes[i] > 0 and values[i] >= min_score
+        Instance(found[i], labels[classified[i]].id, values[i])
+        for i in order
+        if sizes[i] > 0 and values[i] >= min_score
     ]
 
 

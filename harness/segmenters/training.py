@@ -234,7 +234,7 @@ class _Run:
 
     @torch.no_grad()
     def _keep_average(self) -> None:
-        if self.average is None:
+        if self.average is None or self.training.ema is None:
             return
         for name, value in self.network.state_dict().items():
             if value.is_floating_point():
@@ -250,19 +250,19 @@ class _Run:
             record["lr"] = learning_rate
             self.window.clear()
         if self.checks is not None and (self.step % training.validate_every == 0 or last):
-            record |= self._validate()
+            record |= self._validate(self.checks)
         if record and self.accelerator.is_main_process:
             self.accelerator.log(record, step=self.step)
             with open(self.out / LOG, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps({"step": self.step, **record}) + "\n")
 
     @torch.no_grad()
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, checks: Loader) -> dict[str, float]:
         self.wrapped.eval()
         torch.manual_seed(derive(self.seed, "validation"))
         rows = []
         for number in range(self.training.validate_batches):
-            found = self.network(_to(self.checks.batch(number, 0), self.device))
+            found = self.network(_to(checks.batch(number, 0), self.device))
             rows.append({name: value.item() for name, value in found.items()})
         means = {f"val_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
         means = self._over_processes(means)

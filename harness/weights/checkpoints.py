@@ -31,6 +31,8 @@ class Source:
 
     def component(self, part: str) -> Path | None:
         """Folder of a component; parts that checkpoints share stand beside them. None where there is none."""
+        if self.folder is None:
+            return None
         for folder in (self.folder / part, self.folder.parent / part):
             if folder.is_dir():
                 return folder
@@ -58,13 +60,15 @@ def find(checkpoint: str, revision: str | None = None) -> Source:
 
 def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ...]) -> None:
     """HarnessError unless the folder of `source` holds `parts` and a UNet of one of those numbers of input channels."""
-    missing = [part for part in parts if source.component(part) is None]
-    if missing:
+    folders = {part: source.component(part) for part in ("unet", *parts)}
+    missing = [part for part in parts if folders[part] is None]
+    unet = folders["unet"]
+    if missing or unet is None:
         raise HarnessError(
-            f"checkpoint {source.name!r} has no {' and no '.join(missing)} in {source.folder}",
+            f"checkpoint {source.name!r} has no {' and no '.join(missing or ['unet'])} in {source.folder}",
             hint=f"a folder in diffusers' layout holds {', '.join(parts)}",
         )
-    config = source.component("unet") / "config.json"
+    config = unet / "config.json"
     try:
         found = json.loads(config.read_text(encoding="utf-8")).get("in_channels")
     except (OSError, ValueError) as error:
@@ -94,7 +98,9 @@ def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = 
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         folder = source.component(part)
-        for path in sorted(folder.rglob("*")) if folder else ():
+        if folder is None:
+            continue
+        for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix not in (".md", ".png") and path.name != "training.json":
                 digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
                 _hash(path, digest)
@@ -111,7 +117,7 @@ def of_files(path: Path) -> str:
     return f"files:{digest.hexdigest()}"
 
 
-def _hash(path: Path, digest: "hashlib._Hash") -> None:
+def _hash(path: Path, digest: "hashlib.blake2b") -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _WHOLE:

@@ -5,6 +5,8 @@ tensors, containers and, because detectron2's files sometimes hold them, plain N
 asks for anything else is refused.
 """
 
+import logging
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +21,9 @@ from torch import Tensor, nn
 from harness.core import files
 from harness.core.errors import HarnessError
 
+logger = logging.getLogger(__name__)
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _DTYPES = [
     "bool",
     "uint8",
@@ -40,16 +45,17 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
+    refuse_pointer(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(_numpy_constructors()):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise HarnessError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+        raise HarnessError(f"{path}: not a readable checkpoint: {why(error)}") from None
     except Exception as error:  # UnpicklingError and whatever a strange pickle raises
         raise HarnessError(
-            f"{path}: not a checkpoint of plain tensors and arrays: {str(error).splitlines()[0]}",
+            f"{path}: not a checkpoint of plain tensors and arrays: {why(error)}",
             hint="a .pkl of detectron2's model zoo runs code when it is read; take the .pth or torchvision's file",
         ) from None
     return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
@@ -63,6 +69,8 @@ def save(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 def fill(network: nn.Module, path: Path) -> None:
     """Fill `network` from a safetensors file; HarnessError that names the first tensors that don't fit."""
+    if path.is_file():
+        refuse_pointer(path)
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -78,6 +86,45 @@ def fill(network: nn.Module, path: Path) -> None:
     if problems:
         raise other_architecture(str(path), problems)
     network.load_state_dict(found)
+
+
+def fill_renamed(
+    network: nn.Module,
+    theirs: Mapping[str, Tensor],
+    named: Callable[[str], str],
+    *,
+    source: str,
+    unread: re.Pattern[str],
+    anew: re.Pattern[str] | None = None,
+    hint: str = "",
+) -> list[str]:
+    """Load a checkpoint of others into `network`; `named`: their name of one of our tensors.
+
+    Tensors of either side that match `unread` are left out. Ours that match `anew` stay as they are where they have
+    another number of rows (other classes); these are returned. HarnessError for any other difference.
+    """
+    ours = network.state_dict()
+    wanted = {name: named(name) for name in ours if not unread.fullmatch(name)}
+    known = set(wanted.values())
+    problems = [f"{other}: missing" for other in wanted.values() if other not in theirs]
+    problems += [f"{other}: not expected" for other in theirs if other not in known and not unread.fullmatch(other)]
+    fitting, left = {}, []
+    for name, other in wanted.items():
+        if other not in theirs:
+            continue
+        expected, found = tuple(ours[name].shape), tuple(theirs[other].shape)
+        if expected == found:
+            fitting[name] = theirs[other]
+        elif anew and anew.fullmatch(name) and expected[1:] == found[1:]:
+            left.append(name)
+        else:
+            problems.append(f"{other}: expected shape {expected}, found {found}")
+    if problems:
+        raise other_architecture(source, problems, hint=hint)
+    if left:
+        logger.info("%s: other classes; these %d tensors start anew: %s", source, len(left), ", ".join(left))
+    network.load_state_dict(fitting, strict=False)
+    return left
 
 
 def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") -> HarnessError:
@@ -109,6 +156,23 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
             raise OSError(f"{error} (is the disk full?)") from None
 
     files.replace(path, told)
+
+
+def why(error: Exception) -> str:
+    """What a library says of a file, in one line and without its advice to run what the file holds."""
+    lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return "it holds more than tensors, or no checkpoint at all" if "weights_only" in str(error) else lines[0].strip()
+
+
+def refuse_pointer(path: Path) -> None:
+    """HarnessError for the text that Git LFS leaves in the place of a file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise HarnessError(
+                f"{path}: a Git LFS pointer, not the file that it stands for", hint="run: git lfs pull, in its clone"
+            )
 
 
 def _named(found: Any, path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -222,7 +222,7 @@ class Frames(torch.utils.data.Dataset):
         from detectron2.data import DatasetMapper
 
         _forget()
-        masks = "polygon" if cfg.INPUT.MASK_FORMAT == "polygon" else "rle"
+        masks: Literal["polygon", "rle"] = "polygon" if cfg.INPUT.MASK_FORMAT == "polygon" else "rle"
         write(out / DATA, "train", stream.frames, masks=masks, detectron2=True)
         register(out / DATA, PREFIX)
         name = f"{PREFIX}_{'instances' if options.task == 'instance' else 'panoptic'}_train"

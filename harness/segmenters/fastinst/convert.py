@@ -1,18 +1,16 @@
-"""Weights of others, by name: checkpoints of the authors' FastInst (detectron2) and ImageNet weights of torchvision.
+"""Checkpoints of the authors' FastInst (detectron2), by name.
 
 One direction is written down, from our names to theirs. Reading looks each of our tensors up under their name, and
-`exported` hands a trained network back to the original code. Nothing of either package is imported.
+`exported` hands a trained network back to the original code. Nothing of detectron2 is imported.
 """
 
-import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from harness.weights.tensors import other_architecture
-
-logger = logging.getLogger(__name__)
+from harness.segmenters import resnet
+from harness.weights.tensors import fill_renamed
 
 _ATTENTION = {"query_attention": "query_cross_attention", "pixel_attention": "mask_cross_attention"}
 _ATTENTION |= {"self_attention": "query_self_attention"}
@@ -24,7 +22,8 @@ _DECODER = {
     "proposal.head.": "query_proposal.conv_proposal_cls_logits.",
 }
 _CLASS_HEADS = re.compile(r"decoder\.(predictors\.\d+\.classes\.4|proposal\.head\.2)\.(weight|bias)")
-_NOT_WEIGHTS = re.compile(r"(.*\.)?(criterion\..*|num_batches_tracked|pixel_mean|pixel_std)|fc\.(weight|bias)")
+_NOT_WEIGHTS = re.compile(r"(.*\.)?(criterion\..*|num_batches_tracked|pixel_mean|pixel_std)")
+_HINT = "layers, queries, hidden and the backbone's config must be those of the checkpoint"
 
 
 def fill(network: nn.Module, theirs: Mapping[str, Tensor], *, source: str) -> list[str]:
@@ -32,12 +31,9 @@ def fill(network: nn.Module, theirs: Mapping[str, Tensor], *, source: str) -> li
 
     Those are left out when the checkpoint knows another number of classes. HarnessError for any other difference.
     """
-    return _fill(network, theirs, detectron2_name, source=source)
-
-
-def fill_backbone(network: nn.Module, theirs: Mapping[str, Tensor], name: Callable[[str], str], *, source: str) -> None:
-    """Load a backbone alone (transformers' ResNet); `name` maps its tensors to those of `theirs`."""
-    _fill(network, theirs, name, source=source)
+    return fill_renamed(
+        network, theirs, detectron2_name, source=source, unread=_NOT_WEIGHTS, anew=_CLASS_HEADS, hint=_HINT
+    )
 
 
 def exported(network: nn.Module) -> dict[str, Tensor]:
@@ -52,57 +48,8 @@ def detectron2_name(name: str) -> str:
     return {"backbone": _backbone_name, "pixel_decoder": _pixel_decoder_name, "decoder": _decoder_name}[part](rest)
 
 
-def torchvision_name(name: str) -> str:
-    """torchvision's (and timm's) name of a tensor of transformers' ResNet."""
-    kind, stage, block, unit, rest = _resnet_place(name)
-    if kind == "stem":
-        return f"{'conv1' if unit == 'convolution' else 'bn1'}.{rest}"
-    if kind == "shortcut":
-        return f"layer{stage + 1}.{block}.downsample.{int(unit == 'normalization')}.{rest}"
-    return f"layer{stage + 1}.{block}.{'conv' if unit == 'convolution' else 'bn'}{kind}.{rest}"
-
-
-def _fill(network: nn.Module, theirs: Mapping[str, Tensor], named: Callable[[str], str], *, source: str) -> list[str]:
-    ours = network.state_dict()
-    wanted = {name: named(name) for name in ours if not _NOT_WEIGHTS.fullmatch(name)}
-    problems = [f"{other}: missing" for other in wanted.values() if other not in theirs]
-    known = set(wanted.values())
-    problems += [
-        f"{other}: not expected" for other in theirs if other not in known and not _NOT_WEIGHTS.fullmatch(other)
-    ]
-    fitting, left = {}, []
-    for name, other in wanted.items():
-        if other not in theirs:
-            continue
-        expected, found = tuple(ours[name].shape), tuple(theirs[other].shape)
-        if expected == found:
-            fitting[name] = theirs[other]
-        elif _CLASS_HEADS.fullmatch(name) and expected[1:] == found[1:]:
-            left.append(name)
-        else:
-            problems.append(f"{other}: expected shape {expected}, found {found}")
-    if problems:
-        hint = "layers, queries, hidden and the backbone's config must be those of the checkpoint"
-        raise other_architecture(source, problems, hint=hint)
-    if left:
-        logger.info("%s: other classes; these %d tensors start anew: %s", source, len(left), ", ".join(left))
-    network.load_state_dict(fitting, strict=False)
-    return left
-
-
-def _resnet_place(name: str) -> tuple[str, int, int, str, str]:
-    """(kind, stage, block, unit, rest) of a tensor of transformers' ResNet; kind: stem, shortcut or 1, 2, 3."""
-    place = re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(.*)", name)
-    if place:
-        return "stem", 0, 0, place[1], place[2]
-    place = re.fullmatch(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|shortcut)\.(\w+)\.(.*)", name)
-    assert place, name
-    kind = "shortcut" if place[3] is None else str(int(place[3]) + 1)
-    return kind, int(place[1]), int(place[2]), place[4], place[5]
-
-
 def _backbone_name(name: str) -> str:
-    kind, stage, block, unit, rest = _resnet_place(name)
+    kind, stage, block, unit, rest = resnet.place(name)
     norm = "norm." if unit == "normalization" else ""
     if kind == "stem":
         return f"backbone.stem.conv1.{norm}{rest}"

@@ -66,10 +66,10 @@ class Decoder(nn.Module):
         """`maps`: [..., 1/16, 1/8]. `guide(layers, locations)`: masks [B, Q, h, w] where the queries ought to look."""
         maps = [maps[-1 - self.coarser], maps[-1]]
         if self.located:
-            maps = [features + _resized(self.positions, features.shape[-2:]) for features in maps]
+            maps = [features + _resized(self.positions, features) for features in maps]
         size = maps[-1].shape[-2:]
-        places = _resized(self.positions, size).flatten(2).transpose(1, 2)
-        proposals = self.proposal(maps[0], _resized(self.positions, maps[0].shape[-2:]))
+        places = _resized(self.positions, maps[-1]).flatten(2).transpose(1, 2)
+        proposals = self.proposal(maps[0], _resized(self.positions, maps[0]))
         batch, count = proposals.content.shape[:2]
         queries = torch.cat([proposals.content, self.auxiliary_content.weight.expand(batch, -1, -1)], dim=1)
         whereabouts = torch.cat([proposals.position, self.auxiliary_position.weight.expand(batch, -1, -1)], dim=1)
@@ -197,5 +197,5 @@ def _mlp(hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _resized(table: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(table, size=size, mode="bilinear", align_corners=False)
+def _resized(table: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(table, size=like.shape[-2:], mode="bilinear", align_corners=False)

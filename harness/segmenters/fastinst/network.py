@@ -9,8 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
+from transformers import ResNetBackbone
+from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
 
 from harness.data.cityscapes import EVALUATED, THINGS
 from harness.data.prediction import Prediction
@@ -37,7 +39,7 @@ class FastInstNetwork(Trainable[Inference]):
 
     backbone_prefix = "backbone."
 
-    def __init__(self, backbone: nn.Module, options: Model) -> None:
+    def __init__(self, backbone: ResNetBackbone, options: Model) -> None:
         super().__init__()
         self.options = options
         self.backbone = frozen_norms(backbone) if options.frozen_norms else backbone
@@ -86,9 +88,9 @@ class FastInstNetwork(Trainable[Inference]):
 
         Ours, because the ResNet of transformers has no such switch. Batch norms that are not frozen see a batch twice.
         """
-        for stage in self.backbone.encoder.stages:
-            for block in stage.layers:
-                block.forward = partial(recomputed, block.forward, use_reentrant=False)
+        for block in self.backbone.modules():
+            if isinstance(block, ResNetBasicLayer | ResNetBottleNeckLayer):
+                vars(block)["forward"] = partial(recomputed, block.forward, use_reentrant=False)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels and thing targets."""
@@ -114,7 +116,9 @@ class FastInstNetwork(Trainable[Inference]):
         matching = Matching(torch.cat([again, matching.queries]), matching.images)
         losses = self.criterion.losses([*decoded.guided, *decoded.layers], classes, masks, matching)
         losses["proposal"] = self.options.proposal_weight * self._proposal_loss(decoded.proposal_logits, classes, masks)
-        return losses | self.aids.losses(maps[-1], batch.get("labels"))
+        if self.options.semantic_weight:
+            losses |= self.aids.losses(maps[-1], batch["labels"])
+        return losses
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
@@ -152,7 +156,7 @@ class FastInstNetwork(Trainable[Inference]):
         for b, (kinds, mask) in enumerate(zip(classes, masks, strict=True)):
             if len(kinds) == 0:
                 continue
-            inside = F.adaptive_avg_pool2d(mask[None].float(), logits.shape[-2:])[0].flatten(1) > 0
+            inside = F.adaptive_avg_pool2d(mask[None].float(), (logits.shape[-2], logits.shape[-1]))[0].flatten(1) > 0
             weights = self.criterion.weights.classes, self.options.location_cost
             cost = -weights[0] * chances[b, kinds] - weights[1] * inside.float()
             # Weights that are not finite reach the loss, where the engine says so, rather than the solver.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.models.mask2former import modeling_mask2former
 
@@ -22,15 +22,17 @@ from harness.segmenters.network import Sample
 deformable.install(modeling_mask2former)
 
 
-class Mask2FormerNetwork(MaskNetwork[Model, Inference]):
+class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model, Inference]):
     """One question, which the options name: instances, or all three answers from the panoptic one."""
 
     Kind, Config = Mask2FormerForUniversalSegmentation, Mask2FormerConfig
     MAY_DIFFER = r"class_predictor|criterion|swin\.layernorm"
     """Other classes, and a norm that nothing reads."""
 
-    def __init__(self, model: nn.Module, options: Model) -> None:
-        super().__init__(model, options, features=model.config.mask_feature_size)
+    @property
+    def features(self) -> int:
+        """See `MaskNetwork.features`."""
+        return self.model.config.mask_feature_size
 
     @classmethod
     def labels_of(cls, options: Model) -> tuple[Label, ...]:
@@ -50,7 +52,9 @@ class Mask2FormerNetwork(MaskNetwork[Model, Inference]):
         """Weighted losses: class, mask, dice."""
         features = self._features(batch["pixels"])
         losses = self.criterion(self._layers(features), batch["classes"], batch["masks"])
-        return losses | self.aids.losses(features.decoder_last_hidden_state, batch.get("labels"))
+        if self.options.semantic_weight:
+            losses |= self.aids.losses(features.decoder_last_hidden_state, batch["labels"])
+        return losses
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:

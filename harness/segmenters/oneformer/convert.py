@@ -208,8 +208,8 @@ def config_of(theirs: Mapping[str, Tensor], *, source: str) -> Any:
         }
     deformable = f"{_PIXEL}.transformer.encoder.layers.0"
     known["backbone_config"] = _backbone_config(theirs, size)
+    known["num_labels"] = size(f"{_PREDICTOR}.class_embed.weight") - 1
     return OneFormerConfig(
-        num_labels=size(f"{_PREDICTOR}.class_embed.weight") - 1,
         num_queries=size(f"{_PREDICTOR}.query_embed.weight"),
         hidden_dim=size(f"{_PREDICTOR}.query_embed.weight", 1),
         conv_dim=size(f"{_PIXEL}.mask_features.weight", 1),

@@ -29,21 +29,26 @@ from harness.segmenters.oneformer.text import LENGTHS, SIZES, task_text, texts, 
 deformable.install(modeling_oneformer)
 
 
-class OneFormerNetwork(MaskNetwork[Model, Inference]):
+class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inference]):
     """Three questions, told by a text; in training also the texts of what a crop shows."""
 
     Kind, Config = OneFormerForUniversalSegmentation, OneFormerConfig
     MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
     """Other classes, a text branch that was left out, and a norm that nothing reads."""
 
-    def __init__(self, model: nn.Module, options: Model) -> None:
+    def __init__(self, model: OneFormerForUniversalSegmentation, options: Model) -> None:
         scale = model.criterion.logit_scale.detach().clone()
         del model.matcher
-        super().__init__(model, options, features=model.config.mask_dim)
+        super().__init__(model, options)
         self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
-        if options.text_contrastive:
+        if model.model.text_mapper is not None:
             for layer in model.model.text_mapper.text_encoder.transformer.layers:
                 layer.self_attn.register_forward_pre_hook(_causal, with_kwargs=True)
+
+    @property
+    def features(self) -> int:
+        """See `MaskNetwork.features`."""
+        return self.model.config.mask_dim
 
     @classmethod
     def labels_of(cls, options: Model) -> tuple[Label, ...]:
@@ -100,9 +105,11 @@ class OneFormerNetwork(MaskNetwork[Model, Inference]):
         layers = [Layer(a["class_queries_logits"], a["masks_queries_logits"]) for a in decoded.auxiliary_predictions]
         layers = [Layer(decoded.prediction_class, decoded.prediction_masks), *layers]
         losses = self.criterion(layers, batch["classes"], batch["masks"])
-        losses |= self.aids.losses(features.decoder_last_feature, batch.get("labels"))
-        if self.options.text_contrastive:
-            losses["text"] = self.options.contrastive_weight * self._text_loss(batch, decoded.contrastive_logits)
+        if self.options.semantic_weight:
+            losses |= self.aids.losses(features.decoder_last_feature, batch["labels"])
+        if self.logit_scale is not None:
+            scale = self.logit_scale.exp().clamp(max=100)
+            losses["text"] = self.options.contrastive_weight * self._text_loss(batch, decoded.contrastive_logits, scale)
         return losses
 
     @torch.no_grad()
@@ -137,16 +144,17 @@ class OneFormerNetwork(MaskNetwork[Model, Inference]):
         rows = [tokens(task_text(task), self.options.vocabulary) for task in asked]
         return torch.from_numpy(np.stack(rows)).float()
 
-    def _text_loss(self, batch: Batch, queries: Tensor) -> Tensor:
+    def _text_loss(self, batch: Batch, queries: Tensor, scale: Tensor) -> Tensor:
         """Query-text contrastive loss over the batch (OneFormer, section 3.3)."""
         mapper = self.model.model.text_mapper
+        assert mapper is not None
         encoded = mapper.text_projector(mapper.text_encoder(batch["texts"]))[batch["text_index"]]
         if mapper.prompt_ctx is not None:
             context = mapper.prompt_ctx.weight.expand(len(encoded), -1, -1)
             encoded = torch.cat([encoded, context], dim=1)
         ours = F.normalize(queries.float().flatten(1), dim=-1)
         theirs = F.normalize(encoded.float().flatten(1), dim=-1)
-        logits = theirs @ ours.T * self.logit_scale.exp().clamp(max=100)
+        logits = theirs @ ours.T * scale
         same = torch.arange(len(logits), device=logits.device)
         return F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)
 

@@ -1,13 +1,12 @@
 """Options of OneFormer, with the published values."""
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from harness.segmenters.oneformer.text import Vocabulary
 from harness.segmenters.options import MaskInference, MaskModel
+from harness.segmenters.targets import Task
 
-TASKS = ("instance", "semantic", "panoptic")
+TASKS: tuple[Task, ...] = ("instance", "semantic", "panoptic")
 
 
 class Model(MaskModel):
@@ -26,7 +25,7 @@ class Model(MaskModel):
     """Learned context vectors beside the texts."""
     vocabulary: Vocabulary = "clip"
     contrastive_weight: float = Field(default=0.5, ge=0)
-    tasks: list[Literal["instance", "semantic", "panoptic"]] = list(TASKS)
+    tasks: list[Task] = list(TASKS)
     """What a training crop is asked, drawn uniformly. A question that was never asked is answered from panoptic."""
 
     @field_validator("tasks")

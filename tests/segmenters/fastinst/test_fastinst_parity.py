@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness.core.errors import HarnessError
+from harness.segmenters import resnet
 from harness.segmenters.backbones import pixels
 from harness.segmenters.fastinst import convert
 from harness.segmenters.fastinst.adapter import FastInst
@@ -139,7 +140,7 @@ def test_torchvision_names_are_those_of_torchvision(network):
 
     with torch.device("meta"):
         wanted = torchvision.models.resnet50().state_dict()
-    ours = {convert.torchvision_name(name) for name in network.backbone.state_dict()}
+    ours = {resnet.torchvision_name(name) for name in network.backbone.state_dict()}
     assert ours == {name for name in wanted if not name.startswith("fc.") and "num_batches" not in name}
 
 

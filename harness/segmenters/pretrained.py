@@ -1,0 +1,114 @@
+"""What others published, from the hub, its cache or a folder: configurations and models of transformers, named tensors.
+
+A configuration is data: the code that it may name (`auto_map`) is never run. A model must hold every tensor that is
+read; what may be missing is said by the caller.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from harness.core.errors import HarnessError
+from harness.weights.tensors import other_architecture, read_tensors, refuse_pointer, why
+
+logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+ConfigT = TypeVar("ConfigT", bound=PreTrainedConfig)
+ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""Files of weights, the first that is there counts."""
+
+
+def fetched(source: str, load: Callable[..., Found], **options: Any) -> Found:
+    """`load(source)`: a hub id or a local folder; HarnessError that says how to get it when it can't be read."""
+    try:
+        return load(_place(source), **options)
+    except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
+        raise HarnessError(
+            f"the checkpoint {source!r} can't be read: {why(error)}",
+            hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
+        ) from None
+
+
+def described(source: str) -> dict[str, Any]:
+    """The config.json of a checkpoint."""
+    return fetched(source, PreTrainedConfig.get_config_dict)[0]
+
+
+def whole_config(source: str, kind: type[ConfigT]) -> ConfigT:
+    """The configuration of a whole model; HarnessError when it is of another network than `kind`."""
+    known = described(source)
+    if known.get("model_type") != kind.model_type:
+        raise HarnessError(
+            f"{source}: the checkpoint is of another architecture: expected {kind.model_type}, "
+            f"found {known.get('model_type')}"
+        )
+    return fetched(source, lambda _: kind.from_dict(known))
+
+
+def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_differ: str) -> ModelT:
+    """A model of transformers with the weights of `source`, a hub id or a local folder.
+
+    Tensors whose name matches `may_differ` may be missing or have another shape; they start anew. HarnessError that
+    names the first other ones: the checkpoint is then of another architecture.
+    """
+    load: Callable[..., Any] = kind.from_pretrained  # a pair, as asked for; its types know of the model alone
+    asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    model, info = fetched(source, load, config=config, **asked)
+    odd = {name: f"{name}: missing" for name in info["missing_keys"]}
+    odd |= {n: f"{n}: expected shape {tuple(want)}, found {tuple(found)}" for n, found, want in info["mismatched_keys"]}
+    anew = sorted(name for name in odd if re.search(may_differ, name))
+    problems = [text for name, text in sorted(odd.items()) if name not in anew]
+    if problems:
+        raise other_architecture(source, problems, hint=f"expected a checkpoint of {kind.__name__} of transformers")
+    if anew:
+        logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
+    return model
+
+
+def named_tensors(source: str) -> dict[str, Tensor]:
+    """The tensors of a file, of a folder or of a hub id, by the names that they have there."""
+    if Path(source).expanduser().is_file():
+        return read_tensors(Path(source).expanduser())
+    return read_tensors(fetched(source, _weights_file))
+
+
+def _weights_file(place: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if Path(place).is_dir():
+        for name in FILES:
+            if (Path(place) / name).is_file():
+                return Path(place) / name
+        raise FileNotFoundError(f"no {' and no '.join(FILES)} in it")
+    try:
+        return Path(hf_hub_download(place, FILES[0]))
+    except EntryNotFoundError:
+        return Path(hf_hub_download(place, FILES[1]))
+
+
+def _place(source: str) -> str:
+    """Where libraries look for `source`; HarnessError for a folder that isn't there."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        for path in (folder / "config.json", *(folder / name for name in FILES)):
+            if path.is_file():
+                refuse_pointer(path)
+        return str(folder)
+    if folder.is_file() or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        what = "is a file" if folder.is_file() else "no such folder"
+        raise HarnessError(
+            f"the checkpoint {source!r} can't be read: {what}",
+            hint="name a folder that holds config.json and model.safetensors, or a hub id owner/name",
+        )
+    return source
