@@ -223,7 +223,7 @@ class Frames(torch.utils.data.Dataset):
 
         _forget()
         masks: Literal["polygon", "rle"] = "polygon" if cfg.INPUT.MASK_FORMAT == "polygon" else "rle"
-        write(out / DATA, "train", stream.frames, masks=masks, detectron2=True)
+        write(out / DATA, "train", stream.frames, stream.labels, masks=masks, detectron2=True)
         register(out / DATA, PREFIX)
         name = f"{PREFIX}_{'instances' if options.task == 'instance' else 'panoptic'}_train"
         cfg = cfg.clone()
