@@ -3,6 +3,7 @@
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
     harness synthesize | evaluate | instances | export    single pieces, on anybody's data
     harness predict IMAGES                         a trained segmenter on anybody's images
+    harness power SUITE                            seeds and images that a stated effect takes
     harness leaderboard                            the page of accepted rows
 
 Exit codes: 0 fine, 1 a step failed or a checked metric is worse, 2 bad input, 3 a check could not compare, 4 standard
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import data, output, predict, suites, worker
+from harness.commands import check, data, output, power, predict, suites, worker
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -65,7 +66,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, data, predict, worker):
+    for group in (suites, check, power, data, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

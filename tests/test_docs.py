@@ -55,7 +55,7 @@ ENDS = {
 TRAINS = ("harness run ",)
 """Commands that take minutes: planned instead, and run in the slow test where the profile is smoke."""
 
-PARSED = ("harness check ", "harness predict ")
+PARSED = ("harness check ", "harness power ", "harness predict ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
 ELSEWHERE = {
@@ -319,6 +319,7 @@ FIELDS = [
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
     ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
     ("formats.md", "Rows and baselines", "harness.results.baselines", ["Baseline"]),
+    ("formats.md", "Rows and baselines", "harness.results.spread", ["NetworkSpread"]),
 ]
 
 

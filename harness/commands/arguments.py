@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.core.errors import near
 
 if TYPE_CHECKING:
+    from harness.core.store import Store
     from harness.data.base import Dataset
+    from harness.planning.plan import Plan
 
 WIDTH_OF_A_FILE = 200
 FORMATS = ("console", "markdown", "csv", "json", "latex", "html")
@@ -74,6 +76,28 @@ def console(*, stderr: bool = False) -> Any:
     width = None if stream is not None and stream.isatty() else WIDTH_OF_A_FILE
     # Names and paths come from outside: nothing in them is markup, or the code of a picture.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+def add_suite(commands: Any, name: str, help_text: str) -> Any:
+    """Add a command about a suite: with its name, profile, data root and store."""
+    one = commands.add_parser(name, help=help_text)
+    one.add_argument("suite", help="a name of suites/*.toml, or a path of such a file")
+    one.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+    one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree (default: CITYSCAPES_DATASET)")
+    one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
+    return one
+
+
+def planned(options: argparse.Namespace) -> tuple["Plan", "Store"]:
+    """The plan of the suite that a command names, under its profile, and the store."""
+    from harness.core.paths import data_root, store_root
+    from harness.core.store import Store
+    from harness.planning.plan import make_plan
+    from harness.report import spec_of
+
+    plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root))
+    spec_of(plan.suite)  # a mistake in [table] is told before hours of training, not after them
+    return plan, Store(store_root(options.store))
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

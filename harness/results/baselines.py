@@ -15,6 +15,7 @@ from harness.core.files import write_bytes, write_text
 from harness.core.paths import results_folder
 from harness.metrics.table import find, known
 from harness.results.rows import Record, Row, SeedResult, mean_scores
+from harness.results.spread import NetworkSpread
 
 BASELINE_FORMAT = 2
 STATISTICS = "statistics.npz"
@@ -35,6 +36,8 @@ class Baseline(Record):
     """Why these rows were accepted."""
     tolerance: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Stated tolerance by metric, in the metric's unit; metrics without one are not compared."""
+    spreads: tuple[NetworkSpread, ...] = ()
+    """How much the scores of each network vary over seeds and images, learnt from the rows."""
     rows: tuple[Row, ...]
     """Accepted rows; their per-image statistics lie in the folder `statistics` beside this file, by evaluation key."""
 
@@ -46,6 +49,7 @@ def accept(
     reason: str,
     statistics_of: Callable[[SeedResult], Path | None],
     comparable: bool = False,
+    spreads: Sequence[NetworkSpread] = (),
     tolerance: Mapping[str, float] | None = None,
 ) -> Baseline:
     """Make the measured rows the baseline at `path`, statistics beside it; HarnessError when a row has no result.
@@ -72,6 +76,7 @@ def accept(
         comparable=comparable,
         reason=reason.strip(),
         tolerance=stated,
+        spreads=tuple(spreads),
         rows=tuple(_stripped(row) for row in kept),
     )
     _keep_statistics(kept, statistics_root(path), statistics_of)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from harness.metrics.power import Spread, detectable, half_width
 from harness.results.gains import Gain
@@ -36,7 +36,7 @@ class NetworkSpread(Record):
     """Variance over images that a single run adds by itself (images x seeds), for so many images."""
     seeds: NonNegativeFloat
     """Variance of a single run's score over seeds, less `mixed`."""
-    seeds_freedom: NonNegativeInt
+    seeds_freedom: PositiveInt
     """Degrees of freedom that the variance over seeds is known with."""
 
     def of_difference(self, *, seeds: int, images: int, freedom: int = 0) -> tuple[Spread, Spread]:
