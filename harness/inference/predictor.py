@@ -22,7 +22,6 @@ from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
 from harness.data import png, prediction_files
 from harness.data.cityscapes import CITYSCAPES
-from harness.data.labels import LabelSet
 from harness.data.png import read_image
 from harness.data.prediction import Prediction
 from harness.inference.overlays import overlays
@@ -65,11 +64,10 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network ready to answer, the table it answers by, the labels of its answers, and what it is in words."""
+    """A network ready to answer, the table it answers by, and what it is in words."""
 
     network: "Network[Any, Any]"
     inference: Inference
-    labels: LabelSet
     source: str
 
 
@@ -128,12 +126,12 @@ def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, re
             with around():
                 answers = _answers(network, images, loaded, asked)
             for picture, image, answer in zip(group, images, answers, strict=True):
-                for kind, drawn in overlays(image, answer, asked.threshold, loaded.labels).items():
+                for kind, drawn in overlays(image, answer, asked.threshold, loaded.network.labels).items():
                     png.write(out / OVERLAYS / f"{picture.name}_{kind}.png", drawn)
-                prediction_files.write(out, asked.split, picture.name, answer, loaded.labels)
+                prediction_files.write(out, asked.split, picture.name, answer, loaded.network.labels)
         done += len(group)
         report(done, len(todo), group[-1].name)
-    return prediction_files.finish(out, asked.split, [picture.name for picture in todo], loaded.labels)
+    return prediction_files.finish(out, asked.split, [picture.name for picture in todo], loaded.network.labels)
 
 
 def _answers(network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loaded, asked: Asked) -> list[Prediction]:
@@ -144,7 +142,7 @@ def _answers(network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loa
         parts = (crops[first : first + asked.batch_size] for first in range(0, len(crops), asked.batch_size))
         return [answer for part in parts for answer in network.predict(part, loaded.inference)]
 
-    return [slide(image, ask, loaded.labels, crop=asked.crop, overlap=asked.overlap) for image in images]
+    return [slide(image, ask, loaded.network.labels, crop=asked.crop, overlap=asked.overlap) for image in images]
 
 
 def _ready(
@@ -256,7 +254,7 @@ def _own(folder: Path, part: SegmenterPart | None, backbone: str | None) -> Load
         inference = parse(SEGMENTERS.load(trained.adapter).Inference, _table(folder), f"{folder}, inference")
     network = checkpoint.load(folder)
     source = f"{trained.adapter} of {folder.resolve()}"
-    return Loaded(network=network, inference=inference, labels=CITYSCAPES, source=source)
+    return Loaded(network=network, inference=inference, source=source)
 
 
 def _architecture(backbone: Backbone) -> dict[str, Any]:
@@ -276,7 +274,7 @@ def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
     network = _whole(part, chosen, source)
     name = f"{part.adapter} of {source}"
-    return Loaded(network=network.eval(), inference=part.inference, labels=CITYSCAPES, source=name)
+    return Loaded(network=network.eval(), inference=part.inference, source=name)
 
 
 def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any, Any]":
@@ -286,7 +284,7 @@ def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any
     built = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        built.append(part.kind.build(backbone, part.model))
+        built.append(part.kind.build(backbone, part.model, CITYSCAPES))
     one, two = (network.state_dict() for network in built)
     drawn = [name for name, value in one.items() if not torch.equal(value, two[name])]
     if drawn:

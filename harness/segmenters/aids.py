@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.data.cityscapes import Label
+from harness.data.labels import Label, LabelSet
 from harness.segmenters.network import Sample
 
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -54,11 +54,13 @@ def waves(features: Tensor) -> Tensor:
     return torch.stack(found)[None].to(features.dtype)
 
 
-def label_maps(samples: Sequence[Sample], classes: Sequence[Label], padded: tuple[int, int]) -> Tensor:
+def label_maps(
+    samples: Sequence[Sample], labels: LabelSet, classes: Sequence[Label], padded: tuple[int, int]
+) -> Tensor:
     """The class index of every pixel, int64 [B, *padded]; len(classes) where it is none of them."""
     table = np.full(256, len(classes), dtype=np.int64)
     table[[label.id for label in classes]] = np.arange(len(classes))
-    maps = [table[np.where(s.ids < 1000, s.ids, s.ids // 1000)] for s in samples]
+    maps = [table[labels.label_of(s.ids)] for s in samples]
     height, width = maps[0].shape
     stacked = torch.from_numpy(np.stack(maps))
     return F.pad(stacked, (0, padded[1] - width, 0, padded[0] - height), value=len(classes))

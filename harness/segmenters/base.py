@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 from harness.core.config import AS_GIVEN, Strict, parse_table
 from harness.core.errors import HarnessError, near
 from harness.core.registry import Adapter, Registry
+from harness.data.labels import LabelSet
 from harness.segmenters import options
 from harness.segmenters.options import Backbone, Budget
 from harness.weights import checkpoints
@@ -49,9 +50,11 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
 
     @classmethod
     @abstractmethod
-    def build(cls, backbone: Backbone, model: ModelT, *, shape: dict[str, Any] | None = None) -> Network[Any, Any]:
-        """The network: without `shape` a new one, with the weights that `backbone` names; with `shape` (what
-        `network.shape` said of a trained one) the same again, its weights still to be filled in.
+    def build(
+        cls, backbone: Backbone, model: ModelT, labels: LabelSet, *, shape: dict[str, Any] | None = None
+    ) -> Network[Any, Any]:
+        """The network for the classes of `labels`: without `shape` a new one, with the weights that `backbone` names;
+        with `shape` (what `network.shape` said of a trained one) the same again, its weights still to be filled in.
         """
 
 
@@ -117,9 +120,9 @@ class SegmenterPart(SegmenterHead):
         """What a content key says of the files that a training on the backbone called so starts from."""
         return self.kind.fingerprint(self.chosen(backbone), self.model)
 
-    def build(self, backbone: str) -> Network[Any, Any]:
+    def build(self, backbone: str, labels: LabelSet) -> Network[Any, Any]:
         """A new network on the backbone called so, with the weights that the backbone names."""
-        return self.kind.build(self.chosen(backbone), self.model)
+        return self.kind.build(self.chosen(backbone), self.model, labels)
 
 
 def share(training: Budget, devices: int, name: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from harness.data.cityscapes import Label
+from harness.data.labels import Label, LabelSet
 from harness.segmenters.aids import label_maps
 from harness.segmenters.backbones import pixels
 from harness.segmenters.network import Sample
@@ -16,7 +16,8 @@ from harness.segmenters.targets import Targets, Task, targets
 def crop_batch(
     samples: Sequence[Sample],
     tasks: Task | Sequence[Task],
-    labels: Sequence[Label],
+    labels: LabelSet,
+    classes: Sequence[Label],
     *,
     min_pixels: int,
     with_labels: bool = False,
@@ -24,14 +25,15 @@ def crop_batch(
     """`pixels`, the targets of `mask_targets` and, `with_labels`, the class of every pixel (aids.label_maps)."""
     inputs = pixels([sample.image for sample in samples])
     padded = (inputs.shape[-2], inputs.shape[-1])
-    batch = {"pixels": inputs, **mask_targets(samples, tasks, labels, padded=padded, min_pixels=min_pixels)}
-    return batch | ({"labels": label_maps(samples, labels, padded)} if with_labels else {})
+    batch = {"pixels": inputs, **mask_targets(samples, tasks, labels, classes, padded=padded, min_pixels=min_pixels)}
+    return batch | ({"labels": label_maps(samples, labels, classes, padded)} if with_labels else {})
 
 
 def mask_targets(
     samples: Sequence[Sample],
     tasks: Task | Sequence[Task],
-    labels: Sequence[Label],
+    labels: LabelSet,
+    classes: Sequence[Label],
     *,
     padded: tuple[int, int],
     min_pixels: int,
@@ -39,7 +41,7 @@ def mask_targets(
     """`classes` (int64 [n] per crop) and `masks` (bool [n, *padded]); `tasks`: one for all or one per crop."""
     asked = [tasks] * len(samples) if isinstance(tasks, str) else tasks
     found: list[Targets] = [
-        targets(s.ids, task, labels, min_pixels=min_pixels) for s, task in zip(samples, asked, strict=True)
+        targets(s.ids, task, labels, classes, min_pixels=min_pixels) for s, task in zip(samples, asked, strict=True)
     ]
     height, width = samples[0].ids.shape
     grown = (0, padded[1] - width, 0, padded[0] - height)

@@ -12,6 +12,8 @@ from torch import Tensor
 from harness.core import files
 from harness.core.config import Strict, parse, parse_table
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SEGMENTERS, SegmenterPart
 from harness.segmenters.network import Network
 from harness.segmenters.options import Backbone
@@ -30,6 +32,8 @@ class Trained(Strict):
     backbone: Backbone
     model: SerializeAsAny[Strict]
     """The model options of the adapter."""
+    labels: LabelSet = CITYSCAPES
+    """What the network was trained for; a training from before it was recorded was for Cityscapes' labels."""
     shape: dict[str, Any]
     """What the adapter builds the network from again."""
     facts: dict[str, Any]
@@ -40,11 +44,13 @@ class Trained(Strict):
     def _parsed(cls, config: Any, info: ValidationInfo) -> Any:
         if not isinstance(config, dict) or "adapter" not in config:
             return config
-        return config | {"model": parse_table(SEGMENTERS.load(config["adapter"]).Model, config, "model", info)}
+        tables: dict[str, type[Strict]] = {"model": SEGMENTERS.load(config["adapter"]).Model}
+        tables |= {"labels": LabelSet} if "labels" in config else {}
+        return config | {table: parse_table(model, config, table, info) for table, model in tables.items()}
 
     def build(self) -> Network[Any, Any]:
         """The network, its weights still to be filled in."""
-        return SEGMENTERS.load(self.adapter).build(self.backbone, self.model, shape=self.shape)
+        return SEGMENTERS.load(self.adapter).build(self.backbone, self.model, self.labels, shape=self.shape)
 
 
 def save(
@@ -61,6 +67,7 @@ def save(
         adapter=part.adapter,
         backbone=part.chosen(backbone),
         model=part.model,
+        labels=network.labels,
         shape=json.loads(json.dumps(network.shape, default=str)),
         facts=facts,
     )

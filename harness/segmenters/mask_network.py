@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from harness.data.cityscapes import Label
+from harness.data.labels import Label, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters import postprocess
 from harness.segmenters.aids import Aids
@@ -45,39 +45,40 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
 
     backbone_prefix = "model.model.pixel_level_module.encoder."
 
-    def __init__(self, model: KindT, options: ModelT) -> None:
+    def __init__(self, model: KindT, options: ModelT, labels: LabelSet) -> None:
         super().__init__()
-        self.model, self.options, self.labels = model, options, self.labels_of(options)
+        self.model, self.options, self.labels = model, options, labels
+        self.classes = self.classes_of(options, labels)
         del model.criterion
-        self.criterion = SetCriterion.of(options, num_classes=len(self.labels))
+        self.criterion = SetCriterion.of(options, num_classes=len(self.classes))
         self.aids = Aids(
             hidden=self.features,
-            num_classes=len(self.labels),
+            num_classes=len(self.classes),
             located=options.located,
             semantic_weight=options.semantic_weight,
         )
 
     @classmethod
-    def build(cls, backbone: Backbone, options: ModelT, *, shape: dict[str, Any] | None) -> Self:
+    def build(cls, backbone: Backbone, options: ModelT, labels: LabelSet, *, shape: dict[str, Any] | None) -> Self:
         """See `SegmenterAdapter.build`."""
         config: Any  # transformers configures its models by untyped keywords
         if shape is not None:
             config = cls.Config.from_dict(shape)
-            return cls(cls.Kind(config), options)
+            return cls(cls.Kind(config), options, labels)
         if backbone.checkpoint:
             config = whole_config(backbone.checkpoint, cls.Config)
-            config.update(cls.ours(options))
-            return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options)
-        config = cls.Config(**cls.sizes(options) | {"backbone_config": backbone_config(backbone)})
+            config.update(cls.ours(options, labels))
+            return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options, labels)
+        config = cls.Config(**cls.sizes(options, labels) | {"backbone_config": backbone_config(backbone)})
         model = cls.Kind(config)
         as_the_authors(model)
         if backbone.weights:
             model.model.pixel_level_module.encoder = pretrained_backbone(backbone)
-        return cls(model, options)
+        return cls(model, options, labels)
 
     @classmethod
     @abstractmethod
-    def labels_of(cls, options: ModelT) -> Sequence[Label]:
+    def classes_of(cls, options: ModelT, labels: LabelSet) -> Sequence[Label]:
         """The classes that the network tells apart."""
 
     @property
@@ -86,14 +87,14 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
         """Channels of the mask features."""
 
     @classmethod
-    def ours(cls, options: ModelT) -> dict[str, Any]:
+    def ours(cls, options: ModelT, labels: LabelSet) -> dict[str, Any]:
         """What holds whatever the configuration of a checkpoint says."""
-        return {"num_labels": len(cls.labels_of(options))}
+        return {"num_labels": len(cls.classes_of(options, labels))}
 
     @classmethod
-    def sizes(cls, options: ModelT) -> dict[str, Any]:
+    def sizes(cls, options: ModelT, labels: LabelSet) -> dict[str, Any]:
         """The configuration of a new model, its backbone left out."""
-        return cls.ours(options) | {
+        return cls.ours(options, labels) | {
             "num_queries": options.queries,
             "hidden_dim": options.hidden,
             "encoder_layers": options.encoder_layers,
@@ -116,27 +117,27 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
     def _crops(self, samples: Sequence[Sample], tasks: Task | Sequence[Task]) -> Batch:
         """Pixels and targets of crops; one task for all, or one per crop."""
         smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0
-        return crop_batch(samples, tasks, self.labels, min_pixels=smallest, with_labels=with_labels)
+        return crop_batch(samples, tasks, self.labels, self.classes, min_pixels=smallest, with_labels=with_labels)
 
     def _answer(self, asked: Mapping[str, tuple[Tensor, Tensor]], inference: InferenceT) -> Prediction:
         """The answer for one image from the logits of each question: classes [Q, K + 1], masks [Q, H, W] at the size of
         the image. Without "panoptic" and "semantic" among them it holds instances alone.
         """
         found = postprocess.instances(
-            *asked["instance"], self.labels, topk=inference.topk, min_score=inference.min_score
+            *asked["instance"], self.classes, topk=inference.topk, min_score=inference.min_score
         )
         if "panoptic" not in asked:
             return Prediction(instances=found)
         panorama, segments = postprocess.panoptic(
             *asked["panoptic"],
-            self.labels,
+            self.classes,
             object_threshold=inference.object_threshold,
             overlap_threshold=inference.overlap_threshold,
         )
         votes = postprocess.votes(*asked["semantic"])
         return Prediction(
             instances=found,
-            semantic=postprocess.elected(votes, self.labels),
+            semantic=postprocess.elected(votes, self.classes),
             votes=votes.cpu().numpy() if self.keep_votes else None,
             panoptic=panorama,
             segments=segments,

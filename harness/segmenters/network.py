@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from harness.core.progress import Report, silent
+from harness.data.labels import LabelSet
 from harness.data.mix import Stream
 from harness.data.prediction import Prediction
 from harness.segmenters.options import Budget, Inference
@@ -34,6 +35,8 @@ class Sample:
 class Network(nn.Module, ABC, Generic[TrainingT, InferenceT]):
     """A network with the training and inference options that its adapter names."""
 
+    labels: LabelSet
+    """What the network tells apart, and what its answers mean."""
     keep_votes = False
     """Set: predictions hold `votes` where the network makes them, so that windows of one image can be joined."""
 

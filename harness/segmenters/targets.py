@@ -1,8 +1,7 @@
 """From instance ids to what a mask classifier must find: one class index and one mask per target.
 
 Our own, because the processors of transformers count the objects of a whole batch and fail on crops without things.
-Group regions (a thing class without a number) are never a target instance, and void, caravan and trailer never a target
-at all.
+Group regions (a thing class without a number) are never a target instance, and what is ignored never a target at all.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import EVALUATED, Label
+from harness.data.labels import Label, LabelSet
 
 Task = Literal["instance", "semantic", "panoptic"]
 
@@ -22,17 +21,17 @@ class Targets(NamedTuple):
     masks: np.ndarray
 
 
-def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED, *, min_pixels: int = 1) -> Targets:
-    """What is to be found in `ids` (int [H, W], Cityscapes instance ids).
+def targets(ids: np.ndarray, task: Task, labels: LabelSet, classes: Sequence[Label], *, min_pixels: int = 1) -> Targets:
+    """What is to be found in `ids` (int [H, W], in the encoding of `labels`) of some `classes` of them.
 
     instance: every numbered object of a thing class. semantic: one mask per class, group regions included (the
     benchmark counts their pixels). panoptic: the objects, and one mask per stuff class; group regions are left out.
     Objects that show fewer than `min_pixels` are left out too (their pixels still count for the semantic task).
     """
-    labels = np.where(ids < 1000, ids, ids // 1000)
+    of_label = labels.label_of(ids)
     found: list[tuple[int, np.ndarray]] = []
     for index, label in enumerate(classes):
-        here = labels == label.id
+        here = of_label == label.id
         if not here.any():
             continue
         if task == "semantic" or (task == "panoptic" and not label.is_thing):
@@ -42,7 +41,7 @@ def targets(ids: np.ndarray, task: Task, classes: Sequence[Label] = EVALUATED, *
             found += [
                 (index, ids == number)
                 for number, area in zip(numbers, areas, strict=True)
-                if number >= 1000 and area >= min_pixels
+                if labels.is_instance(number) and area >= min_pixels
             ]
     masks = np.stack([mask for _, mask in found]) if found else np.zeros((0, *ids.shape), dtype=bool)
     return Targets(np.array([index for index, _ in found], dtype=np.int64), masks)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from harness.core.config import Specification
+from harness.core.errors import HarnessError
 from harness.core.progress import Report
 from harness.segmenters.base import SegmenterPart
 from harness.stages import Inputs
@@ -44,15 +45,18 @@ def run(spec: PredictSpec, inputs: Inputs, out: Path, report: Report) -> dict[st
     from harness.segmenters import checkpoint
 
     wanted = spec.segmenter.inference
-    labels, every = inputs["dataset"].labels, inputs["dataset"].frames(spec.split)
+    dataset = inputs["dataset"]
+    every = dataset.frames(spec.split)
     network = checkpoint.load(inputs["train"])
+    if network.labels.fingerprint != dataset.labels.fingerprint:
+        raise HarnessError(f"{inputs['train']}: trained for {network.labels.name}, asked about {dataset.labels.name}")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     for first in range(0, len(every), wanted.batch_size):
         group = every[first : first + wanted.batch_size]
         if not all(prediction_files.written(out, frame.name) for frame in group):
             answers = network.predict([frame.read_image() for frame in group], wanted)
             for frame, answer in zip(group, answers, strict=True):
-                prediction_files.write(out, spec.split, frame.name, answer, labels)
+                prediction_files.write(out, spec.split, frame.name, answer, dataset.labels)
         report(min(first + len(group), len(every)), len(every), group[-1].name)
-    tasks = prediction_files.finish(out, spec.split, [frame.name for frame in every], labels)
+    tasks = prediction_files.finish(out, spec.split, [frame.name for frame in every], dataset.labels)
     return {"frames": len(every), "tasks": tasks}

@@ -72,7 +72,7 @@ def _train(task: tuple[TrainSpec, Inputs, Path], report: Report) -> dict[str, An
     frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, derive(spec.seed, "train"))
     validation = _validation(inputs["dataset"]) if part.training.validates else None
     torch.manual_seed(derive(spec.seed, "weights"))
-    network = part.build(spec.backbone)
+    network = part.build(spec.backbone, inputs["dataset"].labels)
     weights = network.fit(frames, validation, part.training, out=out, report=report)
     facts = {
         "iterations": part.training.iterations,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness.core.config import parse
+from harness.data.cityscapes import CITYSCAPES
 from harness.generators.base import Generator, GeneratorPart
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
@@ -139,7 +140,7 @@ class Trainee:
         """The network in training mode; the same weights every time."""
         torch.manual_seed(0)
         part = self.parsed()
-        found = part.kind.build(self.extractor, part.model)
+        found = part.kind.build(self.extractor, part.model, CITYSCAPES)
         return found.to(device).train()
 
 

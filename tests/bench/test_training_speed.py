@@ -37,7 +37,7 @@ def parts(adapter):
     part = toy.part(adapter, model=model, checkpoint_every=1000, **TRAINING)
     torch.manual_seed(0)
     chosen = Backbone.model_validate(toy.BACKBONES[backbone])
-    return part.kind.build(chosen, part.model), part.training
+    return part.kind.build(chosen, part.model, CITYSCAPES), part.training
 
 
 def ours(adapter, root, out):

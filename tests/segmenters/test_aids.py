@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.aids import WAVES, Aids, label_maps, waves
 from harness.segmenters.network import Sample
 
@@ -47,13 +47,13 @@ def test_the_class_loss_is_the_cross_entropy_of_cell_middles():
 def test_label_maps_know_groups_void_and_the_class_list():
     ids = np.array([[7, 26, 26001], [0, 29000, 24003]], dtype=np.int32)
     sample = Sample(name="x", image=np.zeros((2, 3, 3), np.uint8), ids=ids, seed=0)
-    every = label_maps([sample], EVALUATED, (3, 4))[0]
-    names = [label.name for label in EVALUATED] + ["-"]
+    every = label_maps([sample], CITYSCAPES, CITYSCAPES.evaluated, (3, 4))[0]
+    names = [label.name for label in CITYSCAPES.evaluated] + ["-"]
     assert [[names[k] for k in row] for row in every.tolist()] == [
         ["road", "car", "car", "-"],
         ["-", "-", "person", "-"],
         ["-"] * 4,
     ]
-    things = label_maps([sample], THINGS, (2, 3))[0]
-    assert things[0, 0] == len(THINGS)
-    assert THINGS[things[0, 2]].name == "car"
+    things = label_maps([sample], CITYSCAPES, CITYSCAPES.things, (2, 3))[0]
+    assert things[0, 0] == len(CITYSCAPES.things)
+    assert CITYSCAPES.things[things[0, 2]].name == "car"

@@ -8,6 +8,7 @@ from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
 from harness.data import png
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.segmenters import checkpoint
 from harness.segmenters.mask2former.adapter import Mask2Former
@@ -35,7 +36,7 @@ def test_a_class_id_outside_the_label_set_names_file_and_id(root, tmp_path, numb
     ids = np.full((64, 128), 7, np.uint16)
     ids[3, 4] = number
     png.write(path, ids)
-    with pytest.raises(HarnessError, match=rf"{path.name}: instance id {number} is of no Cityscapes label"):
+    with pytest.raises(HarnessError, match=rf"{path.name}: instance id {number} is of no label of cityscapes"):
         fit(root, tmp_path / "out")
     assert not (tmp_path / "out" / checkpoint.CONFIG).exists()
 
@@ -64,7 +65,7 @@ def test_too_little_disk_is_told_before_the_first_step(root, tmp_path, monkeypat
 
 def made(adapter, model, settings, folder, backbone="convnext"):
     chosen = parse(Backbone, toy.BACKBONES[backbone], "toy")
-    network = adapter.build(chosen, parse(model, settings, "toy"))
+    network = adapter.build(chosen, parse(model, settings, "toy"), CITYSCAPES)
     network.model.save_pretrained(folder)
     return network
 
@@ -85,7 +86,7 @@ def test_a_checkpoint_of_another_architecture_names_the_first_tensors(tmp_path, 
         words = r"tensors differ\); first: model\.\S+: expected shape \(\S+.*\), found \("
     chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path))
     with pytest.raises(HarnessError, match=words):
-        OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"))
+        OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
 
 
 def test_a_trained_segmenter_of_other_sizes_names_the_first_tensors(root, tmp_path):

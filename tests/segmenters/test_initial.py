@@ -5,6 +5,7 @@ import torch
 import toy
 
 from harness.core.config import parse
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.mask2former.adapter import Mask2Former
 from harness.segmenters.mask2former.options import Model as MaskModel
 from harness.segmenters.network import Sample
@@ -16,13 +17,13 @@ from harness.segmenters.options import Backbone
 def oneformer(backbone=None, **model):
     torch.manual_seed(0)
     chosen = backbone or parse(Backbone, toy.BACKBONES["convnext"], "toy")
-    return OneFormer.build(chosen, parse(Model, toy.ONEFORMER | model, "toy"))
+    return OneFormer.build(chosen, parse(Model, toy.ONEFORMER | model, "toy"), CITYSCAPES)
 
 
 def mask2former(backbone=None):
     torch.manual_seed(0)
     chosen = backbone or parse(Backbone, toy.BACKBONES["convnext"], "toy")
-    return Mask2Former.build(chosen, parse(MaskModel, toy.MASK2FORMER, "toy"))
+    return Mask2Former.build(chosen, parse(MaskModel, toy.MASK2FORMER, "toy"), CITYSCAPES)
 
 
 @pytest.mark.parametrize("build", [oneformer, mask2former])

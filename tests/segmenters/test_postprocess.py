@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.cityscapes import BY_NAME, EVALUATED
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters import postprocess
 
+EVALUATED, BY_NAME = CITYSCAPES.evaluated, CITYSCAPES.by_name
 INDEX = {label.name: k for k, label in enumerate(EVALUATED)}
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sets import FRUIT
 
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.targets import targets
 
 ROAD, CAR_GROUP, CAR_1, CAR_2, PERSON, CARAVAN, TRAILER, VOID = 7, 26, 26001, 26002, 24000, 29000, 30004, 0
@@ -11,10 +12,9 @@ IDS = np.array([[ROAD, ROAD, CAR_GROUP, CAR_1], [CAR_2, PERSON, CARAVAN, TRAILER
 
 
 def named(task):
-    found = targets(IDS, task)
-    return {
-        (EVALUATED[k].name, tuple(map(tuple, np.argwhere(m)))) for k, m in zip(found.classes, found.masks, strict=True)
-    }
+    found = targets(IDS, task, CITYSCAPES, CITYSCAPES.evaluated)
+    pairs = zip(found.classes, found.masks, strict=True)
+    return {(CITYSCAPES.evaluated[k].name, tuple(map(tuple, np.argwhere(mask)))) for k, mask in pairs}
 
 
 def test_an_instance_target_is_a_numbered_thing_and_nothing_else():
@@ -30,12 +30,29 @@ def test_a_group_counts_for_the_semantic_task_alone():
 
 @pytest.mark.parametrize("task", ["instance", "semantic", "panoptic"])
 def test_an_image_of_void_has_no_target(task):
-    found = targets(np.zeros((4, 5), dtype=np.int32), task)
+    found = targets(np.zeros((4, 5), dtype=np.int32), task, CITYSCAPES, CITYSCAPES.evaluated)
     assert found.classes.shape == (0,)
     assert found.masks.shape == (0, 4, 5)
 
 
 def test_classes_are_ascending_indices_into_the_class_list():
-    found = targets(IDS, "instance", THINGS)
-    assert [THINGS[k].name for k in found.classes] == ["person", "car", "car"]
+    found = targets(IDS, "instance", CITYSCAPES, CITYSCAPES.things)
+    assert [CITYSCAPES.things[k].name for k in found.classes] == ["person", "car", "car"]
     assert list(found.classes) == sorted(found.classes)
+
+
+@pytest.mark.parametrize("task", ["instance", "semantic", "panoptic"])
+def test_another_label_set_has_its_own_encoding(task):
+    """Against a loop over pixels; ids of FRUIT are label * 256 + number."""
+    rng = np.random.default_rng(3)
+    ids = rng.choice([0, 1, 2, 4, 5, 8, 256, 257, 512, 768, 1023, 2048], (6, 9)).astype(np.int32)
+    of_label, expected = [[x if x < 256 else x // 256 for x in row] for row in ids.tolist()], set()
+    for number in np.unique(ids).tolist():
+        label = FRUIT.by_id[number if number < 256 else number // 256]
+        whole = task == "semantic" or (task == "panoptic" and not label.is_thing)
+        if not label.ignored and (whole or number >= 256):
+            mask = np.array(of_label) == label.id if whole else ids == number
+            expected.add((label.train_id, mask.tobytes()))
+    found = targets(ids, task, FRUIT, FRUIT.evaluated)
+    assert {(k, mask.tobytes()) for k, mask in zip(found.classes.tolist(), found.masks, strict=True)} == expected
+    assert len(found.classes) == len(expected) > 2

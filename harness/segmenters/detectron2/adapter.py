@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.detectron2 import options
 from harness.segmenters.detectron2.options import INSTALL, config_path
@@ -49,11 +50,11 @@ class Detectron2(SegmenterAdapter[options.Model]):
 
     @classmethod
     def build(
-        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "Detectron2Network":
         """See `SegmenterAdapter.build`; HarnessError where detectron2 is not installed."""
         if why := cls.missing():
             raise HarnessError(f"the segmenter adapter 'detectron2' is {why.partition(';')[0]}", hint=INSTALL)
         from harness.segmenters.detectron2.network import Detectron2Network
 
-        return Detectron2Network.build(backbone, model, shape=shape)
+        return Detectron2Network.build(backbone, model, labels, shape=shape)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.labels import Label, LabelSet
 from harness.data.mix import Stream
 from harness.data.prediction import Instance, Prediction, Segment
 from harness.export.coco import write
@@ -46,21 +46,23 @@ _TRIES = 10
 class Detectron2Network(Network[Training, Inference]):
     """`model`: what detectron2 builds from `cfg`."""
 
-    def __init__(self, cfg: CfgNode, options: Model) -> None:
+    def __init__(self, cfg: CfgNode, options: Model, labels: LabelSet) -> None:
         super().__init__()
-        self.cfg, self.options = cfg, options
-        self.labels = THINGS if options.task == "instance" else EVALUATED
+        self.cfg, self.options, self.labels = cfg, options, labels
+        self.classes = _classes_of(options, labels)
         self.model = build_model(cfg)
 
     @classmethod
-    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "Detectron2Network":
+    def build(
+        cls, backbone: Backbone, options: Model, labels: LabelSet, *, shape: dict[str, Any] | None
+    ) -> "Detectron2Network":
         """See `SegmenterAdapter.build`."""
         cfg = _keys(options)
         if shape is not None:
             cfg.merge_from_other_cfg(CfgNode.load_cfg(shape["config"]))
-            return cls(cfg, options)
-        _merge(cfg, backbone, options)
-        network = cls(cfg, options)
+            return cls(cfg, options, labels)
+        _merge(cfg, backbone, options, labels)
+        network = cls(cfg, options, labels)
         if cfg.MODEL.WEIGHTS:
             _fill(network.model, cfg.MODEL.WEIGHTS)
         return network
@@ -113,12 +115,12 @@ class Detectron2Network(Network[Training, Inference]):
             instances = self._instances(output["instances"].to("cpu"), inference.min_score)
         if "sem_seg" in output and self.options.task == "panoptic":
             shares = output["sem_seg"].float()
-            semantic = np.array([label.id for label in EVALUATED], np.uint8)[shares.argmax(0).cpu().numpy()]
+            semantic = self.labels.evaluated_ids[shares.argmax(0).cpu().numpy()]
             votes = shares.cpu().numpy() if self.keep_votes else None
         if output.get("panoptic_seg") is not None and output["panoptic_seg"][1] is not None:
             ids, listed = output["panoptic_seg"]
             panorama = np.maximum(ids.cpu().numpy(), 0).astype(np.int32)
-            segments = tuple(Segment(int(s["id"]), EVALUATED[s["category_id"]].id) for s in listed)
+            segments = tuple(Segment(int(s["id"]), self.labels.evaluated[s["category_id"]].id) for s in listed)
         return Prediction(instances=instances, semantic=semantic, panoptic=panorama, segments=segments, votes=votes)
 
     def _instances(self, found: Any, min_score: float) -> list[Instance]:
@@ -129,7 +131,7 @@ class Detectron2Network(Network[Training, Inference]):
         masks = found.pred_masks.numpy().astype(bool)
         kinds, scores = found.pred_classes.tolist(), found.scores.tolist()
         kept = [
-            Instance(mask, self.labels[kind].id, score)
+            Instance(mask, self.classes[kind].id, score)
             for mask, kind, score in zip(masks, kinds, scores, strict=True)
             if score >= min_score and mask.any()
         ]
@@ -264,13 +266,17 @@ def _keys(options: Model) -> CfgNode:
     return cfg
 
 
-def _merge(cfg: CfgNode, backbone: Backbone, options: Model) -> None:
+def _classes_of(options: Model, labels: LabelSet) -> tuple[Label, ...]:
+    return labels.things if options.task == "instance" else labels.evaluated
+
+
+def _merge(cfg: CfgNode, backbone: Backbone, options: Model, labels: LabelSet) -> None:
     """Lay the file, our number of classes, the part's options and the backbone's over the keys."""
     path = config_path(options.config)
     try:
         cfg.merge_from_file(str(path))
         known = [key for key in _CLASSES if _has(cfg, key)]
-        count = len(THINGS if options.task == "instance" else EVALUATED)
+        count = len(_classes_of(options, labels))
         cfg.merge_from_list([item for key in known for item in (key, count)])
         for table in (options.options, backbone.config):
             cfg.merge_from_list([item for pair in table.items() for item in pair])

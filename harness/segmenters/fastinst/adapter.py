@@ -7,6 +7,7 @@ convert.py (checkpoints of the authors).
 
 from typing import TYPE_CHECKING, Any
 
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.fastinst import options
 from harness.segmenters.options import Backbone
@@ -24,9 +25,9 @@ class FastInst(SegmenterAdapter[options.Model]):
 
     @classmethod
     def build(
-        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "FastInstNetwork":
         """See `SegmenterAdapter.build`."""
         from harness.segmenters.fastinst.network import FastInstNetwork
 
-        return FastInstNetwork.build(backbone, model, shape=shape)
+        return FastInstNetwork.build(backbone, model, labels, shape=shape)

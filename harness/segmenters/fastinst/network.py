@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from transformers import ResNetBackbone
 from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
 
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.labels import LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters import checkpoint, postprocess
 from harness.segmenters.aids import Aids, label_maps
@@ -39,9 +39,9 @@ class FastInstNetwork(Trainable[Inference]):
 
     backbone_prefix = "backbone."
 
-    def __init__(self, backbone: ResNetBackbone, options: Model) -> None:
+    def __init__(self, backbone: ResNetBackbone, options: Model, labels: LabelSet) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.labels = options, labels
         self.backbone = frozen_norms(backbone) if options.frozen_norms else backbone
         self.levels = 3 if options.stride == 8 else 4
         self.pixel_decoder = PixelDecoder(backbone.channels[-self.levels :], options.hidden)
@@ -53,23 +53,25 @@ class FastInstNetwork(Trainable[Inference]):
             depth=options.layers,
             heads=options.heads,
             feedforward=options.feedforward,
-            num_classes=len(THINGS),
+            num_classes=len(labels.things),
             located=options.located,
             coarser=options.coarser,
         )
         # Stuff teaches the features too, though no query is ever asked for it. Places are the decoder's matter.
         self.aids = Aids(
             hidden=options.hidden,
-            num_classes=len(EVALUATED),
+            num_classes=len(labels.evaluated),
             located=False,
             semantic_weight=options.semantic_weight,
         )
-        self.criterion = SetCriterion.of(options, num_classes=len(THINGS))
+        self.criterion = SetCriterion.of(options, num_classes=len(labels.things))
 
     @classmethod
-    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "FastInstNetwork":
+    def build(
+        cls, backbone: Backbone, options: Model, labels: LabelSet, *, shape: dict[str, Any] | None
+    ) -> "FastInstNetwork":
         """See `SegmenterAdapter.build`."""
-        network = cls(build_backbone(backbone, shape=shape), options)
+        network = cls(build_backbone(backbone, shape=shape), options, labels)
         if shape is None and backbone.checkpoint:
             source = backbone.checkpoint
             if Path(source).is_dir():
@@ -94,9 +96,9 @@ class FastInstNetwork(Trainable[Inference]):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels and thing targets."""
-        batch = crop_batch(samples, "instance", THINGS, min_pixels=self.options.min_pixels)
+        batch = crop_batch(samples, "instance", self.labels, self.labels.things, min_pixels=self.options.min_pixels)
         if self.options.semantic_weight:
-            batch["labels"] = label_maps(samples, EVALUATED, tuple(batch["pixels"].shape[-2:]))
+            batch["labels"] = label_maps(samples, self.labels, self.labels.evaluated, tuple(batch["pixels"].shape[-2:]))
         return batch
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -130,7 +132,7 @@ class FastInstNetwork(Trainable[Inference]):
                 instances=postprocess.instances(
                     classes,
                     view.full_size(masks),
-                    THINGS,
+                    self.labels.things,
                     topk=inference.topk,
                     min_score=inference.min_score,
                 )
@@ -151,7 +153,8 @@ class FastInstNetwork(Trainable[Inference]):
 
     def _proposal_loss(self, logits: Tensor, classes: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         """Cross entropy of the 1/16 map; a target's pixel is the cheapest one inside it, all others are background."""
-        wanted = torch.full((len(logits), logits[0, 0].numel()), len(THINGS), dtype=torch.int64, device=logits.device)
+        background = len(self.labels.things)
+        wanted = torch.full((len(logits), logits[0, 0].numel()), background, dtype=torch.int64, device=logits.device)
         chances = logits.detach().float().softmax(1).flatten(2)
         for b, (kinds, mask) in enumerate(zip(classes, masks, strict=True)):
             if len(kinds) == 0:

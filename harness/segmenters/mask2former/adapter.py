@@ -5,6 +5,7 @@ The adapter that the registry names. The network is in network.py, which imports
 
 from typing import TYPE_CHECKING, Any
 
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.mask2former import options
 from harness.segmenters.options import Backbone
@@ -21,9 +22,9 @@ class Mask2Former(SegmenterAdapter[options.Model]):
 
     @classmethod
     def build(
-        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "Mask2FormerNetwork":
         """See `SegmenterAdapter.build`."""
         from harness.segmenters.mask2former.network import Mask2FormerNetwork
 
-        return Mask2FormerNetwork.build(backbone, model, shape=shape)
+        return Mask2FormerNetwork.build(backbone, model, labels, shape=shape)

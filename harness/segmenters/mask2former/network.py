@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 from transformers.models.mask2former import modeling_mask2former
 
-from harness.data.cityscapes import EVALUATED, THINGS, Label
+from harness.data.labels import Label, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
@@ -35,14 +35,14 @@ class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model,
         return self.model.config.mask_feature_size
 
     @classmethod
-    def labels_of(cls, options: Model) -> tuple[Label, ...]:
+    def classes_of(cls, options: Model, labels: LabelSet) -> tuple[Label, ...]:
         """Things alone, or all."""
-        return THINGS if options.task == "instance" else EVALUATED
+        return labels.things if options.task == "instance" else labels.evaluated
 
     @classmethod
-    def sizes(cls, options: Model) -> dict[str, Any]:
+    def sizes(cls, options: Model, labels: LabelSet) -> dict[str, Any]:
         """See `MaskNetwork.sizes`."""
-        return super().sizes(options) | {"feature_size": options.hidden, "mask_feature_size": options.hidden}
+        return super().sizes(options, labels) | {"feature_size": options.hidden, "mask_feature_size": options.hidden}
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Crops as pixels and targets."""

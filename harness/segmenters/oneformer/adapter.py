@@ -5,6 +5,7 @@ The adapter that the registry names. The network is in network.py, which imports
 
 from typing import TYPE_CHECKING, Any
 
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.oneformer import options
 from harness.segmenters.options import Backbone
@@ -21,9 +22,9 @@ class OneFormer(SegmenterAdapter[options.Model]):
 
     @classmethod
     def build(
-        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "OneFormerNetwork":
         """See `SegmenterAdapter.build`."""
         from harness.segmenters.oneformer.network import OneFormerNetwork
 
-        return OneFormerNetwork.build(backbone, model, shape=shape)
+        return OneFormerNetwork.build(backbone, model, labels, shape=shape)

@@ -15,7 +15,7 @@ from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
 from transformers.models.oneformer import modeling_oneformer
 
 from harness.core.seeds import derive
-from harness.data.cityscapes import EVALUATED, Label
+from harness.data.labels import Label, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters import deformable
 from harness.segmenters.backbones import shown
@@ -24,7 +24,7 @@ from harness.segmenters.loader import Batch
 from harness.segmenters.mask_network import MaskNetwork
 from harness.segmenters.network import Sample
 from harness.segmenters.oneformer.options import TASKS, Inference, Model
-from harness.segmenters.oneformer.text import LENGTHS, SIZES, task_text, texts, tokens
+from harness.segmenters.oneformer.text import Words, task_text, texts
 
 deformable.install(modeling_oneformer)
 
@@ -36,10 +36,11 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
     MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
     """Other classes, a text branch that was left out, and a norm that nothing reads."""
 
-    def __init__(self, model: OneFormerForUniversalSegmentation, options: Model) -> None:
+    def __init__(self, model: OneFormerForUniversalSegmentation, options: Model, labels: LabelSet) -> None:
         scale = model.criterion.logit_scale.detach().clone()
         del model.matcher
-        super().__init__(model, options)
+        super().__init__(model, options, labels)
+        self.words = Words.of(options.vocabulary, labels)
         self.logit_scale = nn.Parameter(scale) if options.text_contrastive else None
         if model.model.text_mapper is not None:
             for layer in model.model.text_mapper.text_encoder.transformer.layers:
@@ -51,28 +52,28 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
         return self.model.config.mask_dim
 
     @classmethod
-    def labels_of(cls, options: Model) -> tuple[Label, ...]:
+    def classes_of(cls, options: Model, labels: LabelSet) -> tuple[Label, ...]:
         """All of them."""
-        return EVALUATED
+        return labels.evaluated
 
     @classmethod
-    def ours(cls, options: Model) -> dict[str, Any]:
+    def ours(cls, options: Model, labels: LabelSet) -> dict[str, Any]:
         """See `MaskNetwork.ours`."""
-        return super().ours(options) | {"is_training": options.text_contrastive}
+        return super().ours(options, labels) | {"is_training": options.text_contrastive}
 
     @classmethod
-    def sizes(cls, options: Model) -> dict[str, Any]:
+    def sizes(cls, options: Model, labels: LabelSet) -> dict[str, Any]:
         """See `MaskNetwork.sizes`."""
-        length = LENGTHS[options.vocabulary]
-        return super().sizes(options) | {
+        words = Words.of(options.vocabulary, labels)
+        return super().sizes(options, labels) | {
             "conv_dim": options.hidden,
             "mask_dim": options.hidden,
             "query_dec_layers": options.query_layers,
-            "task_seq_len": length,
+            "task_seq_len": words.length,
             "text_encoder_width": options.hidden,
-            "text_encoder_context_length": length,
+            "text_encoder_context_length": words.length,
             "text_encoder_num_layers": options.text_layers,
-            "text_encoder_vocab_size": SIZES[options.vocabulary],
+            "text_encoder_vocab_size": words.size,
             "text_encoder_n_ctx": options.text_context,
         }
 
@@ -91,10 +92,10 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
         batch["tasks"] = self._task_tokens(asked)
         if self.options.text_contrastive:
             count = self.model.config.num_queries - self.options.text_context
-            named = [[EVALUATED[k].name for k in kinds] for kinds in batch["classes"]]
+            named = [[self.classes[k].name for k in kinds] for kinds in batch["classes"]]
             lines = [texts(task, names, count) for task, names in zip(asked, named, strict=True)]
             unique = sorted({line for every in lines for line in every})
-            batch["texts"] = torch.from_numpy(np.stack([tokens(line, self.options.vocabulary) for line in unique]))
+            batch["texts"] = torch.from_numpy(np.stack([self.words.tokens(line) for line in unique]))
             batch["text_index"] = torch.tensor([[unique.index(line) for line in every] for every in lines])
         return batch
 
@@ -141,7 +142,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
         )
 
     def _task_tokens(self, asked: Sequence[str]) -> Tensor:
-        rows = [tokens(task_text(task), self.options.vocabulary) for task in asked]
+        rows = [self.words.tokens(task_text(task)) for task in asked]
         return torch.from_numpy(np.stack(rows)).float()
 
     def _text_loss(self, batch: Batch, queries: Tensor, scale: Tensor) -> Tensor:

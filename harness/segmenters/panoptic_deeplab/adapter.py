@@ -7,6 +7,7 @@ losses.py, grouping.py, network.py (training, answers), convert.py (checkpoints 
 
 from typing import TYPE_CHECKING, Any
 
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.options import Backbone
 from harness.segmenters.panoptic_deeplab import options
@@ -23,9 +24,9 @@ class PanopticDeepLab(SegmenterAdapter[options.Model]):
 
     @classmethod
     def build(
-        cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "PanopticDeepLabNetwork":
         """See `SegmenterAdapter.build`."""
         from harness.segmenters.panoptic_deeplab.network import PanopticDeepLabNetwork
 
-        return PanopticDeepLabNetwork.build(backbone, model, shape=shape)
+        return PanopticDeepLabNetwork.build(backbone, model, labels, shape=shape)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.data.cityscapes import Label
+from harness.data.labels import Label
 from harness.data.prediction import Instance, Segment
 
 AT_A_TIME = 2**16

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.segmenters.panoptic_deeplab.targets import IGNORED
+from harness.data.labels import IGNORE
 
 
 def semantic_loss(logits: Tensor, classes: Tensor, weights: Tensor, hardest: float) -> Tensor:
     """Weighted cross entropy of the `hardest` share of each image's pixels.
 
-    logits [B, K, H, W], classes int64 [B, H, W] with IGNORED, weights float [B, H, W].
+    logits [B, K, H, W], classes int64 [B, H, W] with IGNORE, weights float [B, H, W].
     """
-    losses = F.cross_entropy(logits.float(), classes, ignore_index=IGNORED, reduction="none") * weights
+    losses = F.cross_entropy(logits.float(), classes, ignore_index=IGNORE, reduction="none") * weights
     losses = losses.flatten(1)
     if hardest < 1:
         losses = losses.topk(round(hardest * losses.shape[1]), sorted=False).values

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.data.cityscapes import EVALUATED
+from harness.data.labels import IGNORE, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
 from harness.segmenters.deeplab_backbones.images import deeplab_pixels
@@ -21,7 +21,7 @@ from harness.segmenters.options import Backbone
 from harness.segmenters.panoptic_deeplab import grouping, losses
 from harness.segmenters.panoptic_deeplab.decoder import Decoder, Head, Pyramid
 from harness.segmenters.panoptic_deeplab.options import Inference, Model
-from harness.segmenters.panoptic_deeplab.targets import IGNORED, Targets, targets
+from harness.segmenters.panoptic_deeplab.targets import Targets, targets
 from harness.segmenters.postprocess import elected
 from harness.segmenters.training import Trainable
 
@@ -41,24 +41,26 @@ class PanopticDeepLabNetwork(Trainable[Inference]):
 
     backbone_prefix = "backbone."
 
-    def __init__(self, backbone: AxialResNet, options: Model) -> None:
+    def __init__(self, backbone: AxialResNet, options: Model, labels: LabelSet) -> None:
         super().__init__()
-        self.options, self.labels = options, EVALUATED
+        self.options, self.labels = options, labels
         self.backbone = backbone
         norm = norm_layer(eps=backbone.options.norm_eps, momentum=backbone.options.norm_momentum)
         wide, narrow = options.decoder_channels, options.instance_decoder_channels
         self.semantic_decoder = self._decoder(options.low_level, wide, options.aspp_channels, norm)
         self.instance_decoder = self._decoder(options.instance_low_level, narrow, options.instance_aspp_channels, norm)
-        classes, head = len(self.labels), options.instance_head_channels
+        classes, head = len(labels.evaluated), options.instance_head_channels
         self.semantic_head = Head(wide, options.head_channels, classes, kind=options.convolution, norm=norm)
         self.center_head = Head(narrow, head, 1, kind=options.center_convolution, norm=norm)
         self.offset_head = Head(narrow, head, 2, kind=options.convolution, norm=norm)
 
     @classmethod
-    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "PanopticDeepLabNetwork":
+    def build(
+        cls, backbone: Backbone, options: Model, labels: LabelSet, *, shape: dict[str, Any] | None
+    ) -> "PanopticDeepLabNetwork":
         """See `SegmenterAdapter.build`."""
         config = shape["backbone"] if shape is not None else backbone.config
-        network = cls(AxialResNet(backbone_options(config, backbone.label)), options)
+        network = cls(AxialResNet(backbone_options(config, backbone.label)), options, labels)
         if shape is None:
             start(network, backbone, anew=CLASS_HEADS)
         return network
@@ -80,7 +82,7 @@ class PanopticDeepLabNetwork(Trainable[Inference]):
         height, width = samples[0].ids.shape
         grown = (0, inputs.shape[-1] - width, 0, inputs.shape[-2] - height)
         return {"pixels": inputs} | {
-            name: F.pad(value, grown, value=IGNORED if name == "classes" else 0) for name, value in maps.items()
+            name: F.pad(value, grown, value=IGNORE if name == "classes" else 0) for name, value in maps.items()
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -121,16 +123,16 @@ class PanopticDeepLabNetwork(Trainable[Inference]):
         return [self._prediction(*each, inference) for each in zip(*whole, strict=True)]
 
     def _prediction(self, semantic: Tensor, heatmap: Tensor, offsets: Tensor, inference: Inference) -> Prediction:
-        chances = semantic.softmax(0)
-        things = torch.tensor([label.is_thing for label in self.labels], device=chances.device)
+        chances, classes = semantic.softmax(0), self.labels.evaluated
+        things = torch.tensor([label.is_thing for label in classes], device=chances.device)
         peaks = grouping.centres(
             heatmap, threshold=inference.center_threshold, kernel=inference.nms_kernel, top_k=inference.top_k
         )
         grouped = grouping.group(chances, heatmap, offsets, peaks, things)
-        panorama, segments = grouping.panoptic(chances.argmax(0), grouped, self.labels, stuff_area=inference.stuff_area)
+        panorama, segments = grouping.panoptic(chances.argmax(0), grouped, classes, stuff_area=inference.stuff_area)
         return Prediction(
-            instances=grouping.instances(grouped, self.labels, min_score=inference.min_score),
-            semantic=elected(chances, self.labels),
+            instances=grouping.instances(grouped, classes, min_score=inference.min_score),
+            semantic=elected(chances, classes),
             votes=chances.cpu().numpy() if self.keep_votes else None,
             panoptic=panorama,
             segments=segments,

@@ -4,19 +4,15 @@ As DeepLab2 has it: a centre is the rounded centre of mass, a group region (a th
 class and teaches neither centres nor offsets.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import Label
-
-IGNORED = 255
-"""The class of pixels that teach nothing."""
+from harness.data.labels import IGNORE, LabelSet
 
 
 class Targets(NamedTuple):
-    """Of a crop [H, W]: `classes` int64, indices into the labels or IGNORED; `weights` float32 of the semantic loss;
+    """Of a crop [H, W]: `classes` int64, train ids or IGNORE; `weights` float32 of the semantic loss;
     `heatmap` float32 in 0..1; `heatmap_weights` float32, 0 on void and groups; `offsets` float32 [2, H, W], (dy, dx) in
     pixels; `offset_weights` float32, 1 on numbered things.
     """
@@ -29,14 +25,14 @@ class Targets(NamedTuple):
     offset_weights: np.ndarray
 
 
-def targets(ids: np.ndarray, labels: Sequence[Label], *, sigma: float, small_area: int, small_weight: float) -> Targets:
-    """The targets of `ids` (int [H, W], Cityscapes instance ids); pixels of instances of fewer than `small_area` pixels
-    weigh `small_weight`.
+def targets(ids: np.ndarray, labels: LabelSet, *, sigma: float, small_area: int, small_weight: float) -> Targets:
+    """The targets of `ids` (int [H, W], in the encoding of `labels`).
+
+    Pixels of instances of fewer than `small_area` pixels weigh `small_weight`.
     """
-    of_label = np.where(ids < 1000, ids, ids // 1000)
-    classes, things = _tables(labels)
-    kinds, thing = classes[of_label], things[of_label]
-    numbered = thing & (ids >= 1000)
+    kinds = labels.train_ids[labels.label_of(ids)].astype(np.int64)
+    thing = labels.thing_of_id[ids] >= 0
+    numbered = thing & labels.is_instance(ids)
     weights = np.ones(ids.shape, np.float32)
     heatmap = np.zeros(ids.shape, np.float32)
     offsets = np.zeros((2, *ids.shape), np.float32)
@@ -52,18 +48,10 @@ def targets(ids: np.ndarray, labels: Sequence[Label], *, sigma: float, small_are
         classes=kinds,
         weights=weights,
         heatmap=heatmap,
-        heatmap_weights=((kinds != IGNORED) & (numbered | ~thing)).astype(np.float32),
+        heatmap_weights=((kinds != IGNORE) & (numbered | ~thing)).astype(np.float32),
         offsets=offsets,
         offset_weights=numbered.astype(np.float32),
     )
-
-
-def _tables(labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
-    """By label id: the class index, and whether it is of a thing."""
-    classes, things = np.full(256, IGNORED, np.int64), np.zeros(256, bool)
-    for index, label in enumerate(labels):
-        classes[label.id], things[label.id] = index, label.is_thing
-    return classes, things
 
 
 def _stamp(heatmap: np.ndarray, centre: np.ndarray, sigma: float) -> None:

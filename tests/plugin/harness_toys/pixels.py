@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.core.config import Strict
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.options import Backbone, Inference
 
@@ -34,8 +35,10 @@ class Pixels(SegmenterAdapter[PixelModel]):
     tasks = ("instance", "semantic")
 
     @classmethod
-    def build(cls, backbone: Backbone, model: PixelModel, *, shape: dict[str, Any] | None = None) -> Any:
-        """A fresh network; `shape` is what `network.shape` said when a trained one was saved."""
+    def build(
+        cls, backbone: Backbone, model: PixelModel, labels: LabelSet, *, shape: dict[str, Any] | None = None
+    ) -> Any:
+        """A fresh network for the classes of `labels`; `shape` is what `network.shape` said of a trained one."""
         from harness_toys.pixels_network import PixelNetwork
 
-        return PixelNetwork(model.width, backbone.config.get("layers", 4))
+        return PixelNetwork(model.width, backbone.config.get("layers", 4), labels)

@@ -6,6 +6,7 @@ import pytest
 
 from harness.core.config import parse
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.planning.listing import entries
 from harness.planning.plan import make_plan
 from harness.segmenters.base import SegmenterPart
@@ -55,7 +56,7 @@ def test_its_rows_are_not_built_and_the_others_run(tmp_path):
 
 def test_building_it_is_one_clear_error():
     with pytest.raises(HarnessError, match="not installed") as error:
-        Detectron2.build(Backbone(label="R50", family="resnet"), Model(config="x.yaml"))
+        Detectron2.build(Backbone(label="R50", family="resnet"), Model(config="x.yaml"), CITYSCAPES)
     assert error.value.hint == INSTALL
 
 

@@ -9,7 +9,7 @@ import torch
 import toy
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix
 from harness.data.tree import Tree
 from harness.segmenters.criterion import Layer, Matching
@@ -26,7 +26,7 @@ BACKBONE, MODEL = toy.BACKBONES["resnet"], toy.FASTINST
 
 def build(**model):
     torch.manual_seed(0)
-    return FastInst.build(Backbone(**BACKBONE), Model(**MODEL | model))
+    return FastInst.build(Backbone(**BACKBONE), Model(**MODEL | model), CITYSCAPES)
 
 
 def sample(number=0, things=3, size=(64, 128)):
@@ -82,7 +82,7 @@ def test_there_are_never_more_queries_than_cells():
     network = build(queries=100)
     batch = network.collate([sample()])
     decoded = network.decoder(network._maps(batch["pixels"]))
-    assert decoded.layers[-1].classes.shape == (1, 4 * 8, len(THINGS) + 1)
+    assert decoded.layers[-1].classes.shape == (1, 4 * 8, len(CITYSCAPES.things) + 1)
     assert torch.isfinite(sum(network(batch).values()))
 
 
@@ -126,7 +126,7 @@ def test_a_query_inside_the_object_is_matched_before_one_with_the_better_mask():
     mask = torch.zeros(1, 64, 64, dtype=torch.bool)
     mask[0, 8:24, 8:24] = True
     good = torch.where(mask[0, ::8, ::8], 9.0, -9.0)
-    layer = Layer(torch.zeros(1, 2, len(THINGS) + 1), torch.stack([good, -good])[None])
+    layer = Layer(torch.zeros(1, 2, len(CITYSCAPES.things) + 1), torch.stack([good, -good])[None])
     locations = torch.tensor([[[0.9, 0.9], [0.25, 0.25]]])
     match = {cost: build(location_cost=cost) for cost in (0.0, 1000.0)}
     matched = {
@@ -223,14 +223,14 @@ def test_no_thing_many_things_and_odd_sizes_train_and_predict(things, size):
     (answer,) = network.eval().predict([sample(size=size).image], Inference(topk=5))
     assert answer.semantic is None and answer.panoptic is None
     assert all(instance.mask.shape == size for instance in answer.instances)
-    assert {instance.label_id for instance in answer.instances} <= {label.id for label in THINGS}
+    assert {instance.label_id for instance in answer.instances} <= {label.id for label in CITYSCAPES.things}
 
 
 def test_only_things_are_targets():
     network = build()
     batch = network.collate([sample(1), sample(2, things=0)])
     assert [len(classes) for classes in batch["classes"]][1] == 0
-    assert {THINGS[k].id for k in batch["classes"][0].tolist()} <= {toy.PERSON, toy.CAR}
+    assert {CITYSCAPES.things[k].id for k in batch["classes"][0].tolist()} <= {toy.PERSON, toy.CAR}
 
 
 def test_an_image_is_answered_alike_alone_and_in_a_batch():
@@ -254,7 +254,7 @@ def test_weights_that_are_not_finite_give_a_loss_that_says_so():
 
 def test_another_family_is_one_clear_error():
     with pytest.raises(HarnessError, match="toy Swin: FastInst takes the family 'resnet', found 'swin'"):
-        FastInst.build(Backbone(**toy.BACKBONES["swin"]), Model(**MODEL))
+        FastInst.build(Backbone(**toy.BACKBONES["swin"]), Model(**MODEL), CITYSCAPES)
 
 
 def test_the_loss_falls():
@@ -297,7 +297,7 @@ def test_a_trained_folder_is_a_place_to_start_from(tmp_path):
     from harness.segmenters import checkpoint
 
     first = checkpoint.load(tmp_path / "train")
-    again = FastInst.build(Backbone(**BACKBONE | {"checkpoint": str(tmp_path / "train")}), Model(**MODEL))
+    again = FastInst.build(Backbone(**BACKBONE | {"checkpoint": str(tmp_path / "train")}), Model(**MODEL), CITYSCAPES)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.named_parameters())
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters import resnet
 from harness.segmenters.backbones import pixels
 from harness.segmenters.fastinst import convert
@@ -56,7 +57,7 @@ def network(theirs, tmp_path_factory):
     extra = {"criterion.empty_weight": torch.ones(9), "sem_seg_head.predictor.criterion.empty_weight": torch.ones(9)}
     torch.save({"model": theirs | extra, "iteration": 1}, path)
     backbone = RESNET50.model_copy(update={"checkpoint": str(path)})
-    return FastInst.build(backbone, Model(queries=40, points=256))
+    return FastInst.build(backbone, Model(queries=40, points=256), CITYSCAPES)
 
 
 @pytest.fixture(scope="module")
@@ -182,5 +183,5 @@ def test_weights_that_are_not_at_hand_say_how_to_get_them(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with pytest.raises(HarnessError, match="timm/resnet50") as error:
-        FastInst.build(RESNET50.model_copy(update={"weights": "timm/resnet50.tv_in1k"}), Model(queries=40))
+        FastInst.build(RESNET50.model_copy(update={"weights": "timm/resnet50.tv_in1k"}), Model(queries=40), CITYSCAPES)
     assert "hf download" in error.value.hint

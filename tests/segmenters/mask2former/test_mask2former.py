@@ -7,6 +7,7 @@ import toy
 
 from harness.core.config import parse
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.mask2former.adapter import Mask2Former
 from harness.segmenters.mask2former.options import Inference, Model
 from harness.segmenters.network import Sample
@@ -16,7 +17,7 @@ from harness.segmenters.options import Backbone
 def build(backbone="convnext", **model):
     torch.manual_seed(0)
     chosen = parse(Backbone, toy.BACKBONES[backbone], "toy")
-    return Mask2Former.build(chosen, parse(Model, toy.MASK2FORMER | model, "toy"))
+    return Mask2Former.build(chosen, parse(Model, toy.MASK2FORMER | model, "toy"), CITYSCAPES)
 
 
 def sample(number=0, things=3):
@@ -54,18 +55,18 @@ def test_the_instance_task_answers_instances_alone_and_panoptic_everything():
 def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
     build(task="panoptic").model.save_pretrained(tmp_path)
     chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path))
-    loaded = Mask2Former.build(chosen, parse(Model, toy.MASK2FORMER | {"task": "instance"}, "toy"))
+    loaded = Mask2Former.build(chosen, parse(Model, toy.MASK2FORMER | {"task": "instance"}, "toy"), CITYSCAPES)
     assert loaded.model.class_predictor.out_features == 9
     assert torch.isfinite(sum(loaded(loaded.collate([sample()])).values()))
 
 
 def test_a_backbone_of_transformers_needs_its_family():
     with pytest.raises(HarnessError, match="backbone plain: `family` is missing"):
-        Mask2Former.build(Backbone(label="plain"), Model())
+        Mask2Former.build(Backbone(label="plain"), Model(), CITYSCAPES)
 
 
 def test_a_checkpoint_that_is_not_there_says_how_to_get_it(tmp_path):
     missing = Backbone(label="x", family="swin", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(HarnessError, match="nowhere") as error:
-        Mask2Former.build(missing, parse(Model, toy.MASK2FORMER, "toy"))
+        Mask2Former.build(missing, parse(Model, toy.MASK2FORMER, "toy"), CITYSCAPES)
     assert "hf download" in error.value.hint

@@ -8,18 +8,19 @@ import toy
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.network import Sample
 from harness.segmenters.oneformer.adapter import OneFormer
 from harness.segmenters.oneformer.options import Inference, Model
-from harness.segmenters.oneformer.text import tokens
+from harness.segmenters.oneformer.text import Words
 from harness.segmenters.options import Backbone
 
 
 def build(backbone="convnext", **model):
     torch.manual_seed(0)
     chosen = parse(Backbone, toy.BACKBONES[backbone], "toy")
-    return OneFormer.build(chosen, parse(Model, toy.ONEFORMER | model, "toy"))
+    return OneFormer.build(chosen, parse(Model, toy.ONEFORMER | model, "toy"), CITYSCAPES)
 
 
 def seed_of(task):
@@ -64,7 +65,7 @@ def test_each_text_is_read_once_a_batch():
 def test_no_word_sees_a_later_one_nor_the_padding():
     network = build().eval()
     encoder = network.model.model.text_mapper.text_encoder
-    text = torch.from_numpy(tokens("a photo with a car", "compact"))[None]
+    text = torch.from_numpy(Words.of("compact", CITYSCAPES).tokens("a photo with a car"))[None]
     other = text.clone()
     other[text == 0] = 3
     assert (text == 0).any()
@@ -146,7 +147,7 @@ def test_an_unknown_option_is_one_clear_error():
 def test_a_checkpoint_that_is_not_there_says_how_to_get_it(tmp_path):
     missing = Backbone(label="x", family="swin", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(HarnessError, match="nowhere") as error:
-        OneFormer.build(missing, parse(Model, toy.ONEFORMER, "toy"))
+        OneFormer.build(missing, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
     assert "hf download" in error.value.hint
 
 
@@ -158,6 +159,6 @@ def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
     config.update({"num_labels": 65})
     OneFormerForUniversalSegmentation(config).save_pretrained(tmp_path)
     chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path))
-    loaded = OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"))
+    loaded = OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
     assert loaded.model.model.transformer_module.decoder.class_embed.out_features == 20
     assert torch.isfinite(sum(loaded(loaded.collate([sample()])).values()))

@@ -11,6 +11,7 @@ from transformers import OneFormerForUniversalSegmentation
 from harness.cli import main
 from harness.core.config import parse
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.oneformer.adapter import OneFormer
 from harness.segmenters.oneformer.convert import convert
 from harness.segmenters.oneformer.options import Model
@@ -176,7 +177,7 @@ def original(backbone="convnext", classes=19, **settings):
     """A tiny OneFormer of transformers with random weights, every one of them."""
     torch.manual_seed(0)
     chosen = parse(Backbone, toy.BACKBONES[backbone], "toy")
-    config = OneFormer.build(chosen, parse(Model, SETTINGS | settings, "toy")).model.config
+    config = OneFormer.build(chosen, parse(Model, SETTINGS | settings, "toy"), CITYSCAPES).model.config
     config.update({"num_labels": classes})
     model = OneFormerForUniversalSegmentation(config).eval()
     with torch.no_grad():
@@ -226,7 +227,7 @@ def test_the_folder_answers_as_the_network_did_to_the_last_bit(backbone, text, t
 def test_the_folder_is_a_start_for_our_segmenter_with_a_new_class_head(tmp_path):
     convert(saved(tmp_path, theirs_of(original(classes=65))), tmp_path / "folder")
     chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path / "folder"))
-    network = OneFormer.build(chosen, parse(Model, SETTINGS, "toy"))
+    network = OneFormer.build(chosen, parse(Model, SETTINGS, "toy"), CITYSCAPES)
     assert network.model.model.transformer_module.decoder.class_embed.out_features == 20
 
 

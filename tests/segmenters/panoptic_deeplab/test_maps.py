@@ -6,16 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.cityscapes import EVALUATED, frames, read_ids
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import IGNORE
 from harness.data.streets import render
 from harness.data.streets.street import Style
+from harness.data.tree import Tree
 from harness.segmenters.panoptic_deeplab import grouping
 from harness.segmenters.panoptic_deeplab.losses import heatmap_loss, mean_of_nonzero, offset_loss, semantic_loss
-from harness.segmenters.panoptic_deeplab.targets import IGNORED, targets
+from harness.segmenters.panoptic_deeplab.targets import targets
 
 ROAD, SKY, PERSON, CAR, TRAILER, LICENCE = 7, 23, 24, 26, 30, 1
-THINGS = torch.tensor([label.is_thing for label in EVALUATED])
-INDEX = {label.id: index for index, label in enumerate(EVALUATED)}
+THINGS = torch.tensor([label.is_thing for label in CITYSCAPES.evaluated])
+INDEX = {label.id: index for index, label in enumerate(CITYSCAPES.evaluated)}
 
 
 def scene(seed=0, size=(24, 40)):
@@ -36,13 +38,13 @@ def naive(ids, *, sigma, small_area, small_weight):
     """The targets pixel by pixel."""
     height, width = ids.shape
     found = {name: np.zeros(ids.shape) for name in ("weights", "heatmap", "heatmap_weights", "offset_weights")}
-    classes, offsets = np.full(ids.shape, IGNORED), np.zeros((2, *ids.shape))
+    classes, offsets = np.full(ids.shape, IGNORE), np.zeros((2, *ids.shape))
     for y in range(height):
         for x in range(width):
             number = ids[y, x]
             label = number // 1000 if number >= 1000 else number
-            known, thing = label in INDEX, label in INDEX and EVALUATED[INDEX[label]].is_thing
-            classes[y, x] = INDEX.get(label, IGNORED)
+            known, thing = label in INDEX, label in INDEX and CITYSCAPES.evaluated[INDEX[label]].is_thing
+            classes[y, x] = INDEX.get(label, IGNORE)
             found["weights"][y, x] = 1
             found["heatmap_weights"][y, x] = known and not (thing and number < 1000)
             if thing and number >= 1000:
@@ -68,13 +70,13 @@ def naive(ids, *, sigma, small_area, small_weight):
 def test_targets_are_those_of_a_loop_over_pixels(seed):
     options = {"sigma": 2.5, "small_area": 20, "small_weight": 3.0}
     ids = scene(seed)
-    found, expected = targets(ids, EVALUATED, **options), naive(ids, **options)
+    found, expected = targets(ids, CITYSCAPES, **options), naive(ids, **options)
     for name, value in expected.items():
         np.testing.assert_allclose(getattr(found, name), value, atol=1e-6, err_msg=name)
 
 
 def test_a_crop_without_things_teaches_no_offsets():
-    found = targets(np.full((8, 8), ROAD, np.int32), EVALUATED, sigma=2, small_area=4, small_weight=3)
+    found = targets(np.full((8, 8), ROAD, np.int32), CITYSCAPES, sigma=2, small_area=4, small_weight=3)
     assert not found.heatmap.any() and not found.offset_weights.any()
     assert (found.heatmap_weights == 1).all()
 
@@ -83,8 +85,8 @@ def test_the_semantic_loss_is_the_mean_of_the_hardest_weighted_pixels_of_each_im
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 4, 6)
     classes = torch.randint(0, 5, (2, 4, 6))
-    classes[0, :2] = IGNORED
-    classes[1] = IGNORED
+    classes[0, :2] = IGNORE
+    classes[1] = IGNORE
     classes[1, 0, :2] = 1
     weights = torch.rand(2, 4, 6) + 0.5
     expected = []
@@ -93,7 +95,7 @@ def test_the_semantic_loss_is_the_mean_of_the_hardest_weighted_pixels_of_each_im
         for y in range(4):
             for x in range(6):
                 c = classes[b, y, x].item()
-                chance = 1.0 if c == IGNORED else logits[b, :, y, x].softmax(0)[c].item()
+                chance = 1.0 if c == IGNORE else logits[b, :, y, x].softmax(0)[c].item()
                 values.append(-np.log(chance) * weights[b, y, x].item())
         hardest = sorted(values, reverse=True)[: round(0.25 * 24)]
         expected.append(sum(hardest) / sum(value != 0 for value in hardest))
@@ -144,7 +146,7 @@ def test_centres_are_the_peaks_of_a_loop(seed, kernel, top_k):
 def test_each_thing_pixel_has_its_nearest_centre_and_an_instance_its_majority_class(seed, monkeypatch):
     monkeypatch.setattr(grouping, "AT_A_TIME", 7)
     torch.manual_seed(seed)
-    chances = torch.rand(len(EVALUATED), 8, 9).mul(4).softmax(0)
+    chances = torch.rand(len(CITYSCAPES.evaluated), 8, 9).mul(4).softmax(0)
     heatmap, offsets = torch.rand(8, 9), 3 * torch.randn(2, 8, 9)
     peaks = torch.tensor([[1, 1], [4, 6], [7, 2]])
     found = grouping.group(chances, heatmap, offsets, peaks, THINGS)
@@ -162,7 +164,7 @@ def test_each_thing_pixel_has_its_nearest_centre_and_an_instance_its_majority_cl
     for n, pixels in members.items():
         assert found.areas[n] == len(pixels)
         if pixels:
-            kinds = np.bincount([kind for *_, kind in pixels], minlength=len(EVALUATED))
+            kinds = np.bincount([kind for *_, kind in pixels], minlength=len(CITYSCAPES.evaluated))
             assert found.classes[n] == kinds.argmax()
             mean = np.mean([chances[kinds.argmax(), y, x].item() for y, x, _ in pixels])
             assert found.scores[n].item() == pytest.approx(mean * heatmap[tuple(peaks[n])].item(), rel=1e-4)
@@ -170,36 +172,38 @@ def test_each_thing_pixel_has_its_nearest_centre_and_an_instance_its_majority_cl
 
 def test_the_panoptic_map_has_instances_and_large_stuff_and_void_elsewhere():
     kinds = torch.tensor([[INDEX[ROAD]] * 4, [INDEX[SKY], INDEX[CAR], INDEX[CAR], INDEX[CAR]]])
-    chances = torch.nn.functional.one_hot(kinds, len(EVALUATED)).permute(2, 0, 1).float()
+    chances = torch.nn.functional.one_hot(kinds, len(CITYSCAPES.evaluated)).permute(2, 0, 1).float()
     peaks = torch.tensor([[1, 1], [0, 0], [1, 3]])
     offsets = torch.zeros(2, 2, 4)
     heatmap = torch.full((2, 4), 0.5)
     grouped = grouping.group(chances, heatmap, offsets, peaks, THINGS)
-    panorama, segments = grouping.panoptic(kinds, grouped, EVALUATED, stuff_area=2)
+    panorama, segments = grouping.panoptic(kinds, grouped, CITYSCAPES.evaluated, stuff_area=2)
     assert panorama.tolist() == [[3, 3, 3, 3], [0, 1, 1, 2]]  # the second peak has no pixels, the sky is too small
     assert [(segment.id, segment.label_id) for segment in segments] == [(1, CAR), (2, CAR), (3, ROAD)]
-    found = grouping.instances(grouped, EVALUATED, min_score=0.0)
+    found = grouping.instances(grouped, CITYSCAPES.evaluated, min_score=0.0)
     assert [(each.label_id, int(each.mask.sum()), each.score) for each in found] == [(CAR, 2, 0.5), (CAR, 1, 0.5)]
-    assert grouping.instances(grouped, EVALUATED, min_score=0.6) == []
+    assert grouping.instances(grouped, CITYSCAPES.evaluated, min_score=0.6) == []
 
 
 def test_things_without_a_centre_are_void():
     kinds = torch.full((3, 3), INDEX[CAR])
-    chances = torch.nn.functional.one_hot(kinds, len(EVALUATED)).permute(2, 0, 1).float()
+    chances = torch.nn.functional.one_hot(kinds, len(CITYSCAPES.evaluated)).permute(2, 0, 1).float()
     grouped = grouping.group(chances, torch.zeros(3, 3), torch.zeros(2, 3, 3), torch.zeros(0, 2).long(), THINGS)
-    panorama, segments = grouping.panoptic(kinds, grouped, EVALUATED, stuff_area=0)
+    panorama, segments = grouping.panoptic(kinds, grouped, CITYSCAPES.evaluated, stuff_area=0)
     assert not panorama.any() and segments == ()
-    assert grouping.instances(grouped, EVALUATED, min_score=0) == []
+    assert grouping.instances(grouped, CITYSCAPES.evaluated, min_score=0) == []
 
 
 def recovered(ids, *, sigma, kernel, top_k):
     """(numbered things, those found again with an overlap above one half) when all maps are perfect."""
-    perfect = targets(ids, EVALUATED, sigma=sigma, small_area=0, small_weight=1)
-    kinds = torch.from_numpy(np.where(perfect.classes == IGNORED, 0, perfect.classes))
-    chances = torch.nn.functional.one_hot(kinds, len(EVALUATED)).permute(2, 0, 1).float()
+    perfect = targets(ids, CITYSCAPES, sigma=sigma, small_area=0, small_weight=1)
+    kinds = torch.from_numpy(np.where(perfect.classes == IGNORE, 0, perfect.classes))
+    chances = torch.nn.functional.one_hot(kinds, len(CITYSCAPES.evaluated)).permute(2, 0, 1).float()
     heatmap, offsets = torch.from_numpy(perfect.heatmap), torch.from_numpy(perfect.offsets)
     peaks = grouping.centres(heatmap, threshold=0.1, kernel=kernel, top_k=top_k)
-    found = grouping.instances(grouping.group(chances, heatmap, offsets, peaks, THINGS), EVALUATED, min_score=0.0)
+    found = grouping.instances(
+        grouping.group(chances, heatmap, offsets, peaks, THINGS), CITYSCAPES.evaluated, min_score=0.0
+    )
     truths = [n for n in np.unique(ids[ids >= 1000]) if n // 1000 in INDEX]
     again = 0
     for number in truths:
@@ -216,7 +220,7 @@ def streets(tmp_path_factory):
     root = tmp_path_factory.mktemp("streets")
     style = Style(zoom=2.1, featured=3, familiar=0.9)
     render(root, seed=0, counts={"train": 1, "val": 12}, size=(128, 256), style=style)
-    return [read_ids(frame.instance_ids) for frame in frames(root, "val")]
+    return [frame.read_ids() for frame in Tree(root).frames("val")]
 
 
 @pytest.mark.parametrize(("kernel", "top_k"), [(7, 200), (13, 400)])

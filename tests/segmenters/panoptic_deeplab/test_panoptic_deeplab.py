@@ -10,14 +10,14 @@ import toy
 from safetensors.torch import save_file
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import BY_ID, EVALUATED
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import IGNORE
 from harness.segmenters.deeplab_backbones.layers import norm_layer
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
 from harness.segmenters.panoptic_deeplab.adapter import PanopticDeepLab
 from harness.segmenters.panoptic_deeplab.decoder import AtrousPyramid, Pyramid
 from harness.segmenters.panoptic_deeplab.options import Inference, Model
-from harness.segmenters.panoptic_deeplab.targets import IGNORED
 
 WIDE = {"kind": "wide_resnet", "blocks": [3, 6, 3, 3]}
 SAC = WIDE | {"layers": 4.5, "sac_from": 32}
@@ -34,7 +34,7 @@ PUBLISHED = {
 def build(*, config=None, **model):
     torch.manual_seed(0)
     backbone = Backbone(label="toy", config=toy.BACKBONES["deeplab"]["config"] | (config or {}))
-    return PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB | model))
+    return PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB | model), CITYSCAPES)
 
 
 def sample(number=0, size=(64, 128)):
@@ -51,7 +51,7 @@ def test_importing_the_adapter_imports_no_torch():
 def test_a_published_system_has_its_parameters(name):
     config, model, expected, millions = PUBLISHED[name]
     with torch.device("meta"):
-        network = PanopticDeepLab.build(Backbone(label=name, config=config), Model(**model))
+        network = PanopticDeepLab.build(Backbone(label=name, config=config), Model(**model), CITYSCAPES)
     found = sum(p.numel() for p in network.parameters())
     assert found == expected
     assert found / 1e6 == pytest.approx(millions, rel=0.003)
@@ -81,7 +81,7 @@ def test_a_batch_is_padded_to_one_pixel_more_than_a_multiple_of_the_stride_and_p
     network = build()
     batch = network.collate([sample(0, size=(60, 120))])
     assert batch["pixels"].shape == (1, 3, 65, 129)
-    assert (batch["classes"][:, 60:] == IGNORED).all() and (batch["classes"][:, :, 120:] == IGNORED).all()
+    assert (batch["classes"][:, 60:] == IGNORE).all() and (batch["classes"][:, :, 120:] == IGNORE).all()
     for name in ("weights", "heatmap_weights", "offset_weights"):
         assert not batch[name][:, 60:].any() and not batch[name][:, :, 120:].any()
     assert batch["pixels"][..., :60, :120].abs().max() <= 1
@@ -105,18 +105,18 @@ def test_answers_hold_together(size):
     images = [toy.scene(n, size=size)[0] for n in range(2)]
     for found in network.predict(images, Inference(stuff_area=1, nms_kernel=7)):
         assert found.semantic.shape == found.panoptic.shape == size
-        assert found.votes.shape == (len(EVALUATED), *size)
-        ids = np.array([label.id for label in EVALUATED])
+        assert found.votes.shape == (len(CITYSCAPES.evaluated), *size)
+        ids = np.array([label.id for label in CITYSCAPES.evaluated])
         assert np.array_equal(found.semantic, ids[found.votes.argmax(0)])
         assert [s.id for s in found.segments] == list(range(1, len(found.segments) + 1))
         assert set(np.unique(found.panoptic)) - {0} == {s.id for s in found.segments}
-        things = [s for s in found.segments if BY_ID[s.label_id].is_thing]
+        things = [s for s in found.segments if CITYSCAPES.by_id[s.label_id].is_thing]
         assert len(things) == len(found.instances)
         assert sum(each.mask.sum() for each in found.instances) == np.isin(found.panoptic, [s.id for s in things]).sum()
         scores = [each.score for each in found.instances]
         assert scores == sorted(scores, reverse=True) and all(0 <= score <= 1 for score in scores)
         for segment in found.segments:
-            if not BY_ID[segment.label_id].is_thing:
+            if not CITYSCAPES.by_id[segment.label_id].is_thing:
                 assert (found.semantic[found.panoptic == segment.id] == segment.label_id).all()
 
 
@@ -142,14 +142,14 @@ def test_a_network_starts_from_a_whole_model_with_other_classes_anew(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     backbone = Backbone(label="toy", config=toy.BACKBONES["deeplab"]["config"], checkpoint=str(tmp_path))
     torch.manual_seed(0)
-    found = PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB)).state_dict()
+    found = PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB), CITYSCAPES).state_dict()
     for name, value in found.items():
         anew = name.startswith("semantic_head.predict")
         assert torch.equal(value, source.state_dict()[name] if anew else state[name]), name
     del state["backbone.stem.0.conv.weight"]
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(HarnessError, match=r"backbone\.stem\.0\.conv\.weight: missing"):
-        PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB))
+        PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB), CITYSCAPES)
 
 
 def test_a_network_starts_from_a_backbone(tmp_path):
@@ -158,15 +158,15 @@ def test_a_network_starts_from_a_backbone(tmp_path):
         source.backbone.stem[0].conv.weight += 1
     save_file(source.backbone.state_dict(), tmp_path / "model.safetensors")
     backbone = Backbone(label="toy", config=toy.BACKBONES["deeplab"]["config"], weights=str(tmp_path))
-    found = PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB))
+    found = PanopticDeepLab.build(backbone, Model(**toy.PANOPTIC_DEEPLAB), CITYSCAPES)
     assert torch.equal(found.backbone.stem[0].conv.weight, source.backbone.stem[0].conv.weight)
     with pytest.raises(HarnessError, match="harness convert deeplab2"):
-        PanopticDeepLab.build(backbone.model_copy(update={"weights": str(tmp_path / "none")}), Model())
+        PanopticDeepLab.build(backbone.model_copy(update={"weights": str(tmp_path / "none")}), Model(), CITYSCAPES)
 
 
 def test_a_trained_network_is_built_again_from_its_shape():
     network = build(config={"span": 9, "axial_from": 8})
-    again = PanopticDeepLab.build(Backbone(label="gone"), network.options, shape=network.shape)
+    again = PanopticDeepLab.build(Backbone(label="gone"), network.options, CITYSCAPES, shape=network.shape)
     again.load_state_dict(network.state_dict())
     x = torch.randn(1, 3, 33, 65)
     assert torch.equal(network.eval().answers(x).semantic, again.eval().answers(x).semantic)
