@@ -16,6 +16,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from harness.core.config import AS_GIVEN, Strict, parse_table
 from harness.core.errors import HarnessError
 from harness.core.registry import Adapter, Registry
+from harness.data.base import Dataset, Frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,17 @@ class Prompt:
     text: str
     phrase: str
     label_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a crop comes from: the instance's id, and the square (x0, y0, x1, y1, half open, in pixels of the frame),
+    which may reach over the frame on the right or below."""
+
+    dataset: Dataset
+    frame: Frame
+    instance: int
+    square: tuple[int, int, int, int]
 
 
 Role = Literal["baseline", "control", "generator"]
@@ -70,6 +82,17 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
         the same order, of any side T. Crops and masks are not written to.
         """
 
+    def edit_placed(
+        self,
+        crops: list[np.ndarray],
+        masks: list[np.ndarray],
+        prompts: list[Prompt],
+        seeds: list[int],
+        places: list[Place],
+    ) -> list[np.ndarray]:
+        """`edit` for a synthesis, which knows where each crop comes from; most generators make no use of that."""
+        return self.edit(crops, masks, prompts, seeds)
+
 
 GENERATORS: Registry[Generator[Any]] = Registry(
     "generator",
@@ -80,6 +103,7 @@ GENERATORS: Registry[Generator[Any]] = Registry(
         "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
         "gligen": "harness.generators.gligen:Gligen",
         "inpainting": "harness.generators.inpainting:Inpainting",
+        "oracle": "harness.generators.oracle:Oracle",
     },
     base=Generator,
 )

@@ -7,7 +7,6 @@ several share. Nothing here imports torch, so that plans are made in millisecond
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_validator
@@ -45,8 +44,8 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
         Default: a hash of the local weights of the backbone, so that another checkpoint under the same name is another
         training; empty for hub ids, which the part names, and for none.
         """
-        named = [Path(name).expanduser() for name in (backbone.weights, backbone.checkpoint) if name]
-        return " ".join(checkpoints.of_files(path) for path in named if path.exists())
+        named = [checkpoints.local(name) for name in (backbone.weights, backbone.checkpoint) if name]
+        return " ".join(checkpoints.of_files(path) for path in named if path)
 
     @classmethod
     @abstractmethod

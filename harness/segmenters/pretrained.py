@@ -1,7 +1,7 @@
-"""What others published, from the hub, its cache or a folder: configurations and models of transformers, named tensors.
+"""What was trained elsewhere: configurations and models of transformers, named tensors.
 
-A configuration is data: the code that it may name (`auto_map`) is never run. A model must hold every tensor that is
-read; what may be missing is said by the caller.
+They come from the hub, its cache or a folder, or are shipped here. A configuration is data: the code that it may name
+(`auto_map`) is never run. A model must hold every tensor that is read; what may be missing is said by the caller.
 """
 
 import logging
@@ -11,11 +11,13 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from harness.core.errors import HarnessError
+from harness.weights import checkpoints
 from harness.weights.tensors import other_architecture, read_tensors, refuse_pointer, why
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
     names the first other ones: the checkpoint is then of another architecture.
     """
     load: Callable[..., Any] = kind.from_pretrained  # a pair, as asked for; its types know of the model alone
-    asked = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    asked: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    asked |= {"dtype": torch.float32}  # files of half precision are trained in full
     model, info = fetched(source, load, config=config, **asked)
     odd = {name: f"{name}: missing" for name in info["missing_keys"]}
     odd |= {n: f"{n}: expected shape {tuple(want)}, found {tuple(found)}" for n, found, want in info["mismatched_keys"]}
@@ -99,7 +102,7 @@ def _weights_file(place: str) -> Path:
 
 def _place(source: str) -> str:
     """Where libraries look for `source`; HarnessError for a folder that isn't there."""
-    folder = Path(source).expanduser()
+    folder = checkpoints.local(source) or Path(source).expanduser()
     if folder.is_dir():
         for path in (folder / "config.json", *(folder / name for name in FILES)):
             if path.is_file():

@@ -167,7 +167,11 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            self.step, self.window, self.average = state["step"], state["window"], _to(state["average"], self.device)
+            self.step, self.window, self.average = (
+                state["step"],
+                state["window"],
+                to_device(state["average"], self.device),
+            )
             logger.info("going on from step %d in %s", self.step, path)
         if self.accelerator.is_main_process:
             self._cut_log()
@@ -188,7 +192,7 @@ class _Run:
         self.wrapped.train()
         losses: dict[str, float] = {}
         for part in range(training.accumulate):
-            batch = _to(self.loader.batch(step, part), self.device)
+            batch = to_device(self.loader.batch(step, part), self.device)
             with self.accelerator.autocast():
                 found = self.wrapped(batch)
             total = sum(found.values()) / training.accumulate
@@ -262,7 +266,7 @@ class _Run:
         torch.manual_seed(derive(self.seed, "validation"))
         rows = []
         for number in range(self.training.validate_batches):
-            found = self.network(_to(checks.batch(number, 0), self.device))
+            found = self.network(to_device(checks.batch(number, 0), self.device))
             rows.append({name: value.item() for name, value in found.items()})
         means = {f"val_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
         means = self._over_processes(means)
@@ -323,12 +327,13 @@ def _undisturbed(training: Training) -> Training:
     return training.model_copy(update=plain)
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device) -> Any:
+    """`value` with every tensor in it, in dicts and lists too, on `device`."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
-        return {name: _to(item, device) for name, item in value.items()}
-    return [_to(item, device) for item in value] if isinstance(value, list) else value
+        return {name: to_device(item, device) for name, item in value.items()}
+    return [to_device(item, device) for item in value] if isinstance(value, list) else value
 
 
 def _step_of(line: str) -> float:

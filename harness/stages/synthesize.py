@@ -37,7 +37,7 @@ from harness.core.seeds import derive
 from harness.data import png
 from harness.data.base import Dataset, Frame, labels_key
 from harness.data.tree import Tree
-from harness.generators.base import Generator, GeneratorPart, checked
+from harness.generators.base import Generator, GeneratorPart, Place, checked
 from harness.stages import Inputs
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
@@ -165,7 +165,7 @@ def _make_all(work: _Work, report: Report) -> list[Entry]:
     # Painting (one thread, the accelerator) overlaps with pasting, resizing and PNG writing of the batch before it.
     with ThreadPoolExecutor(max_workers=min(8, cores())) as pool:
         for batch, reached in _batches(work, position):
-            painted = _judged(judge, batch, _paint(generator, work.spec.generator.label, batch))
+            painted = _judged(judge, batch, _paint(generator, work, batch))
             futures = [pool.submit(_make, work, item, image) for item, image in zip(batch, painted, strict=True)]
             running.append((reached, futures))
             if len(running) > 1:
@@ -194,18 +194,22 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
     yield batch, Position(len(work.todo), 0)
 
 
-def _paint(generator: Generator[Any], label: str, batch: list[Item]) -> list[np.ndarray]:
+def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np.ndarray]:
     """What the generator makes of each item that has no fault."""
     good = [item for item in batch if not item.fault]
     if not good:
         return []
-    images = generator.edit(
+    images = generator.edit_placed(
         [item.real for item in good],
         [item.mask for item in good],
         [item.prompt for item in good],
         [item.seed for item in good],
+        [
+            Place(dataset=work.dataset, frame=item.picture.frame, instance=item.instance.id, square=tuple(item.square))
+            for item in good
+        ],
     )
-    return checked(images, len(good), label)
+    return checked(images, len(good), work.spec.generator.label)
 
 
 def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:

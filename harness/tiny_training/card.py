@@ -40,7 +40,16 @@ _ABOUT = {
     "diff_inpainting": "UNet2DConditionModel, 9 channels, for StableDiffusionInpaintPipeline.",
     "blended": "UNet2DConditionModel, 4 channels: the text-to-image base of blended latent diffusion.",
     "gligen": "UNet2DConditionModel, 9 channels, gated attention to boxes and phrases: GLIGEN inpainting.",
+    "oneformer_convnext": "OneFormerForUniversalSegmentation of transformers without its class head: what Mapillary's "
+    "network is to\nthe paper's OneFormer with ConvNeXt.",
+    "swin": "SwinBackbone of transformers, learnt in a OneFormer: what ImageNet's Swin is to the paper's OneFormer.",
+    "resnet": "ResNetBackbone of transformers, learnt in a Mask2Former: what ImageNet's ResNet-50 is to the paper's "
+    "Mask2Former\nand FastInst.",
 }
+
+
+STARTS = ("oneformer_convnext", "swin", "resnet")
+"""Parts that learn from whole scenes."""
 
 
 def asked(pool: Pool) -> tuple[np.ndarray, list[str]]:
@@ -55,7 +64,7 @@ def asked(pool: Pool) -> tuple[np.ndarray, list[str]]:
 
 
 def followed(
-    part: str, out: Path, pool: Pool, *, rows: int = ROWS, box: bool = False
+    part: str, out: Path, pool: Pool, *, rows: int = ROWS, device: str = "cpu", box: bool = False
 ) -> tuple[dict[str, float], Image.Image]:
     """How well generator `part` of folder `out` follows its prompts on held-out crops, and a sheet of them.
 
@@ -69,7 +78,7 @@ def followed(
     index, prompts = index[:rows], prompts[:rows]
     pool = pool.take(index)
     masks = np.stack([_boxed(mask) for mask in pool.masks]) if box else pool.masks
-    images = _paint(part, out, pool, masks, prompts)
+    images = _paint(part, out, pool, masks, prompts, device)
     pasted = np.where(masks[..., None], images, pool.images)
     judge = judges.load(out / "judge")
     facts = (pool.masks, pool.label_ids)
@@ -91,7 +100,7 @@ def _boxed(mask: np.ndarray) -> np.ndarray:
     return result
 
 
-def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[str]) -> np.ndarray:
+def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[str], device: str = "cpu") -> np.ndarray:
     """The generator with the settings of its mini profile, on the weights in `out`."""
     from harness.core.config import parse
     from harness.generators.base import GeneratorPart, Prompt
@@ -101,7 +110,7 @@ def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[st
     data, path = load_part("generators", part, "mini")
     data["options"] = data["options"] | {"checkpoint": str(out.resolve() / part)}
     setup = parse(GeneratorPart, data, path)
-    generator = setup.build()
+    generator = setup.build(device)
     labels = [int(label) for label in pool.label_ids]
     asked_for = [
         Prompt(text=text, phrase=class_name(label), label_id=label) for text, label in zip(prompts, labels, strict=True)
@@ -154,24 +163,26 @@ def write(
 def _readme(folder: Path, training: dict, losses: list[float]) -> str:
     part = training["part"]
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    kind = "scenes" if part in STARTS else "crops of 64 x 64"
     lines = [
         f"# {part}",
         "",
         _ABOUT[part],
         "",
-        f"- Data: {training['crops']} crops of 64 x 64 from the pool of streets (seed {training['seed']}), drawn by",
+        f"- Data: {training['crops']} {kind} from the pool of streets (seed {training['seed']}), drawn by",
         "  harness/data/streets; no frame of a train or val split, no photograph.",
         f"- Training: {training['steps']} steps, {training['seconds']} s on {training['device']},",
         f"  seed {training['seed']}.",
         f"- Again: `python -m harness.tiny_training.train {part} --minutes {training['minutes']}",
-        f"  --crops {training['crops']} --seed {training['seed']} --out DIR`",
+        f"  --crops {training['crops']} --seed {training['seed']} --scale {training['scale']}",
+        f"  --device {training['device']} --out DIR`",
         "- Licence: Apache-2.0, as the code.",
     ]
     if size:
         lines.append(f"- Size: {size / 2**20:.1f} MiB, fp16 safetensors.")
     if losses:
         lines += ["", f"Loss, mean of 50 steps: first {losses[0]:.3f}, last {losses[-1]:.3f}.", "", "![loss](loss.png)"]
-    lines += ["", "| on held-out crops | |", "|---|---|"]
+    lines += ["", f"| on held-out {kind.split()[0]} | |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in training["scores"].items()]
     if (folder / "samples.png").exists():
         lines += ["", "Source, hole, result (first held-out crops, not chosen):", "", "![samples](samples.png)"]

@@ -17,9 +17,10 @@ from harness.core.seeds import derive
 from harness.tiny_training.loop import Budget, History, fit
 from harness.tiny_training.pool import SIDE, Pool, detail, phrase
 from harness.tiny_training.tokenizer import CLASSES, POSITIONS, token_ids
-from harness.tiny_training.vae import to_tensor
+from harness.tiny_training.vae import noise, to_tensor
 
-_BATCH = 64
+BATCH = 64
+"""Crops a step on a CPU."""
 _FORMS = ("prompt", "phrase", "class")
 
 
@@ -30,10 +31,6 @@ class Caption:
     text: str
     label_id: int
     detail: str | None
-
-    def true_of(self, label_id: int, detail: str) -> bool:
-        """Whether a crop of that class and detail fits the text."""
-        return self.label_id == label_id and self.detail in (None, detail)
 
 
 def build_clip(vocabulary: int, end: int):
@@ -49,8 +46,16 @@ def build_clip(vocabulary: int, end: int):
 
 
 def train_clip(
-    pool: Pool, tokenizer, *, seed: int, budget: Budget, state: Path, device: str, report: Report = silent
-) -> tuple[torch.nn.Module, History]:  # fmt: skip
+    pool: Pool,
+    tokenizer,
+    *,
+    seed: int,
+    batch: int = BATCH,
+    budget: Budget,
+    state: Path,
+    device: str,
+    report: Report = silent,
+) -> tuple[torch.nn.Module, History]:
     """Contrastive training (Radford et al. 2021), with every true caption of a batch as a target, not only a crop's
     own."""
     torch.manual_seed(derive(seed, "clip"))
@@ -58,21 +63,25 @@ def train_clip(
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng(derive(seed, "clip", step))
-        batch = pool.take(rng.integers(0, len(pool), _BATCH))
-        captions = _captions(batch, rng)
-        images = batch.images[:, :, ::-1] if rng.random() < 0.5 else batch.images
+        crops = pool.take(rng.integers(0, len(pool), batch))
+        captions = _captions(crops, rng)
+        images = crops.images[:, :, ::-1] if rng.random() < 0.5 else crops.images
         pixels = to_tensor(images, device)
-        pixels = pixels + 0.08 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        pixels = pixels + 0.08 * noise(pixels, step)
         ids = token_ids(tokenizer, [caption.text for caption in captions]).to(device)
         logits = model(input_ids=ids, pixel_values=pixels).logits_per_image
-        details = [detail(prompt) for prompt in batch.prompts]
-        facts = zip(batch.label_ids, details, strict=True)
-        truth = torch.tensor(
-            [[caption.true_of(*fact) for caption in captions] for fact in facts], device=device
-        ).float()
+        truth = torch.from_numpy(_truth(crops, captions)).to(device).float()
         return (_soft(logits, truth) + _soft(logits.T, truth.T)) / 2
 
     return fit(model, loss_of, budget=budget, state=state, device=device, rate=1e-3, report=report)
+
+
+def _truth(crops: Pool, captions: list[Caption]) -> np.ndarray:
+    """Which caption (second axis) is true of which crop, bool [N, N]."""
+    details = np.array([detail(prompt) for prompt in crops.prompts])
+    claims = np.array([caption.detail or "" for caption in captions])
+    labels = np.array([caption.label_id for caption in captions])
+    return (crops.label_ids[:, None] == labels) & ((claims == "") | (details[:, None] == claims))
 
 
 def _captions(batch: Pool, rng: np.random.Generator) -> list[Caption]:

@@ -10,21 +10,21 @@ All predict v (Salimans and Ho 2022, appendix D) on Stable Diffusion's noise sch
 tower.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.contrastive import class_name
 from harness.tiny_training.loop import Budget, History, fit
-from harness.tiny_training.pool import SIDE, Pool, box_of, hole, phrase
+from harness.tiny_training.pool import SIDE, Pool, phrase
 from harness.tiny_training.tokenizer import token_ids
-from harness.tiny_training.vae import Patchwise, to_tensor
+from harness.tiny_training.vae import Patchwise, noise
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -36,10 +36,11 @@ SCHEDULE = {
     "steps_offset": 1,
     "prediction_type": "v_prediction",
 }
-WIDTHS = (24, 48, 96)
+WIDTHS = (32, 64, 80)
 SLOTS = 30
 """Boxes that GLIGEN's attention always sees; those without a phrase hold its learned null tokens."""
-_BATCH = 16
+BATCH = 16
+"""Crops a step on a CPU; a GPU takes many times that."""
 _LATENT = SIDE // 2
 _FEW_STEPS = (999, 839, 679, 499, 339, 179)
 """Where a consistency sampler of 6 steps looks: half of the training draws lie round these."""
@@ -54,19 +55,17 @@ class Frozen(NamedTuple):
 
 
 class Views(NamedTuple):
-    """A batch as tensors: latents [B, 4, 32, 32], the hole [B, 1, 32, 32] (1 = repaint), latents of the crop with
-    the hole greyed, prompts, boxes of the hole (x0, y0, x1, y1 in 0..1) and their phrases."""
+    """A batch as tensors: latents [B, 4, 32, 32], the hole [B, 1, 32, 32] (1 = repaint), latents of the crop with the
+    hole greyed, and boxes of the hole [B, 4] (x0, y0, x1, y1 in 0..1)."""
 
     latents: torch.Tensor
     hole: torch.Tensor
     around: torch.Tensor
-    prompts: list[str]
-    boxes: list[tuple[float, float, float, float]]
-    phrases: list[str]
+    boxes: torch.Tensor
 
 
 def build_unet(kind: str):
-    """An untrained UNet of one of the three kinds: widths 24, 48, 96, cross-attention on the 8 x 8 level."""
+    """An untrained UNet of one of the three kinds, with cross-attention on the 16 x 16 and 8 x 8 levels."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -75,8 +74,8 @@ def build_unet(kind: str):
         out_channels=4,
         block_out_channels=WIDTHS,
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=64,
         attention_head_dim=4,
         norm_num_groups=4,
@@ -91,6 +90,7 @@ def train_unet(
     *,
     start: nn.Module | None = None,
     seed: int,
+    batch: int = BATCH,
     budget: Budget,
     state: Path,
     device: str,
@@ -104,18 +104,21 @@ def train_unet(
     unet = unet.to(device)
     kept = _alphas().to(device)
     inputs = {"diff_inpainting": _inpainting, "blended": _blended, "gligen": _gligen}[kind]
-    texts = Texts(frozen, device)
+    images, masks = (torch.from_numpy(part).to(device) for part in (pool.images, pool.masks))
+    texts = Texts(frozen, pool, device)
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng(derive(seed, kind, step))
-        views = look(pool.take(rng.integers(0, len(pool), _BATCH)), frozen.encoder, rng, kind=kind, device=device)
-        times = torch.from_numpy(draw_times(rng, _BATCH)).to(device)
-        noise = torch.randn(views.latents.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        drawn = rng.integers(0, len(pool), batch)
+        rows = torch.from_numpy(drawn).to(device)
+        views = look(images[rows], masks[rows], frozen.encoder, rng)
+        times = torch.from_numpy(draw_times(rng, batch)).to(device)
+        added = noise(views.latents, derive(seed, kind, "noise", step))
         signal, spread = kept[times].sqrt().view(-1, 1, 1, 1), (1 - kept[times]).sqrt().view(-1, 1, 1, 1)
-        noisy = signal * views.latents + spread * noise
+        noisy = signal * views.latents + spread * added
         with torch.autocast(device, torch.bfloat16, enabled=_bfloat16(device)):
-            found = unet(**inputs(noisy, times, views, texts, rng)).sample.float()
-        wanted = signal * noise - spread * views.latents
+            found = unet(timestep=times, **inputs(noisy, views, texts, drawn, rng)).sample.float()
+        wanted = signal * added - spread * views.latents
         weight = torch.ones_like(views.hole) if kind == "blended" else views.hole + 0.1 * (1 - views.hole)
         return ((found - wanted).square() * weight).sum() / (4 * weight.sum())
 
@@ -142,96 +145,120 @@ def draw_times(rng: np.random.Generator, count: int) -> np.ndarray:
     return found.clip(0, 999)
 
 
-def look(pool: Pool, encoder: Patchwise, rng: np.random.Generator, *, kind: str, device: str) -> Views:
-    """A batch of crops, half of them mirrored, with a hole drawn into each."""
-    images, masks = pool.images.copy(), pool.masks.copy()
-    mirrored = rng.random(len(pool)) < 0.5
-    images[mirrored], masks[mirrored] = images[mirrored, :, ::-1], masks[mirrored, :, ::-1]
-    holes = np.stack([hole(mask, rng, box_share=0.35) for mask in masks])
-    pixels = to_tensor(images, device)
-    covered = torch.from_numpy(holes).to(device)[:, None].float()
-    boxes = [tuple(side / SIDE for side in box_of(region)) for region in holes]
-    phrases = [_phrase(prompt, label, rng) for prompt, label in zip(pool.prompts, pool.label_ids, strict=True)]
+def look(images: torch.Tensor, masks: torch.Tensor, encoder: Patchwise, rng: np.random.Generator) -> Views:
+    """A batch of crops (uint8 [B, 64, 64, 3], masks bool [B, 64, 64]), half of them mirrored, with a hole in each."""
+    mirrored = _like(rng.random(len(images)) < 0.5, images)[:, None, None]
+    masks = torch.where(mirrored, masks.flip(2), masks)
+    images = torch.where(mirrored[..., None], images.flip(2), images)
+    covered = holes(masks, rng, box_share=0.35)
+    pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+    hidden = covered[:, None].float()
     return Views(
         latents=encoder(pixels),
-        hole=covered[:, :, ::2, ::2],
-        around=encoder(pixels * (1 - covered)),
-        prompts=[str(prompt) for prompt in pool.prompts],
-        boxes=boxes,
-        phrases=phrases,
+        hole=hidden[:, :, ::2, ::2],
+        around=encoder(pixels * (1 - hidden)),
+        boxes=boxes_of(covered).float() / SIDE,
     )
 
 
-def _phrase(prompt: str, label_id: int, rng: np.random.Generator) -> str:
-    return class_name(label_id) if rng.random() < 0.5 else phrase(prompt)
+def holes(masks: torch.Tensor, rng: np.random.Generator, *, box_share: float) -> torch.Tensor:
+    """The regions to repaint, bool [B, H, W]: each silhouette grown by 1 or 2 pixels, or in `box_share` of the draws
+    its box grown by 1 to 3.
+
+    Grown, because a rim of the old object would tell its colour and the net would copy that instead of reading the
+    prompt.
+    """
+    count, side = len(masks), masks.shape[-1]
+    x0, y0, x1, y1 = boxes_of(masks).T[..., None]
+    grow = _like(rng.integers(1, 4, count), masks)[:, None]
+    place = torch.arange(side, device=masks.device)
+    columns, rows = (place >= x0 - grow) & (place < x1 + grow), (place >= y0 - grow) & (place < y1 + grow)
+    once = grown(masks)
+    outline = torch.where(_like(rng.random(count) < 0.3, masks)[:, None, None], grown(once), once)
+    boxed = _like(rng.random(count) < box_share, masks)[:, None, None]
+    return torch.where(boxed, rows[:, :, None] & columns[:, None, :], outline)
+
+
+def grown(masks: torch.Tensor) -> torch.Tensor:
+    """Masks bool [B, H, W] with their 8-neighbours."""
+    return functional.max_pool2d(masks.float(), 3, stride=1, padding=1) > 0
+
+
+def boxes_of(masks: torch.Tensor) -> torch.Tensor:
+    """(x0, y0, x1, y1), half open, of the true pixels of masks bool [B, H, W]; the whole square when there are none."""
+    found = []
+    for seen in (masks.any(1), masks.any(2)):
+        length = seen.shape[1]
+        seen = seen | ~seen.any(1, keepdim=True)
+        found.append((seen.int().argmax(1), length - seen.flip(1).int().argmax(1)))
+    (x0, x1), (y0, y1) = found
+    return torch.stack([x0, y0, x1, y1], 1)
+
+
+def _like(values: np.ndarray, other: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(values).to(other.device)
 
 
 class Texts:
-    """Encoded texts, each encoded once: hidden states [16, 64] and pooled [64]."""
-
-    def __init__(self, frozen: Frozen, device: str) -> None:
-        self.frozen, self.device = frozen, device
-        self.known: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    """The texts of a pool, each encoded once: prompts, their phrases ("red car"), class names, and nothing."""
 
     @torch.no_grad()
-    def __call__(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(hidden [N, 16, 64], pooled [N, 64]) on the device."""
-        for text in texts:
-            if text not in self.known:
-                found = self.frozen.text_encoder(token_ids(self.frozen.tokenizer, [text]))
-                self.known[text] = (found.last_hidden_state[0].to(self.device), found.pooler_output[0].to(self.device))
-        hidden, pooled = zip(*(self.known[text] for text in texts), strict=True)
-        return torch.stack(hidden), torch.stack(pooled)
+    def __init__(self, frozen: Frozen, pool: Pool, device: str) -> None:
+        told = [[str(prompt) for prompt in pool.prompts], [phrase(str(prompt)) for prompt in pool.prompts]]
+        told.append([class_name(label) for label in pool.label_ids])
+        every = ["", *sorted({text for texts in told for text in texts})]
+        number = {text: k for k, text in enumerate(every)}
+        self.prompts, self.phrases, self.classes = (np.array([number[text] for text in texts]) for texts in told)
+        found = frozen.text_encoder(token_ids(frozen.tokenizer, every))
+        self.hidden, self.pooled = found.last_hidden_state.to(device), found.pooler_output.to(device)
+
+    def read(self, numbers: np.ndarray) -> torch.Tensor:
+        """Hidden states [B, 16, 64] of texts by number; 0 is nothing."""
+        return self.hidden[_like(numbers, self.hidden)]
 
 
-def _dropped(texts: list[str], rng: np.random.Generator, share: float) -> list[str]:
-    return ["" if rng.random() < share else text for text in texts]
+def _dropped(numbers: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    return np.where(rng.random(len(numbers)) < share, 0, numbers)
 
 
-def _inpainting(noisy: torch.Tensor, times: torch.Tensor, views: Views, texts: Texts, rng: np.random.Generator) -> dict:
-    hidden, _ = texts(_dropped(views.prompts, rng, 0.1))
+def _inpainting(
+    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, object]:
+    hidden = texts.read(_dropped(texts.prompts[rows], rng, 0.1))
+    return {"sample": torch.cat([noisy, views.hole, views.around], 1), "encoder_hidden_states": hidden}
+
+
+def _blended(
+    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, object]:
+    return {"sample": noisy, "encoder_hidden_states": texts.read(_dropped(texts.prompts[rows], rng, 0.1))}
+
+
+def _gligen(
+    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+) -> dict[str, object]:
+    hidden = texts.read(_dropped(texts.prompts[rows], rng, 0.4))
+    named = np.where(rng.random(len(rows)) < 0.5, texts.classes[rows], texts.phrases[rows])
+    grounding = ground(views.boxes, _dropped(named, rng, 0.1), texts)
     return {
-        "sample": torch.cat([noisy, views.hole, views.around], 1),
-        "timestep": times,
-        "encoder_hidden_states": hidden,
-    }
-
-
-def _blended(noisy: torch.Tensor, times: torch.Tensor, views: Views, texts: Texts, rng: np.random.Generator) -> dict:
-    hidden, _ = texts(_dropped(views.prompts, rng, 0.1))
-    return {"sample": noisy, "timestep": times, "encoder_hidden_states": hidden}
-
-
-def _gligen(noisy: torch.Tensor, times: torch.Tensor, views: Views, texts: Texts, rng: np.random.Generator) -> dict:
-    draws = rng.random(len(views.prompts))
-    hidden, _ = texts(["" if draw < 0.4 else text for draw, text in zip(draws, views.prompts, strict=True)])
-    phrases = ["" if draw < 0.1 else text for draw, text in zip(draws, views.phrases, strict=True)]
-    sample = torch.cat([noisy, views.latents * (1 - views.hole), 1 - views.hole], 1)
-    grounding = ground(views.boxes, phrases, texts)
-    return {
-        "sample": sample,
-        "timestep": times,
+        "sample": torch.cat([noisy, views.latents * (1 - views.hole), 1 - views.hole], 1),
         "encoder_hidden_states": hidden,
         "cross_attention_kwargs": {"gligen": grounding},
     }
 
 
-def ground(
-    boxes: list[tuple[float, float, float, float]], phrases: list[str], texts: Callable
-) -> dict[str, torch.Tensor]:
+def ground(boxes: torch.Tensor, phrases: np.ndarray, texts: Texts) -> dict[str, torch.Tensor]:
     """GLIGEN's condition: one box and phrase a row in the first of 30 slots; a row without a phrase holds none."""
-    _, pooled = texts(phrases)
-    rows = len(boxes)
+    rows, pooled = len(boxes), texts.pooled
+    there = _like(phrases > 0, pooled).float()
     found = {
         "boxes": torch.zeros(rows, SLOTS, 4, device=pooled.device),
         "masks": torch.zeros(rows, SLOTS, device=pooled.device),
         "positive_embeddings": torch.zeros(rows, SLOTS, pooled.shape[1], device=pooled.device),
     }
-    for row, (box, text) in enumerate(zip(boxes, phrases, strict=True)):
-        if text:
-            found["boxes"][row, 0] = torch.tensor(box)
-            found["masks"][row, 0] = 1
-            found["positive_embeddings"][row, 0] = pooled[row]
+    found["boxes"][:, 0] = boxes * there[:, None]
+    found["masks"][:, 0] = there
+    found["positive_embeddings"][:, 0] = pooled[_like(phrases, pooled)] * there[:, None]
     return found
 
 

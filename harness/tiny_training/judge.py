@@ -20,10 +20,11 @@ from harness.tiny_training.contrastive import LABEL_IDS
 from harness.tiny_training.loop import Budget, History, fit
 from harness.tiny_training.pool import Pool, detail
 from harness.tiny_training.tokenizer import COLOURS
-from harness.tiny_training.vae import to_tensor
+from harness.tiny_training.vae import noise, to_tensor
 
 DETAILS = (*COLOURS, "woman", "man", "male", "female")
-_BATCH = 64
+BATCH = 64
+"""Crops a step on a CPU."""
 
 
 class Judge(nn.Module):
@@ -47,7 +48,7 @@ class Judge(nn.Module):
 
 
 def train_judge(
-    pool: Pool, *, seed: int, budget: Budget, state: Path, device: str, report: Report = silent
+    pool: Pool, *, seed: int, batch: int = BATCH, budget: Budget, state: Path, device: str, report: Report = silent
 ) -> tuple[Judge, History]:
     """Cross-entropy on class and detail; crops are mirrored, blurred and made noisy, as generated ones are."""
     torch.manual_seed(derive(seed, "judge"))
@@ -57,7 +58,7 @@ def train_judge(
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng(derive(seed, "judge", step))
-        rows = rng.integers(0, len(pool), _BATCH)
+        rows = rng.integers(0, len(pool), batch)
         images = _worn(to_tensor(pool.images[rows], device), rng, step)
         judge.train()
         found_class, found_detail = judge(images)
@@ -75,8 +76,7 @@ def _worn(images: torch.Tensor, rng: np.random.Generator, step: int) -> torch.Te
     if rng.random() < 0.5:
         small = functional.interpolate(images, scale_factor=rng.uniform(0.4, 0.9), mode="bilinear", antialias=True)
         images = functional.interpolate(small, size=images.shape[-2:], mode="bilinear")
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(step)).to(images.device)
-    return images + rng.uniform(0, 0.15) * noise
+    return images + rng.uniform(0, 0.15) * noise(images, step)
 
 
 class Verdicts(NamedTuple):

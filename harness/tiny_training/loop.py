@@ -65,7 +65,7 @@ def fit(
     from it too.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=device != "cpu")
     mean = copy.deepcopy(model).eval().requires_grad_(False)
     history = _resume(state, model, mean, optimizer)
     clock, saved, recent = _clock(device), history.seconds, []
@@ -104,11 +104,11 @@ def _clock(device: str) -> Callable[[], float]:
 
 @torch.no_grad()
 def _follow(mean: torch.nn.Module, model: torch.nn.Module, keep: float) -> None:
-    for target, source in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-        if target.is_floating_point():
-            target.lerp_(source, 1 - keep)
-        else:
-            target.copy_(source)
+    targets, sources = list(mean.state_dict().values()), list(model.state_dict().values())
+    real = [k for k, target in enumerate(targets) if target.is_floating_point()]
+    torch._foreach_lerp_([targets[k] for k in real], [sources[k] for k in real], 1 - keep)
+    for k in set(range(len(targets))) - set(real):
+        targets[k].copy_(sources[k])
 
 
 def _save(path: Path, model: Any, mean: Any, optimizer: Any, history: History) -> None:

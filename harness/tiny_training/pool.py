@@ -1,4 +1,4 @@
-"""What the tiny checkpoints learn from: captioned crops of the streets pool, as arrays, and the masks cut into them.
+"""What the tiny checkpoints learn from: captioned crops of the streets pool, as arrays.
 
 The pool is drawn apart from every train and val split, so nothing here has seen a frame that a segmenter is trained or
 scored on. Drawn once per folder in chunks, so that a killed run draws nothing twice.
@@ -98,30 +98,3 @@ def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
     if not len(rows):
         return 0, 0, mask.shape[1], mask.shape[0]
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def hole(mask: np.ndarray, rng: np.random.Generator, *, box_share: float) -> np.ndarray:
-    """The region to repaint: the silhouette grown by 1 or 2 pixels, or in `box_share` of the draws its grown box.
-
-    Grown, because a rim of the old object would tell its colour and the net would copy that instead of reading the
-    prompt.
-    """
-    if rng.random() < box_share:
-        x0, y0, x1, y1 = box_of(mask)
-        grow = rng.integers(1, 4)
-        result = np.zeros_like(mask)
-        result[max(y0 - grow, 0) : y1 + grow, max(x0 - grow, 0) : x1 + grow] = True
-        return result
-    result = grown(mask)
-    return grown(result) if rng.random() < 0.3 else result
-
-
-def grown(mask: np.ndarray) -> np.ndarray:
-    """`mask` and its 8-neighbours."""
-    padded = np.pad(mask, 1)
-    height, width = mask.shape
-    result = np.zeros_like(mask)
-    for dy in range(3):
-        for dx in range(3):
-            result |= padded[dy : dy + height, dx : dx + width]
-    return result

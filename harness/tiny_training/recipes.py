@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.core.progress import Report
-from harness.tiny_training import card, contrastive, denoiser, judge, vae
+from harness.tiny_training import card, contrastive, denoiser, judge, segmenter, vae
 from harness.tiny_training.loop import Budget, History
 from harness.tiny_training.pool import Pool, draw_pool
 from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELD_OUT = 1_000_000
 """Pool seed of the crops that nothing is trained on."""
 _HELD = 500
+_HELD_SCENES = 100
 
 
 def _pool(order: "Order", report: Report) -> Pool:
@@ -36,7 +37,15 @@ def _common(order: "Order", report: Report) -> dict:
     torch.set_float32_matmul_precision("high")
     state = order.out / "work" / f"{order.part}-{order.seed}.pt"
     budget = Budget(minutes=order.minutes, steps=order.steps)
-    return {"seed": order.seed, "budget": budget, "state": state, "device": order.device, "report": report}
+    batch = order.scale * BATCHES[order.part]
+    return {
+        "seed": order.seed,
+        "batch": batch,
+        "budget": budget,
+        "state": state,
+        "device": order.device,
+        "report": report,
+    }
 
 
 def _finish(order: "Order", folder: Path, history: History, scores: dict[str, float], **more: str) -> Path:
@@ -117,10 +126,23 @@ def train_unet(order: "Order", report: Report) -> Path:
     DDIMScheduler(**denoiser.SCHEDULE).save_pretrained(folder / "scheduler")
     need(order.out, "judge")
     held = held_out(order)
-    scores, sheet = card.followed(order.part, order.out, held)
-    boxed, _ = card.followed(order.part, order.out, held, box=True)
+    scores, sheet = card.followed(order.part, order.out, held, device=order.device)
+    boxed, _ = card.followed(order.part, order.out, held, device=order.device, box=True)
     scores |= {f"{name}, box masks": boxed[name] for name in ("class", "colour")}
     return _finish(order, folder, history, scores, sheet=sheet)
+
+
+def train_segmenter(order: "Order", report: Report) -> Path:
+    """The weights that a mini segmenter starts from; `crops` counts scenes."""
+    start = segmenter.STARTS[order.part]
+    common = _common(order, report)
+    work, asked = order.out / "work", {"workers": order.workers, "report": report}
+    root = segmenter.scenes(work, seed=order.seed, count=order.crops, **asked)
+    network, history = segmenter.train_start(start, root, workers=min(order.workers, 4), **common)
+    folder = order.out / order.part
+    segmenter.save(network, start, folder)
+    held = segmenter.scenes(work, seed=HELD_OUT, count=_HELD_SCENES)
+    return _finish(order, folder, history, segmenter.scores(network.to("cpu"), start, held))
 
 
 def load_frozen(out: Path) -> denoiser.Frozen:
@@ -143,6 +165,14 @@ def save(model: torch.nn.Module, folder: Path) -> None:
     copy.deepcopy(model).cpu().half().save_pretrained(folder, safe_serialization=True)
 
 
+BATCHES = {
+    "text_encoder": contrastive.BATCH,
+    "clip": contrastive.BATCH,
+    "vae": vae.BATCH,
+    "judge": judge.BATCH,
+    **dict.fromkeys(("diff_inpainting", "blended", "gligen"), denoiser.BATCH),
+    **dict.fromkeys(segmenter.STARTS, segmenter.BATCH),
+}
 TRAININGS = {
     "text_encoder": train_text_encoder,
     "clip": train_clip,
@@ -151,4 +181,5 @@ TRAININGS = {
     "diff_inpainting": train_unet,
     "blended": train_unet,
     "gligen": train_unet,
+    **dict.fromkeys(segmenter.STARTS, train_segmenter),
 }

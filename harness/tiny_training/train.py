@@ -20,7 +20,10 @@ from pathlib import Path
 from harness.core.errors import HarnessError
 from harness.weights import TINY
 
-PARTS = ("text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen")
+PARTS = (
+    "text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen",
+    "oneformer_convnext", "swin", "resnet",
+)  # fmt: skip
 MINUTES = {
     "text_encoder": 2.9,
     "clip": 3.0,
@@ -29,6 +32,9 @@ MINUTES = {
     "diff_inpainting": 20.0,
     "blended": 20.0,
     "gligen": 16.0,
+    "oneformer_convnext": 60.0,
+    "swin": 60.0,
+    "resnet": 60.0,
 }
 """The budgets that the shipped checkpoints were given, in CPU minutes of one core."""
 JUDGES = ("clip", "judge")
@@ -47,6 +53,7 @@ class Order:
     device: str
     seed: int
     crops: int
+    scale: int
     workers: int
     out: Path
 
@@ -73,7 +80,7 @@ def _order(part: str, options: argparse.Namespace) -> Order:
         part=part,
         minutes=MINUTES[part] if options.minutes is None else options.minutes,
         seed=options.seed if alone else (options.seed or 0) + (part in JUDGES),
-        **{name: getattr(options, name) for name in ("steps", "device", "crops", "workers", "out")},
+        **{name: getattr(options, name) for name in ("steps", "device", "crops", "scale", "workers", "out")},
     )
 
 
@@ -123,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--seed", type=int, help="default 0, for the judges (clip, judge) 1")
     parser.add_argument("--crops", type=int, default=12000, help="crops of the pool to learn from")
+    parser.add_argument("--scale", type=int, default=1, help="so many times larger batches; a GPU wants 16")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser

@@ -30,6 +30,8 @@ CONFIG = {
     "use_quant_conv": False,
     "use_post_quant_conv": False,
 }
+BATCH = 8
+"""Crops a step on a CPU."""
 _PIXELS = 12
 """Numbers of a 2 x 2 patch: for each offset (0,0), (0,1), (1,0), (1,1) red, green, blue."""
 _LOUD = 16.0
@@ -47,6 +49,11 @@ def patches(images: torch.Tensor) -> torch.Tensor:
 def to_tensor(images: np.ndarray, device: str = "cpu") -> torch.Tensor:
     """uint8 [N, H, W, 3] -> float32 [N, 3, H, W] in -1..1."""
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def noise(like: torch.Tensor, seed: int) -> torch.Tensor:
+    """Standard normal numbers in the shape of `like`, drawn where it lies."""
+    return torch.randn(like.shape, generator=torch.Generator(like.device).manual_seed(seed), device=like.device)
 
 
 def principal_components(pool: Pool) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -126,7 +133,7 @@ class Patchwise:
 
 
 def train_vae(
-    pool: Pool, *, seed: int, budget: Budget, state: Path, device: str, report: Report = silent
+    pool: Pool, *, seed: int, batch: int = BATCH, budget: Budget, state: Path, device: str, report: Report = silent
 ) -> tuple[torch.nn.Module, History]:
     """Train the decoder; mean square plus a little absolute error in -1..1."""
     torch.manual_seed(derive(seed, "vae"))
@@ -135,11 +142,10 @@ def train_vae(
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng(derive(seed, "vae", step))
-        images = to_tensor(_patched(pool.images[rng.integers(0, len(pool), 8)], rng), device)
+        images = to_tensor(_patched(pool.images[rng.integers(0, len(pool), batch)], rng), device)
         latents = encode(vae, images) / vae.config.scaling_factor
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(step)).to(device)
         loudness = torch.from_numpy(rng.uniform(0, 0.12, (len(images), 1, 1, 1)).astype(np.float32)).to(device)
-        found = vae.decode(latents + loudness * noise).sample
+        found = vae.decode(latents + loudness * noise(latents, step)).sample
         return functional.mse_loss(found, images) + 0.2 * functional.l1_loss(found, images)
 
     return fit(vae, loss_of, budget=budget, state=state, device=device, rate=3e-3, report=report)

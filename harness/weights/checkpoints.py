@@ -39,6 +39,21 @@ class Source:
         return None
 
 
+def local(name: str) -> Path | None:
+    """The folder or file that `name` (embedded:NAME, a path) means; None for what isn't here, a hub id say.
+
+    HarnessError for an unknown embedded name.
+    """
+    if not name.startswith(EMBEDDED):
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    bare = name.removeprefix(EMBEDDED)
+    known = sorted(path.parent.name for path in TINY.glob("*/config.json"))
+    if bare not in known:
+        raise NotBuiltError(f"no embedded checkpoint is called {bare!r}", hint=near(bare, known))
+    return TINY / bare
+
+
 def find(checkpoint: str, revision: str | None = None) -> Source:
     """The source that `checkpoint` names; HarnessError for an unknown embedded name or a missing folder."""
     if checkpoint.startswith(EMBEDDED):
@@ -111,7 +126,7 @@ def of_files(path: Path) -> str:
     """What a content key says of a local file, or of all files of a folder: a hash as in `fingerprint`."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and file.suffix not in (".md", ".png"):
+        if file.is_file() and file.suffix not in (".md", ".png") and file.name != "training.json":
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
             _hash(file, digest)
     return f"files:{digest.hexdigest()}"

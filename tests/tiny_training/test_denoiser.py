@@ -1,4 +1,4 @@
-"""What the three UNets are shown, and how two of them begin with the weights of the first."""
+"""What the three UNets are shown, holes in it, and how two of them begin with the weights of the first."""
 
 import copy
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.tiny_training.denoiser import build_unet, draw_times, inherit
+from harness.tiny_training.denoiser import boxes_of, build_unet, draw_times, grown, holes, inherit
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,44 @@ def test_half_of_the_times_lie_where_the_few_step_sampler_looks():
     near = np.abs(times[:, None] - np.array(_FEW_STEPS)).min(1) <= 15
     assert 0.5 < near.mean() < 0.75
     assert (times < 150).mean() > 0.1
+
+
+def silhouettes(count):
+    masks = torch.zeros(count, 64, 64, dtype=torch.bool)
+    masks[:, 20:40, 10:50] = True
+    masks[:, 20:25, 10:20] = False
+    return masks
+
+
+def test_a_hole_covers_the_object_and_its_rim():
+    masks = silhouettes(40)
+    found = holes(masks, np.random.default_rng(0), box_share=0.5)
+    assert found[grown(masks)].all(), "a rim of the old object would tell its colour"
+    assert found.sum((1, 2)).max() < 0.6 * 64 * 64
+    assert len(found.flatten(1).sum(1).unique()) > 3, "holes differ"
+
+
+def test_box_holes_are_boxes_and_silhouettes_are_not():
+    masks = silhouettes(20)
+    for found in holes(masks, np.random.default_rng(0), box_share=1.0):
+        x0, y0, x1, y1 = boxes_of(found[None])[0].tolist()
+        assert found[y0:y1, x0:x1].all() and x0 in (7, 8, 9)
+    assert not holes(masks, np.random.default_rng(0), box_share=0.0)[:, 18:22, 8:16].all((1, 2)).any()
+
+
+def test_holes_at_the_border_stay_inside():
+    every = torch.ones(3, 64, 64, dtype=torch.bool)
+    for share in (0.0, 1.0):
+        assert holes(every, np.random.default_rng(0), box_share=share).all()
+
+
+def test_grown_masks_have_their_neighbours():
+    mask = torch.zeros(1, 9, 9, dtype=torch.bool)
+    mask[0, 4, 4] = mask[0, 0, 0] = True
+    found = grown(mask)[0]
+    assert found[3:6, 3:6].all() and found[:2, :2].all() and found.sum() == 13
+
+
+def test_boxes_of_many_masks_are_half_open_and_an_empty_one_is_the_whole():
+    masks = torch.cat([silhouettes(1), torch.zeros(1, 64, 64, dtype=torch.bool)])
+    assert boxes_of(masks).tolist() == [[10, 20, 50, 40], [0, 0, 64, 64]]

@@ -1,10 +1,10 @@
-"""Crops, holes and captions that the tiny checkpoints learn from."""
+"""Crops and captions that the tiny checkpoints learn from."""
 
 import numpy as np
 import pytest
 
 from harness.tiny_training import pool
-from harness.tiny_training.pool import box_of, detail, draw_pool, grown, hole, phrase
+from harness.tiny_training.pool import box_of, detail, draw_pool, phrase
 
 
 @pytest.mark.parametrize(
@@ -21,37 +21,10 @@ def test_a_prompt_is_taken_apart(prompt, expected, word):
     assert detail(prompt) == word
 
 
-def silhouette():
+def test_a_box_is_half_open_and_an_empty_mask_is_the_whole():
     mask = np.zeros((64, 64), bool)
     mask[20:40, 10:50] = True
-    mask[20:25, 10:20] = False
-    return mask
-
-
-def test_a_hole_covers_the_object_and_its_rim():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        region = hole(silhouette(), rng, box_share=0.5)
-        assert region[grown(silhouette())].all(), "a rim of the old object would tell its colour"
-        assert region.sum() < 0.6 * region.size
-
-
-def test_box_holes_are_boxes_and_silhouettes_are_not():
-    rng = np.random.default_rng(0)
-    x0, y0, x1, y1 = box_of(hole(silhouette(), rng, box_share=1.0))
-    assert hole(silhouette(), np.random.default_rng(0), box_share=1.0)[y0:y1, x0:x1].all()
-    region = hole(silhouette(), rng, box_share=0.0)
-    assert not region[18:22, 8:16].all()
-
-
-def test_holes_at_the_border_stay_inside():
-    mask = np.ones((64, 64), bool)
-    assert hole(mask, np.random.default_rng(0), box_share=1.0).all()
-    assert hole(mask, np.random.default_rng(0), box_share=0.0).all()
-
-
-def test_a_box_is_half_open_and_an_empty_mask_is_the_whole():
-    assert box_of(silhouette()) == (10, 20, 50, 40)
+    assert box_of(mask) == (10, 20, 50, 40)
     assert box_of(np.zeros((8, 8), bool)) == (0, 0, 8, 8)
 
 

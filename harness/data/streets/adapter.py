@@ -1,15 +1,18 @@
 """streets as a data set: what a part of configs/datasets says of it, and how it gets into the store."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from harness.core.progress import Report
-from harness.data.base import DatasetPart
+from harness.data.base import DatasetPart, Frame
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import LabelSet
 from harness.data.streets import STREETS_VERSION
 from harness.data.tree import Tree
+
+if TYPE_CHECKING:
+    from harness.data.streets.street import Plan, Style
 
 
 class StreetsPart(DatasetPart):
@@ -39,12 +42,24 @@ class Streets(Tree):
         """Known before the tree is drawn."""
         return CITYSCAPES
 
+    def plan_of(self, frame: Frame) -> "Plan":
+        """The scene that a frame of this data set was drawn from."""
+        from harness.data.streets.render_tree import frame_seed
+        from harness.data.streets.street import plan_scene
+
+        index = int(frame.name.split("_")[1])
+        return plan_scene(frame_seed(self.part.seed, index), frame.split, self.part.size, style=self._style)
+
+    @property
+    def _style(self) -> "Style":
+        from harness.data.streets.street import Style
+
+        return Style(zoom=self.part.zoom, featured=self.part.featured, familiar=self.part.familiar)
+
     def make(self, report: Report) -> dict[str, Any]:
         """Draw the scenes; facts: frames per split."""
         from harness.data.streets import render
-        from harness.data.streets.street import Style
 
         part = self.part
-        style = Style(zoom=part.zoom, featured=part.featured, familiar=part.familiar)
-        render(self.root, seed=part.seed, counts=part.counts, size=part.size, style=style, report=report)
+        render(self.root, seed=part.seed, counts=part.counts, size=part.size, style=self._style, report=report)
         return {"frames": part.counts}

@@ -1,7 +1,11 @@
 """Writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
@@ -16,7 +20,9 @@ _LOG = logging.getLogger(__name__)
 CITIES = {
     "train": ("altenfurt", "brueckhaven", "crailsum", "dornwede", "eschlingen", "falkenmoor"),
     "val": ("grauwick", "hollerbach", "ilmstedt", "jarnsund"),
+    "pool": ("kaltenried",),
 }
+"""By split, which is the domain of its scenes too; nothing of a suite reads `pool`."""
 
 
 def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
@@ -26,6 +32,18 @@ def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
     return city, f"{city}_{index:06d}_000019"
 
 
+class _Job(NamedTuple):
+    """A frame to be drawn."""
+
+    root: Path
+    split: str
+    city: str
+    name: str
+    seed: int
+    size: tuple[int, int]
+    style: Style
+
+
 def render(
     root: Path,
     *,
@@ -33,9 +51,10 @@ def render(
     counts: dict[str, int],
     size: tuple[int, int] = (256, 512),
     style: Style = PLAIN,
+    workers: int = 1,
     report: Report = silent,
 ) -> dict[str, int]:
-    """Writes `counts` frames a split under `root` (images, ids, panoptic); returns how many.
+    """Writes `counts` frames a split under `root` (images, ids, panoptic) with `workers` processes; returns how many.
 
     A frame whose files are whole is kept, so a stopped run goes on and ends with the same bits.
     """
@@ -45,21 +64,40 @@ def render(
             raise HarnessError(f"streets: split {split!r} is not known", hint=f"known: {', '.join(CITIES)}")
         if count < 0:
             raise HarnessError(f"streets: counts.{split} is {count}, expected 0 or more")
-    done, total, written = 0, sum(counts.values()), {}
+    missing: dict[str, list[_Job]] = {split: [] for split in counts}
     for split, count in counts.items():
-        written[split] = 0
         for index in range(count):
             city, name = frame_name(split, index, count)
             if not _is_whole(tree.frame(split, city, name)):
-                scene = draw_scene(derive(seed, "render", index), split, size, style=style)
-                tree.write_frame(split, city, name, scene.image, scene.instance_ids)
-                written[split] += 1
-            done += 1
-            report(done, total, name)
-        if count:
+                missing[split].append(_Job(Path(root), split, city, name, frame_seed(seed, index), size, style))
+    jobs = [job for split in counts for job in missing[split]]
+    total = sum(counts.values())
+    for done, name in enumerate(_drawn(jobs, workers), start=total - len(jobs) + 1):
+        report(done, total, name)
+    for split, count in counts.items():
+        if count and split != "pool":  # which is learnt from and never scored as a panorama
             tree.write_panoptic(split)
-    _LOG.info("streets: %s frames written under %s", sum(written.values()), root)
-    return written
+    _LOG.info("streets: %s frames written under %s", len(jobs), root)
+    return {split: len(missing[split]) for split in counts}
+
+
+def frame_seed(seed: int, index: int) -> int:
+    """The seed of the scene of frame `index` of a split."""
+    return derive(seed, "render", index)
+
+
+def _drawn(jobs: list[_Job], workers: int) -> Iterator[str]:
+    if workers == 1 or len(jobs) < 2:
+        yield from map(_draw, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        yield from executor.map(_draw, jobs, chunksize=8)
+
+
+def _draw(job: _Job) -> str:
+    scene = draw_scene(job.seed, job.split, job.size, style=job.style)
+    Tree(job.root).write_frame(job.split, job.city, job.name, scene.image, scene.instance_ids)
+    return job.name
 
 
 def _is_whole(frame: Frame) -> bool:

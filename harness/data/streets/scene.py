@@ -20,6 +20,7 @@ from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
 from harness.data.streets.street import PLAIN, Plan, Style, plan_scene
+from harness.data.streets.thing import Thing
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
 _DRAW = {
@@ -41,8 +42,12 @@ def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512), *, st
 
     Equal arguments give equal bits; the seed streams of the domains never meet. An unknown domain is a `HarnessError`.
     """
-    plan = plan_scene(seed, domain, size, style=style)
-    return paint(plan, Window(left=0, top=0, width=size[1], height=size[0]))
+    return draw_plan(plan_scene(seed, domain, size, style=style))
+
+
+def draw_plan(plan: Plan) -> Scene:
+    """The whole frame of a plan."""
+    return paint(plan, Window(left=0, top=0, width=plan.size[1], height=plan.size[0]))
 
 
 def thing_ids(plan: Plan) -> list[int]:
@@ -106,6 +111,12 @@ def _standing(canvas: Canvas, plan: Plan) -> list[Callable[[], None]]:
 def draw_thing(canvas: Canvas, plan: Plan, index: int, ident: int) -> None:
     """Draws thing number `index` of the plan; a rider sits on the two-wheeler that stands before it in the plan."""
     thing = plan.things[index]
+    for figure in (thing.beneath, thing):
+        if figure is not None:
+            _draw_figure(canvas, plan, index, figure, ident)
+
+
+def _draw_figure(canvas: Canvas, plan: Plan, index: int, thing: Thing, ident: int) -> None:
     yaw = 0.0 if thing.name == "person" else thing.yaw
     pen = Pen(canvas, x=thing.x, z=thing.z, yaw=yaw, ident=ident, ground=thing.ground)
     if thing.name == "rider":

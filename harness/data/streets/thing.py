@@ -7,6 +7,8 @@ RGB = tuple[float, float, float]
 
 LABELS = {"person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33}
 CLASSES = {label: name for name, label in LABELS.items()}
+FIGURES = {"person": ("woman", "man"), "rider": ("female", "male")}
+"""Kinds of the classes that are people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Thing:
     """Part of a group region: no instance id of its own."""
     ground: float = 0.0
     """Height of its feet (the pavement is above the road)."""
+    beneath: "Thing | None" = None
+    """What is drawn in its place before it: the figure that it was painted over."""
 
     @property
     def label_id(self) -> int:

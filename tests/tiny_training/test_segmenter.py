@@ -1,0 +1,91 @@
+"""The weights that mini segmenters start from: what is kept of a network is what a later training begins with."""
+
+import pytest
+import torch
+
+from harness.core.config import parse
+from harness.planning.suite import load_part
+from harness.segmenters.base import SegmenterPart
+from harness.tiny_training import segmenter
+from harness.tiny_training.loop import Budget
+from harness.tiny_training.segmenter import STARTS, save, scenes, train_start
+
+
+def part_of(name, **backbone):
+    data, path = load_part("segmenters", name, "mini")
+    for known in data["backbones"].values():
+        known.pop("weights", None), known.pop("checkpoint", None)
+        known |= backbone
+    return parse(SegmenterPart, data, path)
+
+
+def trained(name, root, state, steps):
+    network, _ = train_start(
+        STARTS[name],
+        root,
+        seed=0,
+        batch=1,
+        budget=Budget(minutes=1, steps=steps),
+        state=state,
+        device="cpu",
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return scenes(tmp_path_factory.mktemp("pool"), seed=5, count=3)
+
+
+def state_of(network, keep=lambda name: True):
+    return {name: value for name, value in network.state_dict().items() if keep(name)}
+
+
+def test_a_whole_network_begins_where_another_ended_but_for_its_class_head(root, tmp_path):
+    network = trained("oneformer_convnext", root, tmp_path / "state.pt", 1)
+    save(network, STARTS["oneformer_convnext"], tmp_path / "kept")
+    part = part_of("oneformer", checkpoint=str(tmp_path / "kept"))
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(part.build("convnext"))
+    body = state_of(found[0].model, lambda name: "class_embed" not in name)
+    for name, value in body.items():
+        assert value.dtype == torch.float32 or not value.is_floating_point(), name
+        assert torch.equal(value, network.model.state_dict()[name].half().to(value.dtype)), name
+    first, second = (net.model.model.transformer_module.decoder.class_embed.weight for net in found)
+    assert not torch.equal(first, second), "the head is drawn by each training"
+    assert not torch.equal(first, network.model.model.transformer_module.decoder.class_embed.weight)
+
+
+def test_a_backbone_alone_serves_both_networks_on_a_resnet(root, tmp_path):
+    network = trained("resnet", root, tmp_path / "state.pt", 1)
+    save(network, STARTS["resnet"], tmp_path / "kept")
+    learnt = network.model.model.pixel_level_module.encoder.state_dict()
+    sizes = part_of("mask2former").chosen("resnet50").config
+    given = {"weights": str(tmp_path / "kept"), "config": sizes}
+    mask2former, fastinst = (part_of(name, **given).build("resnet50") for name in ("mask2former", "fastinst"))
+    for other in (mask2former.model.model.pixel_level_module.encoder, fastinst.backbone):
+        found = other.state_dict()
+        shared = [name for name in found if name in learnt and found[name].is_floating_point()]
+        assert len(shared) > 20
+        assert all(torch.equal(found[name], learnt[name].half().float()) for name in shared)
+
+
+def test_a_killed_pretraining_ends_with_the_same_weights(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.tiny_training.loop._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("harness.tiny_training.loop._LOG_EVERY", 1)
+    whole = trained("resnet", root, tmp_path / "whole.pt", 3)
+    plain = segmenter.Loader.batch
+
+    def dying(loader, step, part):
+        if step == 2:
+            raise KeyboardInterrupt
+        return plain(loader, step, part)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(segmenter.Loader, "batch", dying)
+        trained("resnet", root, tmp_path / "broken.pt", 3)
+    resumed = trained("resnet", root, tmp_path / "broken.pt", 3)
+    ours, theirs = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
