@@ -76,7 +76,7 @@ def _plan(options: argparse.Namespace) -> int:
     )
     for row in plan.rows:
         if row.why:
-            out.print(f"not built: {row.cell.name}: {row.why}")
+            out.print(f"not built: {row.arm.name}: {row.why}")
     total = sum(minutes.get(step.kind, 0.0) for step in missing.values())
     known = all(step.kind in minutes for step in missing.values())
     estimate = f"about {total:.0f} core-minutes" if known else "no estimate for this profile"

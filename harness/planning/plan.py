@@ -1,4 +1,4 @@
-"""Turns the cells of a suite into steps, each once, with a key that is the hash of everything that decides its
+"""Turns the arms of a suite into steps, each once, with a key that is the hash of everything that decides its
 result.
 
 Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option
@@ -20,10 +20,10 @@ from harness.data.mix import Mix
 from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
 from harness.planning.keys import Texts, key_of
 from harness.planning.suite import (
-    Cell,
+    Arm,
     Profile,
     Suite,
-    cells,
+    arms,
     load_dataset_part,
     load_part,
     load_profile,
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
 NONE = "none"
-"""The adapter of the generator part that adds nothing: cells with it have no synthesis."""
+"""The adapter of the generator part that adds nothing: arms with it have no synthesis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +60,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A row of the table to be: a cell and the last step of each of its seeds.
+    """A row of the table to be: an arm and the last step of each of its seeds.
 
     `compared_with`: name of another generator to what the difference is called. `segmenter` and `backbone` as printed.
     A row that can't be run has no steps, and `why` says what is missing.
     """
 
-    cell: Cell
+    arm: Arm
     generator: GeneratorHead
     compared_with: dict[str, str] = field(default_factory=dict)
     segmenter: str = ""
@@ -120,12 +120,12 @@ def beside(plan: Plan, suite_name: str) -> Plan:
 
 def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
     suite, labels = load_suite(suite_name), open_dataset(dataset.spec, dataset.external).labels
-    arms = list(cells(suite))
-    named = {name: _generator(name, profile_name) for name in dict.fromkeys(cell.generator for cell in arms)}
+    planned = list(arms(suite))
+    named = {name: _generator(name, profile_name) for name in dict.fromkeys(arm.generator for arm in planned)}
     builder = _Builder(
         profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, labels=labels, generators=named
     )
-    rows = [builder.row(cell) for cell in arms]
+    rows = [builder.row(arm) for arm in planned]
     # A title that named the data itself would be wrong under every profile but one.
     suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
     return Plan(
@@ -174,36 +174,34 @@ class _Builder:
     known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """What `_once` made."""
 
-    def row(self, cell: Cell) -> PlannedRow:
-        generator = self.generators[cell.generator]
-        row = PlannedRow(cell=cell, generator=generator, compared_with=self._once(self._compared, cell.generator))
+    def row(self, arm: Arm) -> PlannedRow:
+        generator = self.generators[arm.generator]
+        row = PlannedRow(arm=arm, generator=generator, compared_with=self._once(self._compared, arm.generator))
         segmenter = None
-        if cell.segmenter:
-            segmenter = self._part(SegmenterHead, "segmenters", cell.segmenter)
-            row = replace(row, segmenter=segmenter.label, backbone=segmenter.chosen(cell.backbone).label)
+        if arm.segmenter:
+            segmenter = self._part(SegmenterHead, "segmenters", arm.segmenter)
+            row = replace(row, segmenter=segmenter.label, backbone=segmenter.chosen(arm.backbone).label)
         try:
-            return replace(row, finals=self._finals(cell, generator, segmenter))
+            return replace(row, finals=self._finals(arm, generator, segmenter))
         except NotBuiltError as error:
             return replace(row, why=error.message)
 
     def _compared(self, generator: str) -> dict[str, str]:
         return compared_with(self.generators[generator], self.generators)
 
-    def _finals(self, cell: Cell, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
+    def _finals(self, arm: Arm, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
         """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
         synthesis = None
         if generator.adapter != NONE:
             self._once(_require_generator, generator.adapter)
-            synthesis = self._once(self._synthesis, cell.generator, cell.recipe or self.profile.synthesis.recipe)
+            synthesis = self._once(self._synthesis, arm.generator, arm.recipe or self.profile.synthesis.recipe)
         if segmenter is None:
             if synthesis is None:
-                raise HarnessError(
-                    f"suite {self.suite.title!r}: generator {cell.generator!r} makes no images to assess"
-                )
-            return {self.profile.synthesis.seed: self._assessment(cell, synthesis)}
+                raise HarnessError(f"suite {self.suite.title!r}: generator {arm.generator!r} makes no images to assess")
+            return {self.profile.synthesis.seed: self._assessment(arm, synthesis)}
         self._once(_require_segmenter, segmenter.adapter)
         seeds = self.suite.seeds or self.profile.seeds
-        return {seed: self._evaluation(cell, synthesis, seed) for seed in seeds}
+        return {seed: self._evaluation(arm, synthesis, seed) for seed in seeds}
 
     def _once(self, make: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         """`make(...)`, called the first time that this plan asks for it."""
@@ -240,11 +238,11 @@ class _Builder:
         weights = generator.fingerprint + filters.fingerprint(spec.recipe.filters)
         return make_step("synthesize", name, spec, {"dataset": self.dataset}, weights=weights)
 
-    def _evaluation(self, cell: Cell, synthesis: Step | None, seed: int) -> Step:
-        network = self._once(self._network, cell.segmenter or "", cell.backbone or "")
+    def _evaluation(self, arm: Arm, synthesis: Step | None, seed: int) -> Step:
+        network = self._once(self._network, arm.segmenter or "", arm.backbone or "")
         # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
-        mix = cell.mix if synthesis else Mix(labels=cell.mix.labels)
-        label = f"{cell.segmenter}-{cell.backbone} on {cell.generator}"
+        mix = arm.mix if synthesis else Mix(labels=arm.mix.labels)
+        label = f"{arm.segmenter}-{arm.backbone} on {arm.generator}"
         label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
         training = network.train.model_copy(update={"mix": mix, "seed": seed})
@@ -278,11 +276,11 @@ class _Builder:
             signatures = " ".join(load_metric(name).signature for name in self.suite.metrics)
         return EvaluateSpec(split="val", metrics=self.suite.metrics), signatures
 
-    def _assessment(self, cell: Cell, synthesis: Step) -> Step:
+    def _assessment(self, arm: Arm, synthesis: Step) -> Step:
         from harness.stages import assess
 
         spec = self._part(assess.AssessSpec, "assessments", "image_quality")
-        return make_step("assess", cell.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
+        return make_step("assess", arm.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
 
 
 class _Network(NamedTuple):

@@ -1,8 +1,8 @@
-"""A suite asks a question; this file reads it, with the profile and the parts that its cells name.
+"""A suite asks a question; this file reads it, with the profile and the parts that its arms name.
 
 `Suite` (suites/*.toml) enumerates generator x segmenter x backbone; `Profile` (configs/profiles/*.toml) sets data,
 seeds and sizes; a part (configs/<kind>/*.toml) says how one named thing is built, with overlays for the profiles that
-differ. Nothing here runs anything: plan.py turns cells into steps.
+differ. Nothing here runs anything: plan.py turns arms into steps.
 """
 
 from collections import Counter
@@ -91,15 +91,15 @@ class Suite(Strict):
                 raise ValueError(f"rows.{number}: a segmentation row names a segmenter and a backbone")
             if self.kind == "image_quality" and rows.segmenter is not None:
                 raise ValueError(f"rows.{number}: an image-quality row trains no segmenter")
-        named = Counter(cell.name for cell in cells(self))
+        named = Counter(arm.name for arm in arms(self))
         if twice := sorted(name for name, count in named.items() if count > 1):
             raise ValueError(f"rows: {', '.join(twice)} stands twice")
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One row of a suite's table, before it is run."""
+class Arm:
+    """One arm of the comparison: a row of a suite's table, before it is run."""
 
     method: str
     version: str | None
@@ -117,12 +117,12 @@ class Cell:
         return "/".join(part for part in parts if part)
 
 
-def cells(suite: Suite) -> Iterator[Cell]:
+def arms(suite: Suite) -> Iterator[Arm]:
     """The rows of `suite` in the order they are written, products expanded left to right."""
     for rows in suite.rows:
         axes = (rows.generator, rows.recipe, rows.segmenter, rows.backbone, rows.mix)
         for generator, recipe, segmenter, backbone, mix in product(*map(_listed, axes)):
-            yield Cell(
+            yield Arm(
                 method=rows.method,
                 version=rows.version,
                 generator=generator,

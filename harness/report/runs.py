@@ -30,7 +30,7 @@ def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
     for planned in plan.rows:
         for seed, final in sorted(planned.finals.items()):
             folders = {step.kind: folder for step in chain(final) if (folder := _folder(step, store))}
-            found.append(Run(by_name[planned.cell.name], seed, folders))
+            found.append(Run(by_name[planned.arm.name], seed, folders))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Reads the rows of a plan from the store: what was measured, and why a cell has no number.
+"""Reads the rows of a plan from the store: what was measured, and why a row has no number.
 
 The only bridge from artifacts to rows; `report` and `check` see rows alone. Reads manifests and scores, never images.
 """
@@ -44,30 +44,30 @@ def statistics_folder(run: SeedResult, store: Store) -> Path:
 
 
 def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[Row]) -> Row:
-    cell, part = planned.cell, planned.generator
+    arm, part = planned.arm, planned.generator
     seeds = tuple(_seed(seed, final, store) for seed, final in sorted(planned.finals.items()))
     steps = {step.key: step for final in planned.finals.values() for step in chain(final)}
     done = {step.kind: store.manifest(step.kind, step.key) for step in steps.values() if _made(step, store)}
     counterpart = _counterpart(plan, planned, printed)
     status = _status(planned, seeds)
-    recipe = "" if part.role == "baseline" else cell.recipe or plan.profile.synthesis.recipe
+    recipe = "" if part.role == "baseline" else arm.recipe or plan.profile.synthesis.recipe
     return Row(
         suite=plan.name,
-        name=cell.name,
+        name=arm.name,
         profile=plan.profile_name,
         section="measured",
-        method=cell.method,
+        method=arm.method,
         backbone=planned.backbone,
-        segmenter=cell.segmenter or "",
-        generator=cell.generator,
+        segmenter=arm.segmenter or "",
+        generator=arm.generator,
         generator_label=_generator_label(planned),
         role=part.role,
         compared_with=planned.compared_with,
         expects=(part.control and part.control.expects) or "",
         recipe=recipe,
-        recipe_label=cell.recipe or "",
-        mix=cell.mix.model_copy(update={"labels": "true"}).name,
-        labels=cell.mix.labels,
+        recipe_label=arm.recipe or "",
+        mix=arm.mix.model_copy(update={"labels": "true"}).name,
+        labels=arm.mix.labels,
         crop=_crop(steps.values()),
         status=status,
         scores=mean_scores(seeds) if status == "ok" else {},
@@ -79,12 +79,12 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[Row]) -> R
         images=_images(seeds, planned, store),
         data=plan.dataset.key,
         signature=_signature(planned, store),
-        note=planned.why or cell.note,
+        note=planned.why or arm.note,
     )
 
 
 def _generator_label(planned: PlannedRow) -> str:
-    return planned.generator.label if planned.cell.version is None else planned.cell.version
+    return planned.generator.label if planned.arm.version is None else planned.arm.version
 
 
 def _seed(seed: int, final: Step, store: Store) -> SeedResult:
@@ -116,10 +116,10 @@ def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:
 
 def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | None:
     """The printed row of the same method, backbone and generator; papers print no other recipe or mix."""
-    cell, names, label = planned.cell, plan.suite.counterparts, _generator_label(planned)
-    if cell.recipe or cell.mix.name:
+    arm, names, label = planned.arm, plan.suite.counterparts, _generator_label(planned)
+    if arm.recipe or arm.mix.name:
         return None
-    wanted = (cell.method, names.get(cell.backbone or "", ""), names.get(label, label).casefold())
+    wanted = (arm.method, names.get(arm.backbone or "", ""), names.get(label, label).casefold())
     for row in printed:
         if (row.method, row.backbone, row.generator_label.casefold()) == wanted and row.section != "quoted":
             return row

@@ -38,8 +38,8 @@ def networks(plan: Plan) -> dict[tuple[str, str], list[PlannedRow]]:
     """The rows that will be compared, by segmenter and backbone as printed."""
     found: dict[tuple[str, str], list[PlannedRow]] = {}
     for row in plan.rows:
-        if row.finals and row.cell.segmenter and row.cell.mix.labels == "true":
-            found.setdefault((row.cell.segmenter, row.backbone), []).append(row)
+        if row.finals and row.arm.segmenter and row.arm.mix.labels == "true":
+            found.setdefault((row.arm.segmenter, row.backbone), []).append(row)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Result rows: what was measured or printed, one row per cell of a table, and the file format they travel in.
+"""Result rows: what was measured or printed, one row for each arm of a suite, and the file format they travel in.
 
 Tables, reports, checks and the leaderboard read rows and nothing else. Segmentation scores are fractions (AP 0.3846),
 image quality is in its own unit (FID, dB). Not here: percent (the table's business), printed numbers (published.py).

@@ -98,7 +98,7 @@ class Position(NamedTuple):
 
 class _Painted(NamedTuple):
     image: np.ndarray
-    verdict: filters.Verdict
+    judgement: filters.Judgement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +215,8 @@ def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np
 def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
     """The images with what the filters say of them, for every item of the batch; None for those that have a fault."""
     good = [item for item in batch if not item.fault]
-    verdicts = judge([i.real for i in good], images, [i.mask for i in good], [i.prompt for i in good])
-    left = iter(zip(images, verdicts, strict=True))
+    judgements = judge([i.real for i in good], images, [i.mask for i in good], [i.prompt for i in good])
+    left = iter(zip(images, judgements, strict=True))
     return [None if item.fault else _Painted(*next(left)) for item in batch]
 
 
@@ -225,9 +225,9 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     if painted is None:
         return _entry(item, status="skipped", reason=item.fault)
     spec, recipe, labels = work.spec, work.spec.recipe, work.dataset.labels
-    known = {"judgement": painted.verdict.values, **_write_crops(work.out, item, painted.image)}
+    known = {"judgement": painted.judgement.values, **_write_crops(work.out, item, painted.image)}
     crop = resize(painted.image, item.mask.shape, recipe.paste_filter)
-    if reason := objection(recipe.quality, item.real, crop, item.mask) or painted.verdict.reason:
+    if reason := objection(recipe.quality, item.real, crop, item.mask) or painted.judgement.reason:
         return _entry(item, status="filtered", reason=reason, **known)
     landing = _landing(work, item)
     if isinstance(landing, str):

@@ -73,7 +73,7 @@ class Filters(Strict):
         return needed
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What the filters say of one crop: why it is refused (empty: it isn't), and the values they saw."""
 
     reason: str
@@ -105,8 +105,8 @@ class Judge:
         generated: Sequence[np.ndarray],
         masks: Sequence[np.ndarray],
         prompts: Sequence[Prompt],
-    ) -> list[Verdict]:
-        """One verdict per crop: real uint8 [S, S, 3], generated uint8 [T, T, 3], mask bool [S, S], its prompt."""
+    ) -> list[Judgement]:
+        """One judgement per crop: real uint8 [S, S, 3], generated uint8 [T, T, 3], mask bool [S, S], its prompt."""
         values: list[dict[str, float]] = [{} for _ in generated]
         if not values:
             return []
@@ -119,7 +119,7 @@ class Judge:
             phrases = [prompt.phrase for prompt in prompts]
             for found, mask, seen in zip(values, masks, self._segmenter(generated, phrases), strict=True):
                 found["mask_iou"] = intersection_over_union(mask, resized_mask(seen, mask.shape[0]))
-        return [Verdict(self._objection(found), found) for found in values]
+        return [Judgement(self._objection(found), found) for found in values]
 
     def _compare_with_clip(
         self,

@@ -27,7 +27,7 @@ def plan(folder, more=""):
 
 
 def trainings(made):
-    return {row.cell.name: next(s for s in chain(row.finals[0]) if s.kind == "train") for row in made.rows}
+    return {row.arm.name: next(s for s in chain(row.finals[0]) if s.kind == "train") for row in made.rows}
 
 
 def test_the_mix_is_a_factor_of_the_rows_and_the_default_is_what_it_was(tmp_path):

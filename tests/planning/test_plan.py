@@ -146,7 +146,7 @@ def test_only_what_is_missing_is_made_and_its_inputs_only_then(configs: Path, tm
 
 def test_rows_say_what_they_are_compared_with(configs: Path):
     (configs.parent / "s.toml").write_text(SUITE.replace('"none", "focus"', '"none", "focus", "recolor", "gligen"'))
-    found = {row.cell.generator: (row.generator.role, row.compared_with) for row in planned(configs).rows}
+    found = {row.arm.generator: (row.generator.role, row.compared_with) for row in planned(configs).rows}
     bases = {"focus": "generated appearance", "none": "the whole gain"}
     assert found == {
         "none": ("baseline", {}),

@@ -7,7 +7,7 @@ import pytest
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.planning import suite as suites
-from harness.planning.suite import Suite, cells, load_part, load_profile, load_suite, names, profile_chain
+from harness.planning.suite import Suite, arms, load_part, load_profile, load_suite, names, profile_chain
 
 
 def make(**rows) -> Suite:
@@ -16,11 +16,11 @@ def make(**rows) -> Suite:
 
 def test_cells_are_the_product_in_the_order_written():
     suite = make(generator=["a", "b"], segmenter="s", backbone=["x", "y"])
-    assert [cell.name for cell in cells(suite)] == ["a/s/x", "a/s/y", "b/s/x", "b/s/y"]
+    assert [arm.name for arm in arms(suite)] == ["a/s/x", "a/s/y", "b/s/x", "b/s/y"]
 
 
 def test_table1_has_every_row_of_the_paper_and_the_control():
-    found = [(cell.method, cell.generator, cell.backbone) for cell in cells(load_suite("table1"))]
+    found = [(arm.method, arm.generator, arm.backbone) for arm in arms(load_suite("table1"))]
     assert [f for f in found if f[0] == "OneFormer"] == [("OneFormer", "none", b) for b in ("convnext", "swin")]
     synthetic = [(g, b) for m, g, b in found if m == "InstSynth"]
     assert synthetic == [(g, b) for g in ("gligen", "diff_inpainting", "blended") for b in ("convnext", "swin")]
@@ -29,9 +29,9 @@ def test_table1_has_every_row_of_the_paper_and_the_control():
 
 def test_every_suite_names_parts_that_exist():
     for name in names("suites"):
-        for cell in cells(load_suite(name)):
-            assert cell.generator in names("generators"), (name, cell)
-            assert cell.segmenter is None or cell.segmenter in names("segmenters"), (name, cell)
+        for arm in arms(load_suite(name)):
+            assert arm.generator in names("generators"), (name, arm)
+            assert arm.segmenter is None or arm.segmenter in names("segmenters"), (name, arm)
 
 
 def test_a_profile_lies_over_the_one_it_extends():

@@ -20,7 +20,7 @@ from harness.data.streets.adapter import StreetsPart
 from harness.data.tree import Tree
 from harness.metrics import evaluation
 from harness.planning.plan import Plan, PlannedRow, Step
-from harness.planning.suite import Cell
+from harness.planning.suite import Arm
 from harness.report import figures, table_for
 from harness.report.gather import gather
 from harness.report.page import Failure, Page, Section, render_page
@@ -249,8 +249,8 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
         other.key,
         failures.Failure(kind="error", message="the loss is not finite", traceback="Traceback: boom"),
     )
-    cells = [
-        Cell(
+    arms = [
+        Arm(
             method="OneFormer",
             version=None,
             generator=name,
@@ -269,9 +269,9 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
         dataset=data,
         labels=CITYSCAPES,
         rows=[
-            PlannedRow(cell=cells[0], generator=PARTS["none"], backbone="Swin", finals={0: final}),
+            PlannedRow(arm=arms[0], generator=PARTS["none"], backbone="Swin", finals={0: final}),
             PlannedRow(
-                cell=cells[1],
+                arm=arms[1],
                 generator=PARTS["focus"],
                 backbone="Swin",
                 finals={0: step("evaluate", "g", predict=step("predict", "h", train=other))},
@@ -279,8 +279,8 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
         ],
     )
     rows = [
-        measured(run(), name=cells[0].name, backbone="Swin"),
-        measured(status="failed", name=cells[1].name, backbone="Swin", label="Focused"),
+        measured(run(), name=arms[0].name, backbone="Swin"),
+        measured(status="failed", name=arms[1].name, backbone="Swin", label="Focused"),
     ]
     return plan, store, rows
 

@@ -104,7 +104,7 @@ def test_a_spread_is_known_where_the_network_and_the_data_are_the_same(plan):
 def test_rows_with_shuffled_labels_are_no_network_to_be_compared():
     shuffled = make_plan("shuffled", "mini")
     assert all(len(rows) == 1 for network, rows in networks(shuffled).items() if network != NETWORK)
-    assert all(row.cell.mix.labels == "true" for rows in networks(shuffled).values() for row in rows)
+    assert all(row.arm.mix.labels == "true" for rows in networks(shuffled).values() for row in rows)
 
 
 def test_spreads_come_from_accepted_rows_of_the_profile_those_of_the_suite_first(plan, tmp_path, monkeypatch):
