@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.planning.suite import Profile, Suite
+    from harness.report.cells import Intervals
     from harness.report.table import Table, TableSpec
     from harness.results.rows import Row
 
@@ -53,25 +54,37 @@ def print_table(table: "Table", console: "Console") -> None:
 
 
 def named_table(
-    name: str, suite: "Suite", profile: "Profile", rows: "Sequence[Row]", *, things: "Sequence[str]"
+    name: str,
+    suite: "Suite",
+    profile: "Profile",
+    rows: "Sequence[Row]",
+    *,
+    things: "Sequence[str]",
+    intervals: "Intervals | None" = None,
 ) -> "Table":
-    """One of TABLES of a suite. `things`: the classes with instances, by name."""
+    """One of TABLES of a suite. `things`: the classes with instances, by name; `intervals`: those of its scores."""
     from harness.report import tables
+    from harness.report.cells import no_intervals
 
+    known = intervals or no_intervals
     if name == "classes":
-        return tables.class_table(rows, profile, metric="AP", things=things)
+        return tables.class_table(rows, profile, metric="AP", things=things, intervals=known)
     if name == "cost":
         return tables.cost_table(rows, profile)
     if name == "reproduction":
-        return tables.reproduction_table(rows, profile)
-    return table_for(suite, profile, rows)
+        return tables.reproduction_table(rows, profile, intervals=known)
+    return table_for(suite, profile, rows, intervals=known)
 
 
-def table_for(suite: "Suite", profile: "Profile", rows: "Sequence[Row]") -> "Table":
+def table_for(
+    suite: "Suite", profile: "Profile", rows: "Sequence[Row]", *, intervals: "Intervals | None" = None
+) -> "Table":
     """The table of a suite from its rows and the printed ones."""
     from harness.report import table as tables
+    from harness.report.cells import no_intervals
 
-    return tables.build(spec_of(suite), rows, title=suite.title, profile=profile)
+    spec = spec_of(suite)
+    return tables.build(spec, rows, title=suite.title, profile=profile, intervals=intervals or no_intervals)
 
 
 def spec_of(suite: "Suite") -> "TableSpec":

@@ -7,7 +7,8 @@ fold first; when that isn't enough, differences, counts and crop sizes are left 
 import textwrap
 from typing import TYPE_CHECKING
 
-from harness.report.table import Cell, Table
+from harness.report.cells import Cell
+from harness.report.table import Table
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -1,7 +1,8 @@
 """A table as CSV and JSON, for people who go on computing. Both read back as the same Table.
 
-Numbers stand in the printed unit at full precision; mean, spread, count and rank have columns of their own. The CSV's
-last column, `table`, holds on its first line what belongs to the table as a whole (title, caption, columns), as JSON.
+Numbers stand in the printed unit at full precision; mean, spread, interval, count and rank have columns of their own.
+The CSV's last column, `table`, holds on its first line what belongs to the table as a whole (title, caption, columns),
+as JSON.
 """
 
 import csv
@@ -12,11 +13,12 @@ from typing import Any
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
+from harness.report.cells import Cell, Interval, score_text
 from harness.report.columns import Column
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 
 FORMAT = 1
-META = ("title", "caption", "columns", "notes", "groups", "marks")
+META = ("title", "caption", "columns", "notes", "groups", "marks", "intervals")
 
 
 def to_json(table: Table) -> str:
@@ -37,7 +39,8 @@ def from_json(text: str, path: str = "table") -> Table:
 
 
 def to_csv(table: Table) -> str:
-    """One line per row; `<metric>_std`, `_n`, `_rank`, `_status` beside a score, `_paper` beside a difference."""
+    """One line per row; `<metric>_std`, `_low`, `_high`, `_n`, `_rank` and `_status` stand beside a score, `_paper`
+    beside a difference."""
     out = io.StringIO()
     heads = ["group", "section", "row", *(head for entry in table.columns for head in _heads(entry))]
     writer = csv.DictWriter(out, [*heads, "notes", "provenance", "profile", "comparable", "table"], lineterminator="\n")
@@ -62,7 +65,8 @@ def from_csv(text: str, path: str = "table") -> Table:
         meta = json.loads(records[0]["table"])
         columns = tuple(parse(Column, entry, path) for entry in meta["columns"])
         comparable = records[0]["comparable"] == "true"
-        lines = [_read_line(record, columns, comparable=comparable) for record in records]
+        how = {"comparable": comparable, "with_interval": bool(meta["intervals"])}
+        lines = [_read_line(record, columns, **how) for record in records]
         body = {**meta, "profile": records[0]["profile"], "comparable": comparable}
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"{path}: not a table written as CSV: {error!r}") from None
@@ -71,7 +75,7 @@ def from_csv(text: str, path: str = "table") -> Table:
 
 def _heads(entry: Column) -> list[str]:
     if entry.kind == "score":
-        return [entry.key, *(f"{entry.key}_{part}" for part in ("std", "n", "rank", "status"))]
+        return [entry.key, *(f"{entry.key}_{part}" for part in ("std", "low", "high", "n", "rank", "status"))]
     return [entry.key, f"{_metric(entry)}_paper"] if entry.kind == "difference" else [entry.key]
 
 
@@ -81,24 +85,25 @@ def _metric(entry: Column) -> str:
 
 def _fields(entry: Column, cell: Cell) -> dict[str, Any]:
     if entry.kind == "score":
-        values = (cell.value, cell.std, cell.n, cell.rank, cell.status)
+        ends = (cell.interval.low, cell.interval.high) if cell.interval else (None, None)
+        values = (cell.value, cell.std, *ends, cell.n, cell.rank, cell.status)
     else:
         values = (cell.value, cell.reference)
     return {head: "" if value is None else value for head, value in zip(_heads(entry), values, strict=False)}
 
 
-def _read_line(record: dict[str, str], columns: tuple[Column, ...], *, comparable: bool) -> Line:
+def _read_line(record: dict[str, str], columns: tuple[Column, ...], *, comparable: bool, with_interval: bool) -> Line:
     return Line(
         name=record["row"],
         group=record["group"],
         section=record["section"],
-        cells=tuple(_read_cell(record, entry, comparable=comparable) for entry in columns),
+        cells=tuple(_read_cell(record, entry, comparable=comparable, with_interval=with_interval) for entry in columns),
         notes=tuple(record["notes"].split()),
         provenance=record["provenance"],
     )
 
 
-def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool) -> Cell:
+def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool, with_interval: bool) -> Cell:
     value = record[entry.key]
     if entry.kind == "text":
         return Cell(value=value, text=value or "–", status="ok" if value else "undefined")
@@ -114,10 +119,16 @@ def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool) -> Ce
     status, std = record[f"{entry.key}_status"], _float(record[f"{entry.key}_std"])
     if status != "ok":
         return Cell(text="–" if status == "undefined" else status, status=status)
-    text = number(float(value), entry.decimals) + ("" if std is None else f" ± {number(std, entry.decimals)}")
+    low, high = _float(record[f"{entry.key}_low"]), _float(record[f"{entry.key}_high"])
+    interval = None if low is None or high is None else Interval(low=low, high=high)
     rank = record[f"{entry.key}_rank"]
     return Cell(
-        value=float(value), std=std, n=int(record[f"{entry.key}_n"]), text=text, rank=int(rank) if rank else None
+        value=float(value),
+        std=std,
+        interval=interval,
+        n=int(record[f"{entry.key}_n"]),
+        text=score_text(float(value), entry, std=std, interval=interval if with_interval else None),
+        rank=int(rank) if rank else None,
     )
 
 

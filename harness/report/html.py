@@ -3,8 +3,9 @@
 from html import escape
 
 from harness.core.numbers import number
+from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 
 RANKS = {1: "first", 2: "second", 3: "third"}
 NAMES = {1: "best", 2: "second best", 3: "third best"}
@@ -51,6 +52,9 @@ def _hover(cell: Cell, entry: Column, line: Line) -> str:
     text = f"{entry.label} {number(cell.value, entry.decimals + 2)}{entry.unit and f' {entry.unit}'}"
     if cell.std is not None:
         text += f", standard deviation {number(cell.std, entry.decimals + 2)} over {cell.n} seeds"
+    if cell.interval is not None:
+        ends = (number(end, entry.decimals + 2) for end in (cell.interval.low, cell.interval.high))
+        text += f", 95 % interval {' to '.join(ends)}"
     if cell.reference is not None:
         text += f", published {number(cell.reference, entry.decimals)}"
     return f"{text}; {line.provenance}"

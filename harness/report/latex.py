@@ -6,8 +6,9 @@ would clash: siunitx has a unit called \\second.
 
 import re
 
+from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 
 PREAMBLE = r"""% Needs \usepackage{booktabs,siunitx}. Define \firstbest, \secondbest, \thirdbest beforehand to mark
 % ranks otherwise, for example \newcommand{\firstbest}[1]{\textcolor{red}{#1}} with \usepackage{xcolor}.
@@ -110,9 +111,18 @@ def _line(line: Line, columns: tuple[Column, ...]) -> str:
 def _cell(cell: Cell, entry: Column) -> str:
     if cell.status != "ok" or not entry.numeric:
         return escape(cell.text)
-    digits = cell.text.replace("−", "-").replace(",", "").replace(" ± ", " +- ")
+    score, _, interval = cell.text.partition(" (")
+    digits = _digits(score).replace(" ± ", " +- ")
     bracketed = digits.startswith("[")
     option = "[retain-explicit-plus]" if entry.kind == "difference" else "[separate-uncertainty]" if cell.std else ""
     text = rf"\num{option}{{{digits.strip('[]')}}}"
+    if interval:
+        low, high = _digits(interval.rstrip(")")).split(" to ")
+        text += rf" (\num{{{low}}} to \num{{{high}}})"
     # A leading bracket would be read as the optional argument of the line break before it.
     return RANKS.get(cell.rank or 0, "%s") % (f"{{[}}{text}{{]}}" if bracketed else text)
+
+
+def _digits(text: str) -> str:
+    """Printed numbers as siunitx reads them."""
+    return text.replace("−", "-").replace(",", "")

@@ -2,7 +2,8 @@
 
 import re
 
-from harness.report.table import Cell, Line, Table
+from harness.report.cells import Cell
+from harness.report.table import Line, Table
 
 RANKS = {1: "**{}**", 2: "<ins>{}</ins>", 3: "*{}*"}
 

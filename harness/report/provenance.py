@@ -6,9 +6,10 @@ from typing import Any
 from harness.core.numbers import number
 from harness.core.store import Store
 from harness.planning.plan import Plan, Step
+from harness.report.cells import Cell
 from harness.report.columns import Column
 from harness.report.page import Failure, Section
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 from harness.report.tables import cost_table
 from harness.results.rows import Row
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from harness.core.numbers import number
 from harness.report import figures
 from harness.report.answer import sides, with_interval
+from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.page import Section
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 from harness.results.gains import MAIN, Gain
 from harness.results.instrument import LEARNT_NOTHING, Instrument, Trial
 from harness.results.spread import NetworkSpread, Resolution, resolution

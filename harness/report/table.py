@@ -1,8 +1,8 @@
 """The one Table: built from result rows, printed by the renderers beside this file.
 
-A cell knows its value, its text, its rank and why it is empty. Ranks are computed once, here, on the printed digits and
-among measured rows only. Published rows stand apart, and the caption says what the numbers may be compared with: rows
-measured under a profile that isn't the paper's can never be read as a reproduction, whatever the renderer.
+Ranks are computed once, here, on the printed digits and among measured rows only. Published rows stand apart, and the
+caption says what the numbers may be compared with: rows measured under a profile that isn't the paper's can never be
+read as a reproduction, whatever the renderer. Not here: what one cell knows (cells.py).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -14,14 +14,13 @@ from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
 from harness.metrics.info import SIGNATURE_JOINT
+from harness.report.cells import Cell, Cells, Intervals, no_intervals
 from harness.report.columns import Column, column, difference_to_paper
-from harness.report.names import version
 from harness.results.rows import Row, competes, finished
 
 if TYPE_CHECKING:
     from harness.planning.suite import Profile
 
-CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 Marks = Literal["three", "best", "none"]
 
 STATUS_NOTES = {
@@ -32,29 +31,17 @@ STATUS_NOTES = {
     "undefined": "–: not reported, or undefined on this data",
 }
 SEGMENTATION = ("method", "backbone", "version", "crop", "PQ", "IoU", "AP", "AP50", "images_seen")
-FACTS = ("images_seen", "iterations", "batch_size", "real_images", "synthetic_images")
-COSTS = ("seconds", "gpu_seconds", "peak_memory_mb")
 
 
 class TableSpec(Strict):
-    """The [table] of a suite. `difference`: the columns beside which the difference to the paper stands."""
+    """The [table] of a suite. `difference`: the columns beside which the difference to the paper stands; `intervals`:
+    whether scores are printed with theirs."""
 
     columns: tuple[str | Column, ...] = SEGMENTATION
     difference: tuple[str, ...] = ("PQ", "IoU", "AP", "AP50")
     marks: Marks = "three"
+    intervals: bool = False
     note: str = ""
-
-
-class Cell(Strict):
-    """One cell. `value` and `std` in the column's unit; `reference`: the published value a difference is taken from."""
-
-    value: float | int | str | None = None
-    std: float | None = None
-    n: int = 0
-    text: str = ""
-    rank: int | None = None
-    status: CellStatus = "ok"
-    reference: float | None = None
 
 
 class Line(Strict):
@@ -76,7 +63,8 @@ class Note(Strict):
 
 
 class Table(Strict):
-    """What every renderer prints. `groups` are the headings over published and measured lines."""
+    """What every renderer prints. `groups` are the headings over published and measured lines; `intervals`: whether the
+    texts of scores hold them."""
 
     title: str
     profile: str
@@ -87,6 +75,7 @@ class Table(Strict):
     notes: tuple[Note, ...] = ()
     groups: dict[str, str] = Field(default_factory=dict)
     marks: Marks = "three"
+    intervals: bool = False
 
     def blocks(self) -> list[tuple[str, list[list[Line]]]]:
         """Lines by group, then by section, in order: (heading, sections). Rules go between them."""
@@ -102,8 +91,13 @@ class Table(Strict):
         return found
 
 
-def build(spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile") -> Table:
-    """The table of `rows`. Published rows come first; measured ones keep their order and must share one profile."""
+def build(
+    spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile", intervals: Intervals = no_intervals
+) -> Table:
+    """The table of `rows`. Published rows come first; measured ones keep their order and must share one profile.
+
+    Cells know the `intervals` that there are; the spec says whether they are printed.
+    """
     rows = [*(row for row in rows if row.origin != "measured"), *(row for row in rows if row.origin == "measured")]
     strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {profile.label})
     if strangers:
@@ -114,12 +108,13 @@ def build(spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile
         )
     columns = _columns(spec, rows, comparable=profile.comparable)
     footnotes = _Footnotes()
-    lines = [_line(row, columns, footnotes, comparable=profile.comparable) for row in rows]
+    cells = Cells(intervals, spec.intervals, profile.comparable)
+    lines = [_line(row, columns, footnotes, cells) for row in rows]
     return Table(
         title=title if profile.comparable else f"{title} [profile {profile.label}, not comparable with the paper]",
         profile=profile.label,
         comparable=profile.comparable,
-        caption=tuple(_caption(spec, rows, columns, profile)),
+        caption=(*_caption(spec, rows, columns, profile), *_about_intervals(spec, columns, lines)),
         columns=columns,
         lines=tuple(rank(lines, columns, spec.marks, apart={row.name for row in rows if not competes(row)})),
         notes=tuple(footnotes.ordered(lines)),
@@ -128,6 +123,7 @@ def build(spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile
             "measured": f"Measured here, profile {profile.label}",
         },
         marks=spec.marks,
+        intervals=spec.intervals,
     )
 
 
@@ -163,31 +159,6 @@ def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks, *, apar
         )
         for index, line in enumerate(lines)
     ]
-
-
-def score_cell(value: float | None, entry: Column, *, std: float | None = None, n: int = 1) -> Cell:
-    """A cell with a score in the column's unit; `value` is in the row's unit. None is "undefined", an en dash."""
-    if value is None:
-        return Cell(text="–", status="undefined")
-    value, std = _printed(value, entry), None if std is None else _printed(std, entry)
-    text = number(value, entry.decimals)
-    if std is not None:
-        text += f" ± {number(std, entry.decimals)}"
-    return Cell(value=value, std=std, n=n, text=text)
-
-
-def difference_cell(value: float | None, reference: float | None, entry: Column, *, comparable: bool) -> Cell:
-    """Measured minus published, signed; in brackets where the two aren't comparable; blank where one is absent."""
-    if value is None or reference is None:
-        return Cell(status="blank", reference=None if reference is None else _printed(reference, entry))
-    difference, reference = _printed(value - reference, entry), _printed(reference, entry)
-    text = number(difference, entry.decimals, signed=True)
-    return Cell(value=difference, n=1, text=text if comparable else f"[{text}]", reference=reference)
-
-
-def _printed(value: float, entry: Column) -> float:
-    # 0.646 * 100 is 64.60000000000001; ten decimals keep every digit that was measured and none that wasn't.
-    return round(value * entry.scale, 10)
 
 
 class _Footnotes:
@@ -226,12 +197,12 @@ def _columns(spec: TableSpec, rows: Sequence[Row], *, comparable: bool) -> tuple
     return tuple(columns)
 
 
-def _line(row: Row, columns: Sequence[Column], footnotes: _Footnotes, *, comparable: bool) -> Line:
+def _line(row: Row, columns: Sequence[Column], footnotes: _Footnotes, cells: Cells) -> Line:
     return Line(
         name=row.name,
         group="measured" if row.origin == "measured" else "published",
         section=row.section or row.method,
-        cells=tuple(_cell(row, entry, comparable=comparable) for entry in columns),
+        cells=tuple(cells.cell(row, entry) for entry in columns),
         notes=tuple(_row_notes(row, footnotes)),
         provenance=provenance(row),
     )
@@ -251,45 +222,6 @@ def _row_notes(row: Row, footnotes: _Footnotes) -> Iterable[str]:
     errors = [run.error.strip().splitlines()[-1] for run in row.seeds if run.error.strip()]
     if row.status != "ok" and errors:
         yield footnotes.mark(errors[0])
-
-
-def _cell(row: Row, entry: Column, *, comparable: bool) -> Cell:
-    if entry.kind == "text":
-        return _text_cell(row, entry)
-    if entry.kind == "count":
-        return _count_cell(row, entry)
-    metric = entry.key.removesuffix("_difference")
-    if entry.kind == "difference":
-        measured = row.scores.get(metric) if row.status == "ok" else None
-        return difference_cell(measured, row.paper.get(metric), entry, comparable=comparable)
-    if row.status != "ok":
-        return Cell(text=row.status, status=row.status)
-    if metric not in row.scores and row.origin == "measured":
-        return score_cell(None, entry) if entry.published_only else Cell(text="missing", status="missing")
-    measured = row.measurement(metric)
-    return score_cell(measured.mean, entry, std=measured.std, n=measured.n)
-
-
-def _text_cell(row: Row, entry: Column) -> Cell:
-    if entry.key == "crop":
-        text = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
-    else:
-        text = version(row) if entry.key == "version" else getattr(row, entry.key, None)
-        if not isinstance(text, str):
-            raise HarnessError(f"[table] columns: a row has no text called {entry.key!r}")
-    return Cell(value=text, text=text or "–", status="ok" if text else "undefined")
-
-
-def _count_cell(row: Row, entry: Column) -> Cell:
-    if entry.key in FACTS:
-        value = getattr(row.budget, entry.key)
-    elif entry.key in COSTS:
-        value = getattr(row.cost, entry.key)
-    else:
-        value = {"seeds": len(finished(row.seeds)) or None, "images": row.images}.get(entry.key)
-    if value is None:
-        return Cell(status="blank")
-    return Cell(value=value, n=1, text=number(value, entry.decimals))
 
 
 def provenance(row: Row) -> str:
@@ -327,6 +259,20 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], pr
     if spec.note:
         yield spec.note
     yield from signatures(measured)
+
+
+def _about_intervals(spec: TableSpec, columns: Sequence[Column], lines: Sequence[Line]) -> Iterable[str]:
+    """What the printed intervals are, and why a score may have none."""
+    if spec.intervals:
+        yield "In parentheses: 95 % intervals over images and seeds, around the score freed of what few frames add."
+        measured = [line for line in lines if line.group == "measured"]
+        scores = [place for place, entry in enumerate(columns) if entry.kind == "score"]
+        cells = [line.cells[place] for line in measured for place in scores]
+        if any(cell.interval is None for cell in cells if cell.status == "ok"):
+            yield (
+                "A score without one has no statistics, or one seed and no row of its kind with several: an interval "
+                "of images alone would be too narrow."
+            )
 
 
 def signatures(rows: Iterable[Row]) -> Iterable[str]:

@@ -4,27 +4,17 @@ All are the one Table of table.py, so every renderer prints them.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
 from harness.data.base import Dataset
 from harness.metrics.table import find
+from harness.report.cells import Cell, Intervals, difference_cell, no_intervals, score_cell
 from harness.report.columns import FACTS, Column, column
 from harness.report.names import version
-from harness.report.table import (
-    STATUS_NOTES,
-    Cell,
-    Line,
-    Note,
-    Table,
-    TableSpec,
-    build,
-    difference_cell,
-    provenance,
-    rank,
-    score_cell,
-)
+from harness.report.table import STATUS_NOTES, Line, Note, Table, TableSpec, build, provenance, rank
 from harness.results.published import PrintedCount
 from harness.results.rows import Row, competes
 
@@ -32,7 +22,9 @@ if TYPE_CHECKING:
     from harness.planning.suite import Profile
 
 
-def reproduction_table(rows: Sequence[Row], profile: "Profile", *, tolerance: float = 0.01) -> Table:
+def reproduction_table(
+    rows: Sequence[Row], profile: "Profile", *, tolerance: float = 0.01, intervals: Intervals = no_intervals
+) -> Table:
     """Measured beside published, for every published fraction, and whether they agree within `tolerance` (a fraction).
 
     Under a profile that isn't the paper's nothing is reproduced: the verdict of every line is "not comparable".
@@ -46,7 +38,7 @@ def reproduction_table(rows: Sequence[Row], profile: "Profile", *, tolerance: fl
         Column(key="verdict", label="Verdict", kind="text"),
     )
     lines = [
-        _reproduction_line(row, metric, columns, tolerance, comparable=profile.comparable)
+        _reproduction_line(row, metric, tolerance, intervals, comparable=profile.comparable)
         for row in rows
         if row.origin == "measured"
         for metric, published in row.paper.items()
@@ -70,7 +62,14 @@ def reproduction_table(rows: Sequence[Row], profile: "Profile", *, tolerance: fl
     )
 
 
-def class_table(rows: Sequence[Row], profile: "Profile", *, metric: str, things: Sequence[str]) -> Table:
+def class_table(
+    rows: Sequence[Row],
+    profile: "Profile",
+    *,
+    metric: str,
+    things: Sequence[str],
+    intervals: Intervals = no_intervals,
+) -> Table:
     """`metric` of every class, with the number of ground-truth instances in the heading where it is known.
 
     Of `things` alone (classes with instances, by name) where the metric is one of instances.
@@ -86,11 +85,16 @@ def class_table(rows: Sequence[Row], profile: "Profile", *, metric: str, things:
     columns = [FACTS[key] for key in ("method", "backbone", "version")]
     columns += [
         Column(
-            key=name, label=_class_label(name, measured), direction="up", scale=entry.scale, decimals=1, unit=entry.unit
+            key=name,
+            label=_class_label(name, measured),
+            direction=entry.direction,
+            scale=entry.scale,
+            decimals=1,
+            unit=entry.unit,
         )
         for name in names
     ]
-    lines = [_class_line(row, metric, columns) for row in measured]
+    lines = [_class_line(row, metric, columns, intervals) for row in measured]
     base = build(TableSpec(columns=("method",), marks="three"), measured, title=f"{metric} per class", profile=profile)
     return base.model_copy(
         update={
@@ -174,12 +178,12 @@ def count_instances(dataset: Dataset, split: str, report: Report = silent) -> di
     return counts
 
 
-def _reproduction_line(row: Row, metric: str, columns: Sequence[Column], tolerance: float, *, comparable: bool) -> Line:
+def _reproduction_line(row: Row, metric: str, tolerance: float, intervals: Intervals, *, comparable: bool) -> Line:
     entry = column(metric).model_copy(update={"key": "measured"})
     published = row.paper[metric]
     if row.status == "ok":
         found = row.measurement(metric)
-        measured = score_cell(found.mean, entry, std=found.std, n=found.n)
+        measured = score_cell(found.mean, entry, std=found.std, n=found.n, interval=intervals(row, metric))
     else:
         found, measured = None, Cell(text=row.status, status=row.status)
     value = found.mean if found else None
@@ -215,15 +219,17 @@ def _class_label(name: str, rows: Sequence[Row]) -> str:
     return f"{name} ({counts.pop():.0f})" if len(counts) == 1 else name
 
 
-def _class_line(row: Row, metric: str, columns: Sequence[Column]) -> Line:
+def _class_line(row: Row, metric: str, columns: Sequence[Column], intervals: Intervals) -> Line:
     cells = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row))]
     for entry in columns[3:]:
         if row.status != "ok":
             cells.append(Cell(text=row.status, status=row.status))
             continue
-        values = [run.classes.get(entry.key, {}).get(metric) for run in row.seeds]
-        complete = values and None not in values
-        cells.append(score_cell(sum(values) / len(values) if complete else None, entry, n=len(values)))
+        found = [run.classes.get(entry.key, {}).get(metric) for run in row.seeds]
+        values = [value for value in found if value is not None]
+        mean = fmean(values) if values and len(values) == len(found) else None
+        interval = intervals(row, f"{metric}/{entry.key}")
+        cells.append(score_cell(mean, entry, n=len(values), interval=interval))
     return Line(name=row.name, group="measured", section=row.section, cells=tuple(cells), provenance=provenance(row))
 
 

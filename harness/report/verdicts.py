@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
 from harness.core.numbers import number
+from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.markdown import to_markdown
-from harness.report.table import Cell, Line, Note, Table
+from harness.report.table import Line, Note, Table
 from harness.results.check import Exit, Verdict, exit_code
 from harness.results.rows import Row
 

@@ -11,17 +11,33 @@ from markdown_it import MarkdownIt
 from result_rows import MINI, PAPER, measured, quoted, run, suite, table1
 
 from harness.core.errors import HarnessError
+from harness.metrics.intervals import Interval
 from harness.report import FORMATS, render, table_for
 from harness.report.console import lines, to_console
 from harness.report.data import from_csv, from_json
 from harness.report.latex import to_latex
 from harness.report.table import Table
+from harness.results.rows import Row
 
 NASTY = 'a|b & <script>alert("1")</script> {x} 50% #1 _u_ $m$ \\end ~ ^ [l](http://x)'
 
 
-@pytest.fixture(params=["mini", "paper", "seeds", "nasty"])
+def around(row: Row, score: str) -> Interval | None:
+    """An interval of every score of the rows with one of the two backbones."""
+    value = row.scores.get(score)
+    if value is None or row.backbone != "Swin (mini)":
+        return None
+    ends = {"value": value, "low": value - 0.011, "high": value + 0.012}
+    counts = {"n_images": 40, "n_units": 40, "n_seeds": 1, "replicates": 1000, "undefined": 0.0}
+    return Interval(metric=score, bias=0.0, std=0.005, sources="images and seeds", **ends, **counts)
+
+
+@pytest.fixture(params=["mini", "paper", "seeds", "nasty", "intervals", "known intervals"])
 def table(request) -> Table:
+    if request.param == "intervals":
+        return table_for(suite(table={"intervals": True}), MINI, table1(seeds=3), intervals=around)
+    if request.param == "known intervals":
+        return table_for(suite(), MINI, table1(), intervals=around)
     if request.param == "paper":
         return table_for(suite(), PAPER, table1(profile="paper"))
     if request.param == "seeds":
@@ -49,6 +65,34 @@ def test_no_format_loses_the_warning_or_a_row(mini, form):
     assert "not built" in text
     assert text.count("GLIGEN") >= 2
     assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "printed"),
+    [
+        ("console", "22.50 ± 0.40 (21.40 to 23.70)"),
+        ("markdown", "22.50 ± 0.40 (21.40 to 23.70)"),
+        ("html", "22.50 ± 0.40 (21.40 to 23.70)"),
+        ("latex", r"\num[separate-uncertainty]{22.50 +- 0.40} (\num{21.40} to \num{23.70})"),
+        ("csv", "22.5,0.4,21.4,23.7,3,"),
+    ],
+)
+def test_every_format_shows_the_interval_of_a_score_that_has_one(form, printed):
+    seeds = [run(seed, ap=ap) for seed, ap in enumerate((0.221, 0.225, 0.229))]
+    rows = [measured(*seeds, backbone=name) for name in ("Swin (mini)", "B")]
+    shown = table_for(suite(table={"intervals": True}), MINI, rows, intervals=around)
+    text = render(shown, form)
+    assert printed in text
+    assert text.count("21.40" if form != "csv" else ",21.4,") == 1 + (form == "html")  # there in the hover too
+    assert "one seed and no row of its kind with several" in text
+    known = render(table_for(suite(), MINI, rows, intervals=around), form)
+    assert ("23.7" in known) == (form in ("csv", "html"))
+
+
+def test_json_holds_the_ends_of_an_interval_by_name():
+    rows = [measured(run(ap=0.225))]
+    cells = json.loads(render(table_for(suite(), MINI, rows, intervals=around), "json"))["lines"][0]["cells"]
+    assert {"low": 21.4, "high": 23.7} in [cell["interval"] for cell in cells]
 
 
 @pytest.mark.parametrize("form", FORMATS)

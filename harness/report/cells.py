@@ -1,0 +1,145 @@
+"""The cells of a table: what each knows, and how it is made from a row.
+
+A cell knows its value, its text, its interval, its rank and why it is empty. Not here: the table around it (table.py).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from harness.core.config import Strict
+from harness.core.errors import HarnessError
+from harness.core.numbers import number
+from harness.report.columns import Column
+from harness.report.names import version
+from harness.results.rows import Row, finished
+
+if TYPE_CHECKING:
+    from harness.metrics.intervals import Interval as Estimate
+
+Intervals = Callable[[Row, str], "Estimate | None"]
+"""(row, score) to the interval of that score; None where there is none."""
+CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
+
+FACTS = ("images_seen", "iterations", "batch_size", "real_images", "synthetic_images")
+COSTS = ("seconds", "gpu_seconds", "peak_memory_mb")
+
+
+class Interval(Strict):
+    """The ends of a 95 % interval, in the column's unit."""
+
+    low: float
+    high: float
+
+
+class Cell(Strict):
+    """One cell. `value`, `std` and `interval` in the column's unit; `reference`: the published value a difference is
+    taken from. A cell may know its interval whether it is printed in `text` or not."""
+
+    value: float | int | str | None = None
+    std: float | None = None
+    interval: Interval | None = None
+    n: int = 0
+    text: str = ""
+    rank: int | None = None
+    status: CellStatus = "ok"
+    reference: float | None = None
+
+
+def no_intervals(row: Row, score: str) -> None:
+    """For tables without statistics."""
+
+
+class Cells(NamedTuple):
+    """Makes the cells of a table; the fields are what they have in common."""
+
+    intervals: Intervals
+    with_intervals: bool
+    comparable: bool
+
+    def cell(self, row: Row, entry: Column) -> Cell:
+        """The cell of a row in a column."""
+        if entry.kind == "text":
+            return _text_cell(row, entry)
+        if entry.kind == "count":
+            return _count_cell(row, entry)
+        metric = entry.key.removesuffix("_difference")
+        if entry.kind == "difference":
+            measured = row.scores.get(metric) if row.status == "ok" else None
+            return difference_cell(measured, row.paper.get(metric), entry, comparable=self.comparable)
+        if row.status != "ok":
+            return Cell(text=row.status, status=row.status)
+        if metric not in row.scores and row.origin == "measured":
+            return score_cell(None, entry) if entry.published_only else Cell(text="missing", status="missing")
+        found = row.measurement(metric)
+        return score_cell(
+            found.mean,
+            entry,
+            std=found.std,
+            n=found.n,
+            interval=self.intervals(row, metric) if row.origin == "measured" else None,
+            with_interval=self.with_intervals,
+        )
+
+
+def score_cell(
+    value: float | None,
+    entry: Column,
+    *,
+    std: float | None = None,
+    n: int = 1,
+    interval: "Estimate | None" = None,
+    with_interval: bool = False,
+) -> Cell:
+    """A cell with a score in the column's unit; the numbers given are in the row's. None is "undefined", an en dash."""
+    if value is None:
+        return Cell(text="–", status="undefined")
+    value, std = _printed(value, entry), None if std is None else _printed(std, entry)
+    ends = Interval(low=_printed(interval.low, entry), high=_printed(interval.high, entry)) if interval else None
+    text = score_text(value, entry, std=std, interval=ends if with_interval else None)
+    return Cell(value=value, std=std, interval=ends, n=n, text=text)
+
+
+def score_text(value: float, entry: Column, *, std: float | None, interval: Interval | None) -> str:
+    """A score in the column's unit as printed: value, spread over seeds, interval."""
+    text = number(value, entry.decimals)
+    if std is not None:
+        text += f" ± {number(std, entry.decimals)}"
+    if interval is not None:
+        text += f" ({number(interval.low, entry.decimals)} to {number(interval.high, entry.decimals)})"
+    return text
+
+
+def difference_cell(value: float | None, reference: float | None, entry: Column, *, comparable: bool) -> Cell:
+    """Measured minus published, signed; in brackets where the two aren't comparable; blank where one is absent."""
+    if value is None or reference is None:
+        return Cell(status="blank", reference=None if reference is None else _printed(reference, entry))
+    difference, reference = _printed(value - reference, entry), _printed(reference, entry)
+    text = number(difference, entry.decimals, signed=True)
+    return Cell(value=difference, n=1, text=text if comparable else f"[{text}]", reference=reference)
+
+
+def _printed(value: float, entry: Column) -> float:
+    # 0.646 * 100 is 64.60000000000001; ten decimals keep every digit that was measured and none that wasn't.
+    return round(value * entry.scale, 10)
+
+
+def _text_cell(row: Row, entry: Column) -> Cell:
+    if entry.key == "crop":
+        text = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
+    else:
+        text = version(row) if entry.key == "version" else getattr(row, entry.key, None)
+        if not isinstance(text, str):
+            raise HarnessError(f"[table] columns: a row has no text called {entry.key!r}")
+    return Cell(value=text, text=text or "–", status="ok" if text else "undefined")
+
+
+def _count_cell(row: Row, entry: Column) -> Cell:
+    if entry.key in FACTS:
+        value = getattr(row.budget, entry.key)
+    elif entry.key in COSTS:
+        value = getattr(row.cost, entry.key)
+    else:
+        value = {"seeds": len(finished(row.seeds)) or None, "images": row.images}.get(entry.key)
+    if value is None:
+        return Cell(status="blank")
+    return Cell(value=value, n=1, text=number(value, entry.decimals))
