@@ -1,20 +1,24 @@
 """Commands about suites: list, plan, run, report."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.commands.arguments import FORMATS, add_suite, console, count, planned
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.table import Table
 
     from harness.core.store import Store
     from harness.planning.plan import Plan, Step
     from harness.report.table import Table as ResultTable
+    from harness.results.gains import Paired
+    from harness.results.paired import Single
+    from harness.results.rows import Row, SeedResult
 
 MANY = 200
 """Steps above which `plan` counts them instead of listing them."""
@@ -46,6 +50,7 @@ def add(commands: Any) -> None:
         default="results",
         help="the suite's own (default), AP per class with instance counts, cost, or beside the paper",
     )
+    one.add_argument("--intervals", action="store_true", help="print 95 %% intervals behind the scores")
     one.set_defaults(command=_report)
 
 
@@ -180,12 +185,18 @@ def _report(options: argparse.Namespace) -> int:
     from harness.report import render
 
     plan, store = planned(options)
+    if options.intervals:
+        table = {**plan.suite.table, "intervals": True}
+        plan = replace(plan, suite=plan.suite.model_copy(update={"table": table}))
     if options.format == "console" and not options.output:
         _print_table(plan, store, options.table)
         return 0
     # The whole report, which has every table; a single one as HTML is a fragment of it.
     whole = options.format == "html" and options.table == "results"
-    text = _page(plan, store) if whole else render(_table(plan, store, options.table), options.format)
+    intervals = options.format in ("csv", "json", "html")
+    text = (
+        _page(plan, store) if whole else render(_table(plan, store, options.table, intervals=intervals), options.format)
+    )
     if options.output:
         write_text(Path(options.output), text)
     else:
@@ -193,11 +204,36 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(plan: "Plan", store: "Store", name: str = "results") -> "ResultTable":
-    from harness.report import named_table
+def _table(plan: "Plan", store: "Store", name: str = "results", *, intervals: bool = False) -> "ResultTable":
+    """A table of the suite. Its cells know their `intervals`, which take a second, where somebody will read them."""
+    from harness.report import named_table, spec_of
     from harness.results.collect import rows
 
-    return named_table(name, plan.suite, plan.profile, rows(plan, store), things=_things(plan))
+    collected = rows(plan, store)
+    known = _intervals(plan, store, collected).cells if intervals or spec_of(plan.suite).intervals else None
+    return named_table(name, plan.suite, plan.profile, collected, things=_things(plan), intervals=known)
+
+
+class _Intervals(NamedTuple):
+    """Where a report has intervals from: of differences, of single scores."""
+
+    paired: "Paired"
+    cells: "Single"
+
+
+def _intervals(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> _Intervals:
+    """What statistics in the store and accepted rows of the kind say; image quality has no statistics of frames."""
+    from harness.results.baselines import read_baselines
+    from harness.results.collect import statistics_folder
+    from harness.results.paired import estimates, intervals
+
+    segmented = plan.suite.kind == "segmentation"
+    accepted = [row for found in read_baselines() for row in found.rows] if segmented else []
+
+    def where(run: "SeedResult") -> Path | None:
+        return statistics_folder(run, store) if segmented else None
+
+    return _Intervals(intervals(where, collected, accepted), estimates(where, collected, accepted))
 
 
 def _things(plan: "Plan") -> list[str]:
@@ -215,17 +251,13 @@ def _page(plan: "Plan", store: "Store") -> str:
     from harness.planning.plan import beside
     from harness.report.gather import gather
     from harness.report.page import render_page
-    from harness.results.baselines import read_baselines
-    from harness.results.collect import rows, statistics_folder
-    from harness.results.paired import intervals
+    from harness.results.collect import rows
 
     collected = rows(plan, store)
-    segmented = plan.suite.kind == "segmentation"
-    accepted = [row for found in read_baselines() for row in found.rows] if segmented else []
-    paired = intervals(lambda run: statistics_folder(run, store), collected, accepted)
+    paired, cells = _intervals(plan, store, collected)
     # What the same generators score as images, where that was measured: it stands beside what their frames gain.
-    quality = rows(beside(plan, QUALITY), store) if segmented else []
-    return render_page(gather(plan, store, collected, paired=paired, quality=quality))
+    quality = rows(beside(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
+    return render_page(gather(plan, store, collected, paired=paired, intervals=cells, quality=quality))
 
 
 def _write_reports(plan: "Plan", store: "Store") -> Path:
@@ -237,9 +269,10 @@ def _write_reports(plan: "Plan", store: "Store") -> Path:
 
     folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
     collected = rows(plan, store)
+    intervals = _intervals(plan, store, collected).cells
     kinds = {"results": "table"} | ({"classes": "classes"} if plan.suite.kind == "segmentation" else {})
     for kind, stem in kinds.items():
-        table = named_table(kind, plan.suite, plan.profile, collected, things=_things(plan))
+        table = named_table(kind, plan.suite, plan.profile, collected, things=_things(plan), intervals=intervals)
         for form in ("markdown", "csv", "json", "latex"):
             write_text(folder / f"{stem}.{SUFFIXES[form]}", render(table, form))
     write_text(folder / "report.html", _page(plan, store))

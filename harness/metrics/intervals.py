@@ -90,12 +90,17 @@ def interval(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
+    over_seeds: Mapping[str, Spread] | None = None,
 ) -> Interval | None:
     """The interval of `metric` (such as "AP", "PQ", "IoU/car") over evaluations of one method, one for each seed.
 
-    None where the score is undefined. HarnessError for a metric that was not evaluated, or different frames.
+    `over_seeds`: spreads by metric that are known from more runs than these; their own without. None where the score is
+    undefined. HarnessError for a metric that was not evaluated, or different frames.
     """
-    return intervals(evaluations, [metric], replicates=replicates, unit=unit, level=level, seed=seed)[metric]
+    found = intervals(
+        evaluations, [metric], replicates=replicates, unit=unit, level=level, seed=seed, over_seeds=over_seeds
+    )
+    return found[metric]
 
 
 def intervals(
@@ -106,13 +111,15 @@ def intervals(
     unit: Unit = "image",
     level: float = LEVEL,
     seed: int = 0,
+    over_seeds: Mapping[str, Spread] | None = None,
 ) -> dict[str, Interval | None]:
     """The intervals of several metrics from the same draws: class-wise ones cost nothing more."""
     drawn, weights = _draws(evaluations, replicates, unit, seed)
     samples = [_Sample.of(e, metrics, weights, seed) for e in evaluations]
     result: dict[str, Interval | None] = {}
     for metric in metrics:
-        arm = _Arm.of(samples, metric)
+        known = (over_seeds or {}).get(metric)
+        arm = _Arm.of(samples, metric, known)
         if arm is None:
             result[metric] = None
             continue
@@ -130,7 +137,7 @@ def intervals(
             n_seeds=len(evaluations),
             replicates=replicates,
             undefined=float(np.isnan(arm.replicates).mean()),
-            sources=_sources(unit, len(evaluations) > 1),
+            sources=_sources(unit, len(evaluations) > 1 or known is not None),
         )
     return result
 
@@ -151,8 +158,10 @@ def difference(
     `over_seeds`: spreads by metric that are known from more runs than these; the sides' own without. None where either
     score is undefined. HarnessError when they were not evaluated on the same frames.
     """
-    how = {"replicates": replicates, "unit": unit, "level": level, "seed": seed, "over_seeds": over_seeds}
-    return differences(first, second, [metric], **how)[metric]
+    found = differences(
+        first, second, [metric], replicates=replicates, unit=unit, level=level, seed=seed, over_seeds=over_seeds
+    )
+    return found[metric]
 
 
 def differences(

@@ -66,13 +66,13 @@ def named_table(
     from harness.report import tables
     from harness.report.cells import no_intervals
 
-    known = intervals or no_intervals
+    known, shown = intervals or no_intervals, spec_of(suite).intervals
     if name == "classes":
-        return tables.class_table(rows, profile, metric="AP", things=things, intervals=known)
+        return tables.class_table(rows, profile, metric="AP", things=things, intervals=known, with_intervals=shown)
     if name == "cost":
         return tables.cost_table(rows, profile)
     if name == "reproduction":
-        return tables.reproduction_table(rows, profile, intervals=known)
+        return tables.reproduction_table(rows, profile, intervals=known, with_intervals=shown)
     return table_for(suite, profile, rows, intervals=known)
 
 

@@ -4,7 +4,7 @@ A cell knows its value, its text, its interval, its rank and why it is empty. No
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
@@ -70,13 +70,17 @@ class Cells(NamedTuple):
             return Cell(text=row.status, status=row.status)
         if metric not in row.scores and row.origin == "measured":
             return score_cell(None, entry) if entry.published_only else Cell(text="missing", status="missing")
-        found = row.measurement(metric)
+        return self.score(row, metric, entry)
+
+    def score(self, row: Row, score: str, entry: Column) -> Cell:
+        """The cell of a score such as "AP" or "AP/car", which `entry` says how to print."""
+        found = row.measurement(score)
         return score_cell(
             found.mean,
             entry,
             std=found.std,
             n=found.n,
-            interval=self.intervals(row, metric) if row.origin == "measured" else None,
+            interval=self.intervals(row, score) if row.origin == "measured" else None,
             with_interval=self.with_intervals,
         )
 
@@ -125,7 +129,7 @@ def _printed(value: float, entry: Column) -> float:
 
 def _text_cell(row: Row, entry: Column) -> Cell:
     if entry.key == "crop":
-        text = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
+        text: Any = f"{row.crop[0]} × {row.crop[1]}" if row.crop else ""
     else:
         text = version(row) if entry.key == "version" else getattr(row, entry.key, None)
         if not isinstance(text, str):

@@ -8,6 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from harness.report.cells import Cell
+from harness.report.columns import Column
 from harness.report.table import Table
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 STYLES = {1: "bold", 2: "underline", 3: "italic"}
 COLORS = {1: "bold red", 2: "underline blue", 3: "italic green"}
 GAP = 2
+FAST = "\N{NO-BREAK SPACE}"
+"""Stands for a space at which a text may not be folded; a score may, before its interval."""
 
 
 def to_console(table: Table, *, width: int | None = None, color: bool = False) -> str:
@@ -71,15 +74,13 @@ def _below(table: Table, widths: list[int | None], width: int | None) -> list[st
 
 def _widths(table: Table, width: int | None) -> list[int | None]:
     """Width of every column; None: left out. Text columns give way down to their longest word, the widest first."""
-    texts = [[entry.heading] for entry in table.columns]
+    texts = [[entry.heading.replace(" ", FAST) if entry.numeric else entry.heading] for entry in table.columns]
     for line in table.lines:
-        for place, cell in enumerate(line.cells):
-            texts[place].append(cell.text + _marks(line.notes if not place else ()))
+        for place, (entry, cell) in enumerate(zip(table.columns, line.cells, strict=True)):
+            texts[place].append(_foldable(cell, entry) + _marks(line.notes if not place else ()))
     natural = [max(map(len, column)) for column in texts]
     least = [
-        full
-        if entry.numeric or entry.key == "crop"
-        else max(len(word) for text in column for word in text.split() or [""])
+        full if entry.key == "crop" else max(len(word) for text in column for word in text.split(" "))
         for entry, column, full in zip(table.columns, texts, natural, strict=True)
     ]
     if width is None:
@@ -95,7 +96,8 @@ def _widths(table: Table, width: int | None) -> list[int | None]:
         slack = [-1 if cell is None or cell <= low else cell for cell, low in zip(found, least, strict=True)]
         if max(slack) < 0:
             break
-        found[slack.index(max(slack))] -= 1
+        widest = slack.index(max(slack))
+        found[widest] = slack[widest] - 1
     return found
 
 
@@ -106,23 +108,31 @@ def _row(
     from rich.text import Text
 
     folded = []
-    for place, cell in enumerate(cells):
+    for place, (entry, cell) in enumerate(zip(table.columns, cells, strict=True)):
         space = widths[place]
-        folded.append(textwrap.wrap(cell.text + _marks(notes if not place else ()), space) if space else [])
+        text = _foldable(cell, entry) + _marks(notes if not place else ())
+        parts = textwrap.wrap(text, space) if space else []
+        folded.append([part.replace(FAST, " ") for part in parts])
     out = []
     for depth in range(max(1, *map(len, folded))):
-        text = Text()
+        styled = Text()
         for place, (entry, cell) in enumerate(zip(table.columns, cells, strict=True)):
-            if widths[place] is None:
+            space = widths[place]
+            if space is None:
                 continue
             part = folded[place][depth] if depth < len(folded[place]) else ""
-            pad = " " * (widths[place] - len(part))
-            text.append(" " * GAP if len(text) else "")
-            text.append(pad if entry.numeric else "")
-            text.append(part, style=_style(cell, color=color))
-            text.append("" if entry.numeric else pad)
-        out.append(text)
+            pad = " " * (space - len(part))
+            styled.append(" " * GAP if len(styled) else "")
+            styled.append(pad if entry.numeric else "")
+            styled.append(part, style=_style(cell, color=color))
+            styled.append("" if entry.numeric else pad)
+        out.append(styled)
     return out
+
+
+def _foldable(cell: Cell, entry: Column) -> str:
+    """The text of a cell with the spaces at which it may be folded: a number has one, before its interval."""
+    return cell.text.replace(" ", FAST).replace(f"{FAST}(", " (") if entry.numeric else cell.text
 
 
 def _marks(notes: tuple[str, ...]) -> str:

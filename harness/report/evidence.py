@@ -12,6 +12,7 @@ from harness.core.numbers import number
 from harness.data.base import open_dataset
 from harness.planning.plan import Step
 from harness.report import figures
+from harness.report.cells import Intervals, no_intervals
 from harness.report.names import version
 from harness.report.page import Section
 from harness.report.runs import Run, first_seeds
@@ -74,9 +75,13 @@ def worst_frames(runs: Sequence[Run], data: Step) -> Section:
     return Section(anchor="worst", title="Failure cases", grids=(grid,) if grid else ())
 
 
-def classes(rows: Sequence[Row], profile: "Profile", *, things: Sequence[str]) -> Section:
+def classes(
+    rows: Sequence[Row], profile: "Profile", *, things: Sequence[str], intervals: Intervals = no_intervals
+) -> Section:
     """Scores of every class, AP also as bars."""
-    tables = [class_table(rows, profile, metric=metric, things=things) for metric in (MAIN, "PQ", "IoU")]
+    tables = [
+        class_table(rows, profile, metric=metric, things=things, intervals=intervals) for metric in (MAIN, "PQ", "IoU")
+    ]
     first = tables[0]
     lines = [line for line in first.lines if any(cell.status == "ok" for cell in line.cells[3:])]
     if not lines:

@@ -10,6 +10,7 @@ from harness import __version__
 from harness.core.store import Store
 from harness.planning.plan import Plan
 from harness.report import answer, evidence, provenance, self_test, table_for
+from harness.report.cells import Intervals, no_intervals
 from harness.report.page import Page, Section
 from harness.report.runs import runs_of
 from harness.report.tables import reproduction_table
@@ -23,12 +24,20 @@ def no_interval(before: Row, after: Row, metric: str) -> None:
 
 
 def gather(
-    plan: Plan, store: Store, rows: Sequence[Row], *, paired: Paired = no_interval, quality: Sequence[Row] = ()
+    plan: Plan,
+    store: Store,
+    rows: Sequence[Row],
+    *,
+    paired: Paired = no_interval,
+    intervals: Intervals = no_intervals,
+    quality: Sequence[Row] = (),
 ) -> Page:
-    """The report of a suite. `rows` as collected; `quality`: rows of the image-quality table, for the comparison."""
+    """The report of a suite. `rows` as collected; `paired` and `intervals`: those of differences and of scores;
+    `quality`: rows of the image-quality table, for the comparison."""
     profile, runs = plan.profile, runs_of(plan, store, rows)
-    results = Section(anchor="table", title="Results", tables=(table_for(plan.suite, profile, rows),))
-    printed = reproduction_table(rows, profile)
+    table = table_for(plan.suite, profile, rows, intervals=intervals)
+    results = Section(anchor="table", title="Results", tables=(table,))
+    printed = reproduction_table(rows, profile, intervals=intervals)
     beside = Section(anchor="reproduction", title="Beside the paper", tables=(printed,) if printed.lines else ())
     warning, first, last = "", [results, evidence.samples(runs)], [evidence.curves(runs), beside]
     if plan.suite.kind == "segmentation":
@@ -38,7 +47,7 @@ def gather(
         first = [self_test.section(found, gains, profile), answer.section(gains), *first]
         things = [label.name for label in plan.labels.things]
         first += [evidence.predictions(runs, plan.dataset), evidence.worst_frames(runs, plan.dataset)]
-        first += [evidence.classes(rows, profile, things=things)]
+        first += [evidence.classes(rows, profile, things=things, intervals=intervals)]
         first += [answer.quality(gains, quality)]
     last += [provenance.cost(plan, store, rows), provenance.environment(plan, store)]
     commits = dict.fromkeys(run.commit for row in rows for run in row.seeds if run.commit)

@@ -114,7 +114,7 @@ def build(
         title=title if profile.comparable else f"{title} [profile {profile.label}, not comparable with the paper]",
         profile=profile.label,
         comparable=profile.comparable,
-        caption=(*_caption(spec, rows, columns, profile), *_about_intervals(spec, columns, lines)),
+        caption=(*_caption(spec, rows, columns, profile), *(about_intervals(columns, lines) if spec.intervals else ())),
         columns=columns,
         lines=tuple(rank(lines, columns, spec.marks, apart={row.name for row in rows if not competes(row)})),
         notes=tuple(footnotes.ordered(lines)),
@@ -140,9 +140,10 @@ def rank(lines: Iterable[Line], columns: Sequence[Column], marks: Marks, *, apar
             continue
         sign = -1 if entry.direction == "up" else 1
         printed = {
-            index: sign * round(line.cells[place].value, entry.decimals)
+            index: sign * round(value, entry.decimals)
             for index, line in enumerate(lines)
             if line.group == "measured" and line.name not in apart and line.cells[place].status == "ok"
+            if isinstance(value := line.cells[place].value, int | float)
         }
         if len(set(printed.values())) > 1:
             for index, value in printed.items():
@@ -261,18 +262,16 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], pr
     yield from signatures(measured)
 
 
-def _about_intervals(spec: TableSpec, columns: Sequence[Column], lines: Sequence[Line]) -> Iterable[str]:
+def about_intervals(columns: Sequence[Column], lines: Sequence[Line]) -> Iterable[str]:
     """What the printed intervals are, and why a score may have none."""
-    if spec.intervals:
-        yield "In parentheses: 95 % intervals over images and seeds, around the score freed of what few frames add."
-        measured = [line for line in lines if line.group == "measured"]
-        scores = [place for place, entry in enumerate(columns) if entry.kind == "score"]
-        cells = [line.cells[place] for line in measured for place in scores]
-        if any(cell.interval is None for cell in cells if cell.status == "ok"):
-            yield (
-                "A score without one has no statistics, or one seed and no row of its kind with several: an interval "
-                "of images alone would be too narrow."
-            )
+    yield "In parentheses: 95 % intervals over images and seeds, around the score freed of what few frames add."
+    scores = [place for place, entry in enumerate(columns) if entry.kind == "score" and entry.key != "published"]
+    cells = [line.cells[place] for line in lines if line.group == "measured" for place in scores]
+    if any(cell.interval is None for cell in cells if cell.status == "ok"):
+        yield (
+            "A score without one has no statistics, or one seed and no row of its kind with several: an interval of "
+            "images alone would be too narrow."
+        )
 
 
 def signatures(rows: Iterable[Row]) -> Iterable[str]:
@@ -287,10 +286,8 @@ def signatures(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _budget(measured: Sequence[Row]) -> Iterable[str]:
-    budgets = list(
-        dict.fromkeys((row.budget.iterations, row.budget.batch_size) for row in measured if row.status == "ok")
-    )
-    budgets = [budget for budget in budgets if None not in budget]
+    given = [(row.budget.iterations, row.budget.batch_size) for row in measured if row.status == "ok"]
+    budgets = [(steps, batch) for steps, batch in dict.fromkeys(given) if steps is not None and batch is not None]
     if len(budgets) == 1:
         iterations, batch = budgets[0]
         yield (

@@ -4,17 +4,16 @@ All are the one Table of table.py, so every renderer prints them.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.core.numbers import number
 from harness.core.progress import Report, silent
 from harness.data.base import Dataset
 from harness.metrics.table import find
-from harness.report.cells import Cell, Intervals, difference_cell, no_intervals, score_cell
+from harness.report.cells import Cell, Cells, Intervals, difference_cell, no_intervals, score_cell
 from harness.report.columns import FACTS, Column, column
 from harness.report.names import version
-from harness.report.table import STATUS_NOTES, Line, Note, Table, TableSpec, build, provenance, rank
+from harness.report.table import STATUS_NOTES, Line, Note, Table, TableSpec, about_intervals, build, provenance, rank
 from harness.results.published import PrintedCount
 from harness.results.rows import Row, competes
 
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def reproduction_table(
-    rows: Sequence[Row], profile: "Profile", *, tolerance: float = 0.01, intervals: Intervals = no_intervals
+    rows: Sequence[Row],
+    profile: "Profile",
+    *,
+    tolerance: float = 0.01,
+    intervals: Intervals = no_intervals,
+    with_intervals: bool = False,
 ) -> Table:
     """Measured beside published, for every published fraction, and whether they agree within `tolerance` (a fraction).
 
@@ -37,8 +41,9 @@ def reproduction_table(
         Column(key="measured_difference", label="Difference", kind="difference"),
         Column(key="verdict", label="Verdict", kind="text"),
     )
+    cells = Cells(intervals, with_intervals, profile.comparable)
     lines = [
-        _reproduction_line(row, metric, tolerance, intervals, comparable=profile.comparable)
+        _reproduction_line(row, metric, published, tolerance, cells)
         for row in rows
         if row.origin == "measured"
         for metric, published in row.paper.items()
@@ -53,12 +58,14 @@ def reproduction_table(
             f"Profile {profile.label}: {profile.caption}.",
             *warning,
             f"Within: the difference is at most {number(tolerance * 100, 2)} points.",
+            *(about_intervals(columns, lines) if with_intervals else ()),
         ),
         columns=columns,
         lines=tuple(lines),
         notes=_status_notes(lines),
         groups={"measured": f"Measured here, profile {profile.label}"},
         marks="none",
+        intervals=with_intervals,
     )
 
 
@@ -69,6 +76,7 @@ def class_table(
     metric: str,
     things: Sequence[str],
     intervals: Intervals = no_intervals,
+    with_intervals: bool = False,
 ) -> Table:
     """`metric` of every class, with the number of ground-truth instances in the heading where it is known.
 
@@ -94,14 +102,20 @@ def class_table(
         )
         for name in names
     ]
-    lines = [_class_line(row, metric, columns, intervals) for row in measured]
+    cells = Cells(intervals, with_intervals, profile.comparable)
+    lines = [_class_line(row, metric, columns, cells) for row in measured]
     base = build(TableSpec(columns=("method",), marks="three"), measured, title=f"{metric} per class", profile=profile)
     return base.model_copy(
         update={
             "columns": tuple(columns),
             "lines": tuple(rank(lines, columns, "three", apart={row.name for row in measured if not competes(row)})),
             "notes": _status_notes(lines),
-            "caption": (*base.caption, "In parentheses: ground-truth instances of the class."),
+            "caption": (
+                *base.caption,
+                "In parentheses behind a class: its ground-truth instances.",
+                *(about_intervals(columns, lines) if with_intervals else ()),
+            ),
+            "intervals": with_intervals,
         }
     )
 
@@ -178,16 +192,12 @@ def count_instances(dataset: Dataset, split: str, report: Report = silent) -> di
     return counts
 
 
-def _reproduction_line(row: Row, metric: str, tolerance: float, intervals: Intervals, *, comparable: bool) -> Line:
+def _reproduction_line(row: Row, metric: str, published: float, tolerance: float, cells: Cells) -> Line:
     entry = column(metric).model_copy(update={"key": "measured"})
-    published = row.paper[metric]
-    if row.status == "ok":
-        found = row.measurement(metric)
-        measured = score_cell(found.mean, entry, std=found.std, n=found.n, interval=intervals(row, metric))
-    else:
-        found, measured = None, Cell(text=row.status, status=row.status)
-    value = found.mean if found else None
-    verdict = _agreement(value, published, tolerance, comparable=comparable)
+    there = row.status == "ok"
+    measured = cells.score(row, metric, entry) if there else Cell(text=row.status, status=row.status)
+    value = row.measurement(metric).mean if there else None
+    verdict = _agreement(value, published, tolerance, comparable=cells.comparable)
     texts = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row), metric)]
     return Line(
         name=f"{row.name} {metric}",
@@ -197,7 +207,7 @@ def _reproduction_line(row: Row, metric: str, tolerance: float, intervals: Inter
             *texts,
             measured,
             score_cell(published, entry),
-            difference_cell(value, published, entry, comparable=comparable),
+            difference_cell(value, published, entry, comparable=cells.comparable),
             Cell(value=verdict, text=verdict),
         ),
         provenance=f"{provenance(row)}; published row {row.paper_name}",
@@ -219,18 +229,14 @@ def _class_label(name: str, rows: Sequence[Row]) -> str:
     return f"{name} ({counts.pop():.0f})" if len(counts) == 1 else name
 
 
-def _class_line(row: Row, metric: str, columns: Sequence[Column], intervals: Intervals) -> Line:
-    cells = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row))]
+def _class_line(row: Row, metric: str, columns: Sequence[Column], cells: Cells) -> Line:
+    found = [Cell(value=text, text=text or "–") for text in (row.method, row.backbone, version(row))]
     for entry in columns[3:]:
-        if row.status != "ok":
-            cells.append(Cell(text=row.status, status=row.status))
-            continue
-        found = [run.classes.get(entry.key, {}).get(metric) for run in row.seeds]
-        values = [value for value in found if value is not None]
-        mean = fmean(values) if values and len(values) == len(found) else None
-        interval = intervals(row, f"{metric}/{entry.key}")
-        cells.append(score_cell(mean, entry, n=len(values), interval=interval))
-    return Line(name=row.name, group="measured", section=row.section, cells=tuple(cells), provenance=provenance(row))
+        there = row.status == "ok"
+        found.append(
+            cells.score(row, f"{metric}/{entry.key}", entry) if there else Cell(text=row.status, status=row.status)
+        )
+    return Line(name=row.name, group="measured", section=row.section, cells=tuple(found), provenance=provenance(row))
 
 
 def _status_notes(lines: Sequence[Line]) -> tuple[Note, ...]:

@@ -1,7 +1,7 @@
-"""How sure the difference between two rows is: `harness.metrics.intervals` on the stored statistics of their seeds.
+"""How sure a score and the difference between two rows are, from the stored statistics of their seeds.
 
-For `check`, which widens its tolerance by it, and for the gains of the report. The caller says where statistics lie
-(beside a baseline, in a store); numpy is imported only when an interval is asked for.
+For the cells of a table, for the gains of a report, and for `check`, which widens its tolerance. The caller says where
+statistics lie (beside a baseline, in a store); numpy is imported only when an interval is asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,18 +17,20 @@ from harness.results.rows import Row, SeedResult, finished
 from harness.results.spread import over_seeds
 
 if TYPE_CHECKING:
-    from harness.metrics.intervals import Difference
+    from harness.metrics.intervals import Difference, Interval
 
 Where = Callable[[SeedResult], Path | None]
 """The folder with the statistics of a run; None where there are none."""
+
+Single = Callable[[Row, str], "Interval | None"]
+"""(row, score) to the 95 % interval of "AP", or of a class as "AP/car"; None where there is none."""
 
 
 def noise(before: Where, now: Where) -> Noise:
     """A `Noise` for a check: where the baseline's statistics lie, and where those of the measured rows do."""
 
     def difference(old: Row, new: Row, metric: str) -> "Difference | None":
-        metrics = tuple(info.key for info in known() if info.key in old.scores and info.key in new.scores)
-        return _differences(_folders(old, before), _folders(new, now), metrics, None).get(metric)
+        return _differences(_folders(old, before), _folders(new, now), _keys(old, new), None).get(metric)
 
     return difference
 
@@ -50,10 +52,53 @@ def intervals(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
     return difference
 
 
+def estimates(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -> Single:
+    """The intervals of single scores, for the cells of a table.
+
+    As in `intervals` the spread over seeds is that of the kind of row, and where none is known there is no interval.
+    """
+    learnt: dict[tuple[str, ...], Spread] = {}
+
+    def spread(row: Row, score: str) -> Spread:
+        kind = (row.profile, row.data, row.labels, row.segmenter, row.backbone, score)
+        if kind not in learnt:
+            learnt[kind] = over_seeds(row, score, rows, accepted)
+        return learnt[kind]
+
+    def interval(row: Row, score: str) -> "Interval | None":
+        key, _, name = score.partition("/")
+        # All classes, or all scores of the set, together: they share the draws.
+        asked = [f"{key}/{other}" for run in row.seeds[:1] for other in run.classes] if name else _keys(row)
+        known_of = tuple((one, found) for one in asked if (found := spread(row, one)).freedom)
+        return _intervals(_folders(row, where), known_of).get(score)
+
+    return interval
+
+
+def _keys(*rows: Row) -> tuple[str, ...]:
+    """The scores that all of some rows have and a metric describes."""
+    return tuple(info.key for info in known() if all(info.key in row.scores for row in rows))
+
+
 def _folders(row: Row, where: Where) -> tuple[Path, ...]:
     """The folders with the statistics of all runs of a row; empty when one has none."""
     found = [where(run) for run in finished(row.seeds)]
     return tuple(path for path in found if path is not None) if None not in found else ()
+
+
+@cache
+def _intervals(folders: tuple[Path, ...], seeds: tuple[tuple[str, Spread], ...]) -> dict[str, "Interval"]:
+    """Intervals of those scores that the statistics give; `seeds`: what is known of each run's spread."""
+    from harness.metrics import frame_statistics
+    from harness.metrics.intervals import intervals
+
+    if not folders or not seeds:
+        return {}
+    evaluations = [frame_statistics.load(path) for path in folders]
+    there = set.intersection(*(set(found.scores()) for found in evaluations))
+    spreads = {score: spread for score, spread in seeds if score in there}
+    found = intervals(evaluations, [*spreads], over_seeds=spreads)
+    return {score: one for score, one in found.items() if one is not None}
 
 
 @cache

@@ -84,6 +84,11 @@ class SeedResult(Record):
             raise ValueError("a seed with status 'ok' needs scores")
         return self
 
+    def value(self, score: str) -> float | None:
+        """A score by its name: "AP" of the set, "AP/car" of a class; None where it is undefined or not there."""
+        key, _, name = score.partition("/")
+        return self.classes.get(name, {}).get(key) if name else self.scores.get(key)
+
 
 class Row(Record):
     """One line of a table, published or measured, with everything a reader must know to trust it."""
@@ -165,16 +170,16 @@ class Row(Record):
                     raise ValueError(f"row {self.name!r}: {metric} is {found}, but the mean over its seeds is {mean}")
         return self
 
-    def measurement(self, metric: str) -> "Measurement":
-        """Mean, spread and count of `metric` over the finished seeds, or the printed number."""
-        values = [run.scores.get(metric) for run in finished(self.seeds)]
-        if not values:
-            return Measurement(mean=self.scores.get(metric), std=None, n=0 if self.scores.get(metric) is None else 1)
-        mean = self.scores.get(metric)
-        if mean is None:
+    def measurement(self, score: str) -> "Measurement":
+        """Mean, spread and count of "AP", or of a class as "AP/car", over the finished seeds; or the printed number."""
+        runs = finished(self.seeds)
+        if not runs:
+            return Measurement(mean=self.scores.get(score), std=None, n=0 if self.scores.get(score) is None else 1)
+        values = [value for run in runs if (value := run.value(score)) is not None]
+        if self.status != "ok" or len(values) < len(runs):
             return Measurement(mean=None, std=None, n=0)
-        std = statistics.stdev(values) if len(values) > 1 else None
-        return Measurement(mean=mean, std=std, n=len(values))
+        mean = self.scores[score] if score in self.scores else statistics.fmean(values)
+        return Measurement(mean=mean, std=statistics.stdev(values) if len(values) > 1 else None, n=len(values))
 
 
 @dataclass(frozen=True, kw_only=True)

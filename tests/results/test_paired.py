@@ -8,11 +8,11 @@ from result_rows import measured, run
 
 from harness.core.errors import HarnessError
 from harness.metrics.frame_statistics import Statistics
-from harness.metrics.intervals import Difference
+from harness.metrics.intervals import Difference, Interval
 from harness.metrics.student import student
 from harness.results.baselines import Baseline
 from harness.results.check import compare
-from harness.results.paired import intervals, noise
+from harness.results.paired import estimates, intervals, noise
 
 FRAMES = 40
 
@@ -31,8 +31,8 @@ def evaluated(folder: Path, quality: float, *, seed: int = 0, noise: float = 0.0
     return folder
 
 
-def ends(found: Difference | None) -> tuple[float, float]:
-    """The interval of a difference that has one."""
+def ends(found: Difference | Interval | None) -> tuple[float, float]:
+    """The interval of what has one."""
     assert found is not None
     return found.low, found.high
 
@@ -120,3 +120,40 @@ def test_how_much_seeds_matter_is_learnt_from_all_rows_of_the_same_network(tmp_p
     # Variance 0.1^2 in two rows and 0 in two, 8 degrees of freedom, two means of three.
     half = student(0.025, 8) * (0.1**2 / 2 * 2 / 3) ** 0.5
     assert (low, high) == pytest.approx((-half, half))
+
+
+def test_a_score_of_several_seeds_has_an_interval_wider_than_its_images_alone(tmp_path):
+    folders = {seed: evaluated(tmp_path / str(seed), 0.5, seed=seed, noise=0.1) for seed in range(3)}
+    row = measured(*(run(seed, pq=0.4 + 0.02 * seed) for seed in range(3)))
+    found = estimates(lambda one: folders[one.seed], [row])(row, "PQ")
+    images = estimates(lambda one: folders[one.seed], [measured(run(0), run(1))])(row, "PQ")
+    (low, high), (inner_low, inner_high) = ends(found), ends(images)
+    assert found.sources == "images and seeds"
+    assert low < inner_low < inner_high < high
+
+
+def test_a_score_of_one_seed_has_an_interval_only_where_its_kind_says_what_another_would_give(tmp_path):
+    folder = evaluated(tmp_path / "a", 0.5)
+    row = measured(run(0))
+    assert estimates(lambda one: folder, [row])(row, "PQ") is None
+    steady = measured(run(8), run(9))
+    loose = measured(run(0, pq=0.3), run(1, pq=0.4), run(2, pq=0.5))
+    inner, outer = (ends(estimates(lambda one: folder, [row], [known])(row, "PQ")) for known in (steady, loose))
+    # Squares of half-widths add up; of the loose rows it is Student's t with 2 degrees of freedom, variance 0.1^2.
+    halves = [(high - low) / 2 for low, high in (inner, outer)]
+    assert halves[1] ** 2 - halves[0] ** 2 == pytest.approx((student(0.025, 2) * 0.1) ** 2)
+    assert estimates(lambda one: folder, [row], [loose.model_copy(update={"data": "other"})])(row, "PQ") is None
+    assert estimates(lambda one: None, [row], [loose])(row, "PQ") is None
+
+
+def test_scores_of_classes_have_intervals_learnt_from_the_seeds_of_their_class(tmp_path):
+    folders = {seed: evaluated(tmp_path / str(seed), 0.5, seed=seed, noise=0.1) for seed in range(2)}
+    seeds = [run(seed).model_copy(update={"classes": {"road": {"PQ": 0.4 + 0.1 * seed}}}) for seed in range(2)]
+    row = measured(*seeds)
+    assert row.measurement("PQ/road").std == pytest.approx(0.1 / 2**0.5)
+    low, high = ends(estimates(lambda one: folders[one.seed], [row])(row, "PQ/road"))
+    # Two seeds: one degree of freedom. The road is the only class, so its frames vary as those of the set do.
+    set_low, set_high = ends(estimates(lambda one: folders[one.seed], [row])(row, "PQ"))
+    assert high - low > student(0.025, 1) * 0.05 > set_high - set_low
+    alone = measured(seeds[0])
+    assert estimates(lambda one: folders[0], [alone])(alone, "PQ/road") is None
