@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.core.config import Strict
+from harness.core.config import Grown, Strict
 from harness.core.errors import HarnessError
 
 Region = Literal["whole", "inside", "outside"]
@@ -63,8 +63,10 @@ class LpipsSpec(Weights):
     optional: bool = True
 
 
-class Measurement(Strict):
+class Measurement(Grown):
     """A measurement recipe: what is made of a pair before it is compared."""
+
+    LATER = frozenset({"clip_squash"})
 
     name: str = Field(pattern="^[a-z][a-z0-9_-]*$")
     size: int | None = Field(default=None, ge=7)
@@ -73,6 +75,8 @@ class Measurement(Strict):
     """bilinear: four neighbours, no low pass (OpenCV); lanczos: with one (Pillow)."""
     squash: int | None = Field(default=None, ge=32)
     """Networks see the crops resized from their own side to this one, bicubic; absent: they see them at `size`."""
+    clip_squash: Literal["bicubic", "triangle"] = "bicubic"
+    """That resize in front of CLIP; triangle: bilinear with a low pass, torchvision's default for pictures."""
     variants: Literal["first", "all"] = "all"
     """Which of an instance's variants count."""
     regions: tuple[Region, ...] = Field(default=("whole", "inside", "outside"), min_length=1)
@@ -84,7 +88,9 @@ class Measurement(Strict):
         return self
 
 
-RELEASED = Measurement(name="released", resize="bilinear", squash=224, variants="first", regions=("whole",))
+RELEASED = Measurement(
+    name="released", resize="bilinear", squash=224, clip_squash="triangle", variants="first", regions=("whole",)
+)
 """As the paper's numbers were made: each generator at its own size, the first variant, the whole crop."""
 CORRECTED = Measurement(name="corrected", size=512)
 """All generators at one size, all variants, and the instance apart from what surrounds it."""
@@ -120,7 +126,7 @@ def shown(image: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
     return np.where(hidden[:, :, None], np.uint8(FILL), image)
 
 
-def resized(image: np.ndarray, side: int, how: Literal["bilinear", "lanczos", "bicubic"]) -> np.ndarray:
+def resized(image: np.ndarray, side: int, how: Literal["bilinear", "triangle", "lanczos", "bicubic"]) -> np.ndarray:
     """A square uint8 RGB image at another side; the same array when it has that side."""
     if image.shape[:2] == (side, side):
         return image
@@ -130,7 +136,11 @@ def resized(image: np.ndarray, side: int, how: Literal["bilinear", "lanczos", "b
         return cv2.resize(np.ascontiguousarray(image), (side, side), interpolation=cv2.INTER_LINEAR)
     from PIL import Image
 
-    filters = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
+    filters = {
+        "triangle": Image.Resampling.BILINEAR,
+        "lanczos": Image.Resampling.LANCZOS,
+        "bicubic": Image.Resampling.BICUBIC,
+    }
     return np.asarray(Image.fromarray(image).resize((side, side), filters[how]))
 
 

@@ -102,45 +102,55 @@ def _columns(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Re
         "ssim": np.array([np.nan if s.ssim is None else s.ssim for s in scored]),
         "identical": np.array([s.identical for s in scored], bool),
     }
-    # Variants share their real crop, and neither recipe lets its view depend on the generated one: it is seen once.
-    first = {row.instance: index for index, row in reversed(list(enumerate(rows)))}
-    instances = sorted(first)
-    of = np.searchsorted(instances, [row.instance for row in rows])
-    real = [_view(recipe, rows[first[i]].real, pairs[first[i]].real, rows[first[i]].mask, region) for i in instances]
-    generated = [
-        _view(recipe, row.generated, pair.generated, row.mask, region) for row, pair in zip(rows, pairs, strict=True)
-    ]
     if not rows:
         return columns
-    columns |= _clip_columns(networks, real, generated, of, [row.prompt for row in rows], region)
+    views = _views(rows, pairs, recipe, region, "bicubic")
+    seen = views if recipe.clip_squash == "bicubic" else _views(rows, pairs, recipe, region, recipe.clip_squash)
+    columns |= _clip_columns(networks, seen, [row.prompt for row in rows], region)
     if networks.features:
-        columns["real_instance"] = np.array(instances, np.int64)
-        columns["real_features"], columns["generated_features"] = networks.features(real), networks.features(generated)
+        columns["real_instance"] = np.array(views.instances, np.int64)
+        columns["real_features"] = networks.features(views.real)
+        columns["generated_features"] = networks.features(views.generated)
     if networks.lpips and region == "whole":
-        columns["lpips"] = networks.lpips([real[i] for i in of], generated)
+        columns["lpips"] = networks.lpips([views.real[i] for i in views.of], views.generated)
     return columns
 
 
-def _clip_columns(
-    networks: Networks,
-    real: list[np.ndarray],
-    generated: list[np.ndarray],
-    of: np.ndarray,
-    prompts: list[str],
-    region: Region,
-) -> Columns:
+class _Views(NamedTuple):
+    """What networks see: the real crop of each instance once, all generated ones, and which real one each belongs
+    to."""
+
+    instances: list[int]
+    real: list[np.ndarray]
+    generated: list[np.ndarray]
+    of: np.ndarray
+
+
+def _views(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Region, how: str) -> _Views:
+    # Variants share their real crop, and neither recipe lets its view depend on the generated one: it is seen once.
+    first = {row.instance: index for index, row in reversed(list(enumerate(rows)))}
+    instances = sorted(first)
+    both = list(zip(rows, pairs, strict=True))
+
+    def view(native: np.ndarray, at_size: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return shown(resized(native, recipe.squash, how) if recipe.squash else at_size, mask, region)
+
+    return _Views(
+        instances=instances,
+        real=[view(row.real, pair.real, row.mask) for row, pair in (both[first[i]] for i in instances)],
+        generated=[view(row.generated, pair.generated, row.mask) for row, pair in both],
+        of=np.searchsorted(instances, [row.instance for row in rows]),
+    )
+
+
+def _clip_columns(networks: Networks, views: _Views, prompts: list[str], region: Region) -> Columns:
     from harness.quality.clip import clip_i, clip_t
 
     if not networks.clip:
         return {}
-    one, two = networks.clip.images(real)[of], networks.clip.images(generated)
+    one, two = networks.clip.images(views.real)[views.of], networks.clip.images(views.generated)
     columns = {"clip_i": clip_i(one, two)}
     if region != "outside":  # a prompt says nothing of the surroundings
         texts = networks.texts(prompts)
         columns |= {"clip_t": clip_t(two, texts), "clip_t_real": clip_t(one, texts)}
     return columns
-
-
-def _view(recipe: Measurement, native: np.ndarray, at_size: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
-    """What networks see of one crop: resized to the recipe's `squash` from its own side, or as it is compared."""
-    return shown(resized(native, recipe.squash, "bicubic") if recipe.squash else at_size, mask, region)

@@ -282,7 +282,7 @@ def _score(
         "n_identical": int(table[f"{prefix}.identical"].sum()),
         "n_empty": len(table[f"{recipe.name}.pair"]) - len(pair),
     }
-    facts = {**_how(spec, metric, region), "version": __version__}
+    facts = {**_how(spec, metric, recipe, region), "version": __version__}
     if of_set:
         label = metric if spec.features.network == "inception" else f"{metric} ({spec.features.network})"
         value, error, note, sizes = _set_distance(metric, prefix, entries, table)
@@ -298,7 +298,7 @@ def _score(
     return Score(metric, recipe.name, region, value, error, n, **counts, signature=made_by, note=note)
 
 
-def _how(spec: AssessSpec, metric: Metric, region: Region) -> dict[str, object]:
+def _how(spec: AssessSpec, metric: Metric, recipe: Measurement, region: Region) -> dict[str, object]:
     """What a signature says of a metric beside recipe, region and counts."""
     pixels = {
         "SSIM": {"image": "grey", "window": f"{WINDOW} uniform", "range": 255},
@@ -318,7 +318,7 @@ def _how(spec: AssessSpec, metric: Metric, region: Region) -> dict[str, object]:
         return {**seen, **estimate, "fill": fill}
     if metric == "LPIPS":
         return {"network": "alexnet/0.1", "weights": _tag(spec.lpips)}
-    return {"model": spec.clip.model, "weights": _tag(spec.clip), "input": "bicubic", "fill": fill}
+    return {"model": spec.clip.model, "weights": _tag(spec.clip), "input": recipe.clip_squash, "fill": fill}
 
 
 def _tag(spec: Weights) -> str:
