@@ -307,6 +307,8 @@ FIELDS = [
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),
     ("configuration.md", "Generator", "harness.generators.diff_inpainting", ["InpaintOptions"]),
+    ("configuration.md", "Generator", "harness.generators.blended", ["BlendedOptions"]),
+    ("configuration.md", "Generator", "harness.generators.gligen", ["GligenOptions"]),
     ("configuration.md", "Recipes", "harness.synthesis.recipe", ["Recipe"]),
     ("configuration.md", "Segmenter", "harness.segmenters.base", ["SegmenterPart"]),
     ("configuration.md", "Segmenter", "harness.segmenters.options", ["Backbone"]),

@@ -5,7 +5,7 @@ Adapter over diffusers' StableDiffusionInpaintPipeline and its SDXL twin. A whol
 call; texts are encoded once. No composite and no feathering here: the paste is harness/synthesis.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -29,7 +29,10 @@ class InpaintOptions(diffusion.DiffusionOptions):
     colour."""
 
 
-class DiffInpainting(Painter[InpaintOptions]):
+InpaintT = TypeVar("InpaintT", bound=InpaintOptions)
+
+
+class DiffInpainting(Painter[InpaintT]):
     """The generator "DiffInpainting" of the paper: Stable Diffusion inpainting, or the tiny one trained on streets."""
 
     Options = InpaintOptions
@@ -39,7 +42,7 @@ class DiffInpainting(Painter[InpaintOptions]):
     """Input channels of the UNet."""
 
     @classmethod
-    def parts_of(cls, options: InpaintOptions) -> tuple[str, ...]:
+    def parts_of(cls, options: InpaintT) -> tuple[str, ...]:
         """SDXL has two text encoders."""
         second = ("text_encoder_2", "tokenizer_2") if options.family == "sdxl" else ()
         return (*diffusion.PARTS, *second)
@@ -62,22 +65,26 @@ class DiffInpainting(Painter[InpaintOptions]):
     ) -> list[np.ndarray]:
         import torch
 
-        wanted = self.options
-        holes = diffusion.resized_masks(masks, wanted.size, how=wanted.mask_resize, threshold=wanted.mask_threshold)
+        wanted, sources = self.options, diffusion.noise_sources(seeds)
         with torch.inference_mode():
             images = self.pipeline(
                 **self._conditions([prompt.text for prompt in prompts]),
-                image=diffusion.resized(crops, wanted.size),
-                mask_image=holes,
+                **self._picture(crops, masks, sources),
                 height=wanted.size,
                 width=wanted.size,
                 strength=wanted.strength,
                 num_inference_steps=wanted.steps,
                 guidance_scale=wanted.guidance_scale,
-                generator=diffusion.noise_sources(seeds),
+                generator=sources,
                 output_type="np",
             ).images
         return diffusion.to_uint8(images, self.name)
+
+    def _picture(self, crops: list[np.ndarray], masks: list[np.ndarray], sources: list[Any]) -> dict[str, Any]:
+        """The pipeline's picture arguments for a batch; `sources`: the noise of each row."""
+        wanted = self.options
+        holes = diffusion.resized_masks(masks, wanted.size, how=wanted.mask_resize, threshold=wanted.mask_threshold)
+        return {"image": diffusion.resized(crops, wanted.size, wanted.image_resize), "mask_image": holes}
 
     def _conditions(self, texts: list[str]) -> dict[str, Any]:
         """The pipeline's text arguments for a batch, from the cache."""

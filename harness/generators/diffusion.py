@@ -37,6 +37,7 @@ _RESIZE = {
     "nearest": Image.Resampling.NEAREST,
     "area": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
 
@@ -65,7 +66,9 @@ class DiffusionOptions(CheckpointOptions):
     negative_prompt: str = ""
     scheduler: Literal["checkpoint", "pndm", "ddim", "euler", "dpm++", "unipc", "lcm"] = "checkpoint"
     """The sampler; "checkpoint" takes the one that the weights come with."""
-    mask_resize: Literal["nearest", "area", "bilinear", "lanczos"] = "lanczos"
+    image_resize: Literal["bicubic", "lanczos"] = "lanczos"
+    """How crops get to `size`."""
+    mask_resize: Literal["nearest", "area", "bilinear", "bicubic", "lanczos"] = "lanczos"
     mask_threshold: float = Field(default=0.5, gt=0, le=1)
     """A resized mask of at least this much is repainted."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -219,11 +222,11 @@ def sampler(given: Any, name: str) -> Any:
     return getattr(diffusers, kind).from_config(given.config, **extra)
 
 
-def resized(crops: list[np.ndarray], size: int) -> "torch.Tensor":
-    """Crops as float32 [N, 3, size, size] in 0..1 (Lanczos where the side differs)."""
+def resized(crops: list[np.ndarray], size: int, how: str = "lanczos") -> "torch.Tensor":
+    """Crops as float32 [N, 3, size, size] in 0..1, resized where the side differs."""
     import torch
 
-    squares = [np.asarray(Image.fromarray(crop).resize((size, size), _RESIZE["lanczos"])) for crop in crops]
+    squares = [np.asarray(Image.fromarray(crop).resize((size, size), _RESIZE[how])) for crop in crops]
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
 
 
@@ -242,6 +245,14 @@ def noise_sources(seeds: list[int]) -> list["torch.Generator"]:
     import torch
 
     return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def noise_like(latents: Any, sources: list[Any]) -> Any:
+    """Normal noise of the shape of `latents` [N, ...], row by row from its own source."""
+    import torch
+
+    shape = latents.shape[1:]
+    return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(latents)
 
 
 def to_uint8(images: np.ndarray, name: str) -> list[np.ndarray]:

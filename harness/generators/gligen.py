@@ -6,7 +6,7 @@ every row. Before each step the latents outside the hole are replaced by the sou
 """
 
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,9 @@ class GligenOptions(diffusion.DiffusionOptions):
     """Share of the steps, from the first on, in which box and phrase are heard."""
     box_decimals: int = Field(default=2, ge=1, le=6)
     """Boxes are rounded to so many decimals of the crop's side."""
+    box: Literal["mask", "first_contour"] = "mask"
+    """What is boxed: all of the mask; or the first outline that OpenCV finds in it, as the authors' scripts do, and
+    nothing where it is empty."""
 
 
 class Gligen(Painter[GligenOptions]):
@@ -72,12 +75,13 @@ class Gligen(Painter[GligenOptions]):
         texts, grounding = self._conditions(masks, prompts, guided)
         around = torch.cat([source * keep, keep], 1)
         extra = {"generator": sources} if "generator" in inspect.signature(sampler.step).parameters else {}
-        latents = noise_like(source, sources) * sampler.init_noise_sigma
+        latents = diffusion.noise_like(source, sources) * sampler.init_noise_sigma
         heard = int(self.options.grounding * len(sampler.timesteps))
         for number, time in enumerate(sampler.timesteps):
             self._listen(number < heard)
-            background = sampler.add_noise(source, noise_like(source, sources), time[None])
-            latents = background * keep + latents * (1 - keep)
+            if not self._looks_ahead(number):
+                background = sampler.add_noise(source, diffusion.noise_like(source, sources), time[None])
+                latents = background * keep + latents * (1 - keep)
             rows = torch.cat([sampler.scale_model_input(latents, time), around], 1)
             rows = torch.cat([rows] * 2) if guided else rows
             kwargs = {"cross_attention_kwargs": {"gligen": grounding}}
@@ -88,6 +92,11 @@ class Gligen(Painter[GligenOptions]):
             latents = sampler.step(found, time, latents, **extra, return_dict=False)[0]
         return latents
 
+    def _looks_ahead(self, number: int) -> bool:
+        """Whether this call only improves the step before it, from where that one ended (the second call of PLMS)."""
+        times = self.parts.scheduler.timesteps
+        return number == 1 and number + 1 < len(times) and bool(times[number] == times[number + 1])
+
     def _conditions(self, masks: list[np.ndarray], prompts: list[Prompt], guided: bool) -> tuple[Any, dict[str, Any]]:
         """Texts [N or 2N, positions, width] and the grounding of each row; with guidance the unconditional half
         first."""
@@ -96,9 +105,11 @@ class Gligen(Painter[GligenOptions]):
         texts = torch.cat([self._text(prompt.text)[0] for prompt in prompts])
         phrases = torch.cat([self._text(prompt.phrase)[1] for prompt in prompts])
         boxes = texts.new_zeros(len(prompts), SLOTS, 4)
-        boxes[:, 0] = torch.tensor([box_of(mask, self.options.box_decimals) for mask in masks]).to(boxes)
+        of_mask = self.options.box == "mask"
+        parts = masks if of_mask else [first_contour(mask) for mask in masks]
+        boxes[:, 0] = torch.tensor([box_of(part, self.options.box_decimals) for part in parts]).to(boxes)
         used = texts.new_zeros(len(prompts), SLOTS)
-        used[:, 0] = 1
+        used[:, 0] = torch.tensor([of_mask or part.any() for part in parts]).to(used)
         embeddings = texts.new_zeros(len(prompts), SLOTS, phrases.shape[-1])
         embeddings[:, 0] = phrases
         grounding = {"boxes": boxes, "masks": used, "positive_embeddings": embeddings}
@@ -127,7 +138,9 @@ class Gligen(Painter[GligenOptions]):
         import torch
 
         vae = self.parts.vae
-        pixels = diffusion.resized(crops, self.options.size).to(self.device, vae.dtype) * 2 - 1
+        pixels = (
+            diffusion.resized(crops, self.options.size, self.options.image_resize).to(self.device, vae.dtype) * 2 - 1
+        )
         found = [vae.encode(row[None]).latent_dist.sample(noise) for row, noise in zip(pixels, sources, strict=True)]
         return torch.cat(found) * vae.config.scaling_factor
 
@@ -135,14 +148,6 @@ class Gligen(Painter[GligenOptions]):
         vae = self.parts.vae
         pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
-
-
-def noise_like(latents: Any, sources: list[Any]) -> Any:
-    """Normal noise of the shape of `latents`, row by row from its own source."""
-    import torch
-
-    shape = latents.shape[1:]
-    return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(latents)
 
 
 def box_of(mask: np.ndarray, decimals: int) -> tuple[float, float, float, float]:
@@ -153,3 +158,13 @@ def box_of(mask: np.ndarray, decimals: int) -> tuple[float, float, float, float]
     corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     x0, y0, x1, y1 = (round(float(corner) / len(mask), decimals) for corner in corners)
     return x0, y0, x1, y1
+
+
+def first_contour(mask: np.ndarray) -> np.ndarray:
+    """`mask` with nothing but the part whose outline OpenCV finds first, bool [S, S]."""
+    import cv2
+
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(drawn, contours[:1], -1, 1, cv2.FILLED)
+    return drawn > 0

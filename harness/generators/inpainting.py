@@ -44,7 +44,7 @@ class InpaintingOptions(diffusion.CheckpointOptions):
     """Other arguments of the pipeline's call, by name (true_cfg_scale, max_sequence_length, ...)."""
     scheduler: Literal["checkpoint", "pndm", "ddim", "euler", "dpm++", "unipc", "lcm"] = "checkpoint"
     """The sampler; "checkpoint" takes the one that the weights come with, the only choice for flow models."""
-    mask_resize: Literal["nearest", "area", "bilinear", "lanczos"] = "lanczos"
+    mask_resize: Literal["nearest", "area", "bilinear", "bicubic", "lanczos"] = "lanczos"
     mask_threshold: float = Field(default=0.5, gt=0, le=1)
     """A resized mask of at least this much is repainted."""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
