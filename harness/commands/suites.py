@@ -119,7 +119,7 @@ def _smallest_effects(plan: "Plan") -> dict[str, str]:
     from harness.results.projection import accepted_spreads, as_planned, known_spreads, networks
 
     rows = networks(plan)
-    effects = {}
+    effects: dict[str, str] = {}
     for network, spread in known_spreads(plan, accepted_spreads(plan)).items():
         text = points(spread.metric, as_planned(plan, spread).detectable)
         effects |= {final.key: text for row in rows[network] for final in row.finals.values()}

@@ -58,10 +58,10 @@ def worst_frames(runs: Sequence[Run], data: Step) -> Section:
 
     empty = Section(anchor="worst", title="Failure cases")
     done = [run for run in first_seeds(runs) if {"dataset", "predict", "evaluate"} <= set(run.folders)]
-    done = [run for run in done if run.row.scores.get("PQ") is not None]
-    if not done:
+    ranked = [(score, run) for run in done if (score := run.row.scores.get("PQ")) is not None]
+    if not ranked:
         return empty
-    best = max(done, key=lambda run: run.row.scores["PQ"])
+    best = max(ranked, key=lambda one: one[0])[1]
     found = frame_statistics.load(best.folders["evaluate"])
     scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
     order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]

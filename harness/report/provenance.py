@@ -22,12 +22,14 @@ def cost(plan: Plan, store: Store, rows: Sequence[Row]) -> Section:
         Column(key="seconds", label="Seconds", kind="count", decimals=1),
         Column(key="memory", label="Peak memory, MiB", kind="count", decimals=0),
     )
-    lines = [_cost_line(step, store.manifest(step.kind, step.key)) for step in _made(plan, store)]
+    made = [(step, store.manifest(step.kind, step.key)) for step in _made(plan, store)]
+    lines = [_cost_line(step, manifest) for step, manifest in made]
+    total = sum(manifest["facts"]["wall_s"] for _, manifest in made)
     steps = Table(
         title="Steps",
         profile=plan.profile.label,
         comparable=plan.profile.comparable,
-        caption=(f"All steps together: {number(sum(line.cells[2].value for line in lines), 0)} s.",),
+        caption=(f"All steps together: {number(total, 0)} s.",),
         columns=columns,
         lines=tuple(lines),
         marks="none",

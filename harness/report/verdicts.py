@@ -14,10 +14,10 @@ from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.markdown import to_markdown
 from harness.report.table import Line, Note, Table
-from harness.results.check import Exit, Verdict, exit_code
+from harness.results.check import Exit, Kind, Verdict, exit_code
 from harness.results.rows import Row
 
-ORDER = ("worse", "missing", "incomparable", "better", "same")
+ORDER: tuple[Kind, ...] = ("worse", "missing", "incomparable", "better", "same")
 SUMMARY_LIMIT = 1_000_000
 ANNOTATIONS = 10
 COLUMNS = (
@@ -120,18 +120,12 @@ def to_trend(rows: Iterable[Row], metrics: Sequence[str]) -> dict[str, str]:
 
 def describe(verdict: Verdict) -> str:
     """One verdict in words, with interval and tolerance."""
-    if verdict.difference is None or verdict.tolerance is None:
+    old, new, allowed = verdict.before, verdict.now, verdict.tolerance
+    if old is None or new is None or allowed is None:
         return f"{verdict.kind}: {verdict.reason}"
     entry = of_score(verdict.metric)
-    before, now, difference, tolerance = (
-        number(value * entry.scale, entry.decimals, signed=signed)
-        for value, signed in (
-            (verdict.before, False),
-            (verdict.now, False),
-            (verdict.difference, True),
-            (verdict.tolerance, False),
-        )
-    )
+    before, now, tolerance = (number(value * entry.scale, entry.decimals) for value in (old, new, allowed))
+    difference = number((new - old) * entry.scale, entry.decimals, signed=True)
     text = f"{verdict.kind}: {entry.label} {before} -> {now} ({difference}, tolerance {tolerance} {verdict.decided_by}"
     return f"{text}{f', 95 % interval {_interval(verdict, entry)}' if verdict.interval else ''})"
 

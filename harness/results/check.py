@@ -26,6 +26,8 @@ ERROR_RATE = 0.05
 """Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
 
 Kind = Literal["same", "better", "worse", "missing", "incomparable"]
+Source = Literal["stated", "resampling", "seeds"]
+"""Where a tolerance comes from."""
 
 
 class Exit(IntEnum):
@@ -46,7 +48,7 @@ class Verdict(Strict):
     before: float | None = None
     now: float | None = None
     tolerance: float | None = None
-    decided_by: Literal["", "stated", "resampling", "seeds"] = ""
+    decided_by: Source | Literal[""] = ""
     interval: tuple[float, float] | None = None
     reason: str = ""
 
@@ -116,27 +118,32 @@ class _Judge:
             yield self.metric(before, now, metric)
 
     def metric(self, before: Row, now: Row | None, metric: str) -> Verdict:
-        common = {"suite": before.suite, "row": before.name, "metric": metric, "before": before.scores.get(metric)}
-        if now is None or now.status != "ok" or now.scores.get(metric) is None:
-            return Verdict(kind="missing", reason=_why_missing(now, metric), **common)
-        common["now"] = now.scores[metric]
+        old, new = before.scores.get(metric), now.scores.get(metric) if now else None
+
+        def verdict(kind: Kind, reason: str) -> Verdict:
+            return Verdict(
+                kind=kind, suite=before.suite, row=before.name, metric=metric, before=old, now=new, reason=reason
+            )
+
+        if now is None or now.status != "ok" or new is None:
+            return verdict("missing", _why_missing(now, metric))
         info, obstacle = find(metric), _obstacle(before, now)
-        if obstacle or common["before"] is None:
-            return Verdict(kind="incomparable", reason=obstacle or "the baseline has no value", **common)
+        if obstacle or old is None:
+            return verdict("incomparable", obstacle or "the baseline has no value")
         if info is None:
-            return Verdict(kind="incomparable", reason="no metric that is installed describes it", **common)
+            return verdict("incomparable", "no metric that is installed describes it")
         spread = None if _same_runs(before, now) else self.noise(before, now, metric)
         tolerance, decided_by = self.tolerance(before, now, metric, spread)
-        difference = common["now"] - common["before"]
         kind: Kind = "same"
-        if abs(difference) > tolerance:
-            kind = "better" if (difference > 0) == (info.direction == "up") else "worse"
+        if abs(new - old) > tolerance:
+            kind = "better" if (new > old) == (info.direction == "up") else "worse"
         interval = (spread.low, spread.high) if spread else None
-        return Verdict(kind=kind, tolerance=tolerance, decided_by=decided_by, interval=interval, **common)
+        found = {"tolerance": tolerance, "decided_by": decided_by, "interval": interval}
+        return verdict(kind, "").model_copy(update=found)
 
-    def tolerance(self, before: Row, now: Row, metric: str, spread: "Difference | None") -> tuple[float, str]:
+    def tolerance(self, before: Row, now: Row, metric: str, spread: "Difference | None") -> tuple[float, Source]:
         """The largest tolerance and where it comes from."""
-        found = {"stated": self.baseline.tolerance[metric]}
+        found: dict[Source, float] = {"stated": self.baseline.tolerance[metric]}
         if spread is not None:
             # From 95 % for one comparison to what all comparisons of the check share.
             normal = statistics.NormalDist()

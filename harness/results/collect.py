@@ -14,6 +14,7 @@ from harness.planning.plan import Plan, PlannedRow, Step, chain
 from harness.results.published import published
 from harness.results.rows import SIGNATURE_JOINT, Budget, Cost, Row, SeedResult, Status, mean_scores
 from harness.segmenters.options import Training
+from harness.stages.train import TrainSpec
 
 SCORES = "scores.json"
 
@@ -128,8 +129,10 @@ def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | N
 
 def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
     """The training crop; None for a segmenter whose training has none of its own."""
-    trainings = [step.spec.segmenter.training for step in steps if step.kind == "train"]
-    return next((training.crop for training in trainings if isinstance(training, Training)), None)
+    for step in steps:
+        if isinstance(step.spec, TrainSpec) and isinstance(step.spec.segmenter.training, Training):
+            return step.spec.segmenter.training.crop
+    return None
 
 
 def _budget(train: dict[str, Any] | None) -> Budget:
