@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.numbers import number
 from harness.planning.plan import Plan
+from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.page import Page, Section
 from harness.report.self_test import half_widths
-from harness.report.table import Cell, Line, Table
+from harness.report.table import Line, Table
 from harness.results.gains import MAIN
 from harness.results.projection import IMAGES, MOST_SEEDS, Prospect
 from harness.results.spread import NetworkSpread
