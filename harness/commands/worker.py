@@ -6,8 +6,10 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    one = commands.add_parser("worker", help="make one step, as a launcher orders; started by launchers")
-    one.add_argument("--serve", action="store_true", help="fork a worker for each order until standard input closes")
+    one = commands.add_parser("worker", help="make steps as a launcher orders; started by launchers")
+    one.add_argument(
+        "--serve", metavar="KIND", nargs="+", help="fork workers for orders of these stages until standard input closes"
+    )
     one.set_defaults(command=_worker)
 
 
@@ -15,8 +17,14 @@ def _worker(options: argparse.Namespace) -> int:
     if options.serve:
         from harness.running import nursery
 
-        nursery.main()
+        nursery.main(options.serve)
         return 0
-    from harness.running.worker import STOPPED, from_standard_input
+    import os
 
-    return STOPPED if from_standard_input() == "stopped" else 0
+    from harness.core import environment
+    from harness.running.worker import STOPPED, serve
+
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    environment.describe()
+    return 0 if serve(0, answers) else STOPPED

@@ -102,6 +102,12 @@ def write_through(path: Path, text: str) -> None:
         os.fsync(handle.fileno())
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data` to an open descriptor."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 def sync(folder: Path, names: Sequence[str]) -> None:
     """Wait until these files below `folder`, and their names, are on the disk."""
     if len(names) > _MANY and sys.platform == "linux":

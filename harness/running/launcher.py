@@ -14,15 +14,19 @@ class Job(NamedTuple):
     """A worker to be started. `given` is what it reads from its standard input: a task."""
 
     id: str
+    kind: str
     given: str
     resources: Resources
+
+
+Why = Literal["exited", "lost", "cancelled"]
 
 
 class Ended(NamedTuple):
     """A worker that runs no more. `lost`: it ended by itself without a word."""
 
     id: str
-    why: Literal["exited", "lost", "cancelled"]
+    why: Why
     detail: str = ""
 
 

@@ -5,11 +5,13 @@ nursery (nursery.py), a process of its own that ends them all when this one is g
 """
 
 import contextlib
+import itertools
 import json
 import os
 import select
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import IO, NamedTuple
@@ -17,8 +19,9 @@ from typing import IO, NamedTuple
 from harness.core import environment
 from harness.core.errors import HarnessError
 from harness.core.store import Store
-from harness.running.launcher import Ended, Job
+from harness.running.launcher import Ended, Job, Why
 from harness.running.worker import Order
+from harness.stages import STAGES
 
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -27,8 +30,10 @@ KEEP_FREED_MEMORY = {
 }
 """For glibc: a network frees and takes the same buffers at each step; giving them back costs 7 ms of 104 a step of the
 tiny OneFormer."""
+SILENCE = 120.0
+"""Seconds after which a nursery that has not passed an order on counts as dead: it may be stopped."""
 PATIENCE = 4.5
-"""Seconds that the nursery has to end everything."""
+"""Seconds that a nursery has to end everything."""
 
 
 class Place(NamedTuple):
@@ -36,6 +41,15 @@ class Place(NamedTuple):
 
     number: int
     gpus: str | None
+
+
+class Running(NamedTuple):
+    """A job that has its place."""
+
+    job: str
+    apart: bool
+    place: Place
+    nursery: "Nursery"
 
 
 class Local:
@@ -53,66 +67,64 @@ class Local:
         groups = groups_of(environment.gpus(), devices)
         cores = environment.cores()
         count = workers or len(groups) or cores
+        self.threads = max(1, cores // count) if groups else 1
         self.apart = bool(groups) and workers is None
         """Whether jobs without a GPU have places of their own."""
-        self.threads = max(1, cores // count) if groups else 1
         gpus = [groups[number % len(groups)] for number in range(count)] if groups else [None] * count
-        self.free = {True: deque(map(Place, range(count), gpus)), False: deque[Place]()}
+        self.free = {False: deque(map(Place, range(count), gpus)), True: deque[Place]()}
+        """Free places by whether they are for jobs without a GPU alone."""
         if self.apart:
-            self.free[False].extend(Place(count + number, "") for number in range(max(1, cores // 4)))
-        self.waiting: dict[bool, deque[Job]] = {True: deque(), False: deque()}
-        self.running: dict[str, tuple[bool, Place]] = {}
+            self.free[True].extend(Place(count + number, None) for number in range(max(1, cores // 4)))
+        self.waiting: dict[bool, deque[Job]] = {False: deque(), True: deque()}
+        self.running: dict[int, Running] = {}
+        """By the number of the order."""
+        self.orders = itertools.count()
         self.gone: list[Ended] = []
-        self.nursery: subprocess.Popen[bytes] | None = None
-        self.heard = b""
+        self.nurseries = {networks: Nursery(kinds) for networks, kinds in _kinds().items()}
+        """By whether their steps need a network: what that takes to import is not in the way of the others."""
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Take jobs; those that do not fit wait."""
         for job in jobs:
-            self.waiting[bool(job.resources.gpus) or not self.apart].append(job)
+            self.waiting[self.apart and not job.resources.gpus].append(job)
         self._fill()
 
     def poll(self, seconds: float) -> list[Ended]:
         """What ended; a nursery that died has lost all its jobs."""
-        if not self.gone and self.nursery is not None:
+        if not self.gone:
             self._listen(seconds)
-        ended, self.gone = self.gone, []
         self._fill()
+        ended, self.gone = self.gone, []
         return ended
 
     def cancel(self, ids: Collection[str]) -> None:
         """Drop waiting jobs and kill running ones."""
         for queue in self.waiting.values():
-            dropped = [job for job in queue if job.id in ids]
-            for job in dropped:
+            for job in [job for job in queue if job.id in ids]:
                 queue.remove(job)
                 self.gone.append(Ended(job.id, "cancelled"))
-        for job_id in ids:
-            if job_id in self.running:
-                self._say({"cancel": job_id})
+        for running in self.running.values():
+            if running.job in ids:
+                running.nursery.kill(running.place)
 
     def close(self) -> None:
         """End everything that runs."""
-        if self.nursery is None:
-            return
-        with contextlib.suppress(OSError):
-            _pipe(self.nursery.stdin).close()
-        try:
-            self.nursery.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.nursery.kill()
-            self.nursery.wait()
-        _pipe(self.nursery.stdout).close()
-        self.nursery = None
+        for nursery in self.nurseries.values():
+            nursery.leave()
+        end = time.monotonic() + PATIENCE
+        for nursery in self.nurseries.values():
+            nursery.end(max(0.0, end - time.monotonic()))
 
     def _fill(self) -> None:
-        for kind, queue in self.waiting.items():
-            while queue and self.free[kind]:
-                job, place = queue.popleft(), self.free[kind].popleft()
-                self.running[job.id] = kind, place
-                self._say({"id": job.id, **self._order(job, place)._asdict()})
+        for apart, queue in self.waiting.items():
+            while queue and self.free[apart]:
+                job, place = queue.popleft(), self.free[apart].popleft()
+                nursery = self.nurseries[_needs_network(job.kind)]
+                order = self._order(next(self.orders), job, place)
+                self.running[order.number] = Running(job.id, apart, place, nursery)
+                nursery.order(order, place)
 
-    def _order(self, job: Job, place: Place) -> Order:
+    def _order(self, number: int, job: Job, place: Place) -> Order:
         visible = (place.gpus or "") if job.resources.gpus else ""
         threads = str(self.threads)
         variables = {
@@ -122,42 +134,104 @@ class Local:
             "CUDA_VISIBLE_DEVICES": visible,
         }
         device = f"cuda {visible}" if visible else "cpu"
-        return Order(job.given, str(self.store.root), self.name, job.id, device, variables)
-
-    def _say(self, message: dict[str, object]) -> None:
-        """Tell the nursery; one that died is noticed by `_listen`."""
-        if self.nursery is None:
-            self.nursery = _nursery()
-        pipe = _pipe(self.nursery.stdin)
-        with contextlib.suppress(BrokenPipeError):
-            pipe.write(json.dumps(message).encode() + b"\n")
-            pipe.flush()
+        return Order(number, job.given, str(self.store.root), self.name, job.id, device, variables)
 
     def _listen(self, seconds: float) -> None:
-        assert self.nursery is not None
-        pipe = _pipe(self.nursery.stdout)
-        if not select.select([pipe], [], [], seconds)[0]:
-            return
-        part = os.read(pipe.fileno(), 2**20)
-        if not part:
-            self._lost()
-            return
-        *lines, self.heard = (self.heard + part).split(b"\n")
-        for answer in map(json.loads, lines):
-            self._ended(answer["id"], "exited" if answer["code"] == 0 else "lost", f"exit code {answer['code']}")
+        """Wait for answers of the nurseries."""
+        pipes = {nursery.answers: nursery for nursery in self.nurseries.values() if nursery.process}
+        for pipe in select.select(list(pipes), [], [], seconds)[0] if pipes else ():
+            for number, outcome in pipes[pipe].hear():
+                self._ended(number, "lost" if outcome == "lost" else "exited", outcome)
+        for nursery in pipes.values():
+            if nursery.is_dead():
+                nursery.end(0.0)
+                for number in [n for n, running in self.running.items() if running.nursery is nursery]:
+                    self._ended(number, "lost", "the process that forks workers died")
 
-    def _ended(self, job_id: str, why: str, detail: str) -> None:
-        kind, place = self.running.pop(job_id)
-        self.free[kind].append(place)
-        self.gone.append(Ended(job_id, why, detail))  # type: ignore[arg-type]
+    def _ended(self, number: int, why: Why, detail: str) -> None:
+        if (running := self.running.pop(number, None)) is not None:
+            self.free[running.apart].append(running.place)
+            self.gone.append(Ended(running.job, why, detail))
 
-    def _lost(self) -> None:
-        assert self.nursery is not None
-        self.nursery.kill()
-        self.nursery.wait()
-        self.nursery, self.heard = None, b""
-        for job_id in list(self.running):
-            self._ended(job_id, "lost", "the process that starts workers died")
+
+class Nursery:
+    """A process that forks workers for steps of some kinds; started with the first order."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        self.kinds = kinds
+        self.process: subprocess.Popen[bytes] | None = None
+        self.heard = b""
+        self.given: dict[int, float] = {}
+        """Orders that it has not passed on yet, and when they were given."""
+
+    @property
+    def answers(self) -> IO[bytes]:
+        """Where it and its workers answer."""
+        assert self.process is not None and self.process.stdout is not None
+        return self.process.stdout
+
+    def order(self, order: Order, place: Place) -> None:
+        """Have the worker of a place make a step."""
+        self.given[order.number] = time.monotonic()
+        self._say({"place": place.number, **order._asdict()})
+
+    def kill(self, place: Place) -> None:
+        """Have the worker of a place killed."""
+        self._say({"kill": place.number})
+
+    def hear(self) -> list[tuple[int, str]]:
+        """Numbers and outcomes of orders that are done with."""
+        *lines, self.heard = (self.heard + os.read(self.answers.fileno(), 2**20)).split(b"\n")
+        answers = [json.loads(line) for line in lines]
+        for answer in answers:
+            self.given.pop(answer["number"], None)
+        return [(answer["number"], answer["outcome"]) for answer in answers if answer["outcome"] != "passed on"]
+
+    def is_dead(self) -> bool:
+        """Whether the process has ended, or does not answer."""
+        if self.process is None:
+            return False
+        silent = bool(self.given) and time.monotonic() - min(self.given.values()) > SILENCE
+        return silent or self.process.poll() is not None
+
+    def leave(self) -> None:
+        """Tell it that the runner goes: it ends its workers and itself."""
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
+    def end(self, seconds: float) -> None:
+        """End it, with force when it is still there after so many seconds."""
+        if self.process is None:
+            return
+        self.leave()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.answers.close()
+        self.process, self.heard = None, b""
+        self.given.clear()
+
+    def _say(self, message: dict[str, object]) -> None:
+        """Tell it something; that it has died is noticed by `is_dead`."""
+        if self.process is None:
+            self.process = self._start()
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        """A session of its own, so that Ctrl-C reaches the runner alone; one thread, so that it may fork."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness", "worker", "--serve", *self.kinds],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**KEEP_FREED_MEMORY, **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
 
 
 def groups_of(gpus: list[str], size: int) -> list[str]:
@@ -167,17 +241,9 @@ def groups_of(gpus: list[str], size: int) -> list[str]:
     return [",".join(gpus[first : first + size]) for first in range(0, len(gpus) - size + 1, size)]
 
 
-def _nursery() -> "subprocess.Popen[bytes]":
-    """A process of its own session, so that Ctrl-C reaches the runner alone; it has one thread, so that it may fork."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "harness", "worker", "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**KEEP_FREED_MEMORY, **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+def _kinds() -> dict[bool, list[str]]:
+    return {networks: [kind for kind in STAGES if _needs_network(kind) == networks] for networks in (False, True)}
 
 
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None
-    return pipe
+def _needs_network(kind: str) -> bool:
+    return "torch" in STAGES[kind].imports

@@ -164,7 +164,7 @@ class _Run:
             task = task_of(step)
             lost = self.running.get(key, (0, 0))[1]
             self.running[key] = self.store.tenure(step.kind, key).number, lost
-            jobs.append(Job(key, task.model_dump_json(), task.resources))
+            jobs.append(Job(key, step.kind, task.model_dump_json(), task.resources))
         self.launcher.start(jobs)
 
     def _ended(self, ended: Ended) -> None:

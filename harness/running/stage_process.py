@@ -88,7 +88,7 @@ def _do(work: Work, channel: int) -> NoReturn:
         asked = True
 
     def tell(message: dict[str, Any]) -> None:
-        _write(channel, json.dumps(message).encode() + b"\n")
+        files.write_all(channel, json.dumps(message).encode() + b"\n")
 
     def report(done: int, total: int, note: str = "") -> None:
         tell({"done": done, "total": total, "note": note})
@@ -155,8 +155,3 @@ def _peak_memory() -> int:
     """The largest resident set of this process so far, in bytes (Linux counts in KiB)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _write(channel: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(channel, data) :]

@@ -41,14 +41,16 @@ ROOM = 64 * 2**20
 
 
 class Order(NamedTuple):
-    """What a launcher tells a worker, as JSON. `variables`: the environment of the stage."""
+    """What a launcher tells a worker, as JSON. `number` names the order in the answer."""
 
+    number: int
     given: str
     store: str
     launcher: str
     job: str
     device: str
     variables: dict[str, str]
+    """Laid over the environment of the stage."""
 
 
 class Site(NamedTuple):
@@ -72,22 +74,35 @@ class Ending(NamedTuple):
     signal: int = 0
 
 
-def obey(order: Order, life: int | None) -> Outcome:
-    """Make the step that a launcher ordered; it is gone when the descriptor `life` has ended."""
+def serve(orders: int, answers: int) -> bool:
+    """Make the steps that are ordered, one after the other, until the descriptor `orders` ends; False when told to end.
+
+    Each line of `orders` is an order, and a line of `answers` says what became of it.
+    """
+    while line := _line(orders):
+        order = Order(**json.loads(line))
+        outcome = obey(order, life=orders)
+        files.write_all(answers, json.dumps({"number": order.number, "outcome": outcome}).encode() + b"\n")
+        if outcome == "stopped":
+            return False
+    return True
+
+
+def obey(order: Order, *, life: int | None) -> Outcome:
+    """Make the step of an order; the launcher is gone when the descriptor `life` has ended."""
     holder = Holder(order.launcher, order.job, order.device)
     site = Site(holder=holder, variables=order.variables, life=life)
     return make(Task.model_validate_json(order.given), Store(Path(order.store)), site)
 
 
-def from_standard_input() -> Outcome:
-    """Make the step that the first line of standard input orders; its end then tells that the launcher is gone."""
+def _line(descriptor: int) -> bytes:
+    """The next line, or nothing at the end. One line is written at a time, and the next only after it was answered."""
     line = b""
     while not line.endswith(b"\n"):
-        if not (part := os.read(0, 1)):
-            return "stopped"
+        if not (part := os.read(descriptor, 2**16)):
+            return b""
         line += part
-    environment.describe()
-    return obey(Order(**json.loads(line)), 0)
+    return line
 
 
 def make(task: Task, store: Store, site: Site) -> Outcome:
@@ -286,17 +301,19 @@ class _Signals:
     def __enter__(self) -> "_Signals":
         for descriptor in (self._reading, self._writing):
             os.set_blocking(descriptor, False)
-        self._old = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for name in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-            signal.signal(name, self._ask)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGUSR2, signal.SIGINT), self._ask)
+        self._old = {name: signal.signal(name, handler) for name, handler in handlers.items()}
+        self._old[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         self.selector.register(self._reading, selectors.EVENT_READ)
         if self.life is not None:
             self.selector.register(self.life, selectors.EVENT_READ)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._old)
+        for name, handler in self._old.items():
+            signal.signal(name, handler)
+        signal.set_wakeup_fd(self._wakeup)
         self.selector.close()
         os.close(self._reading)
         os.close(self._writing)
@@ -315,8 +332,11 @@ class _Signals:
 
 
 def _ended(pid: int) -> int | None:
-    """The wait status of a child, None while it runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
+    """The wait status of a child, None while it runs. A child that somebody stopped goes on: it holds the step."""
+    found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+    if found and os.WIFSTOPPED(status):
+        os.kill(pid, signal.SIGCONT)
+        return None
     return status if found else None
 
 

@@ -32,6 +32,9 @@ class Stage(NamedTuple):
     module: str
     specification: str
     resources: Resources = Resources()
+    imports: tuple[str, ...] = ()
+    """Modules that its run needs and that are slow to import. A process that starts many runs imports them once; they
+    start no thread and touch no GPU when they are imported."""
 
     @property
     def code(self) -> ModuleType:
@@ -52,13 +55,15 @@ class Stage(NamedTuple):
 ON_GPU = Resources(gpus=1, cpus=4, memory_gb=16.0)
 """For stages that compute with a network. They run without a GPU as well, where a machine has none."""
 
+_NETWORK = ("torch", "torchvision", "accelerate", "transformers")
+
 STAGES = {
-    "dataset": Stage("harness.stages.dataset", "DatasetSpec"),
-    "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU),
-    "train": Stage("harness.stages.train", "TrainSpec", ON_GPU),
-    "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU),
-    "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec"),
-    "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU),
+    "dataset": Stage("harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.dataset",)),
+    "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU, (*_NETWORK, "diffusers")),
+    "train": Stage("harness.stages.train", "TrainSpec", ON_GPU, (*_NETWORK, "harness.segmenters.training")),
+    "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU, _NETWORK),
+    "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec", imports=("harness.metrics.evaluation",)),
+    "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU, _NETWORK),
 }
 
 
