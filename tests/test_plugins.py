@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -183,8 +184,8 @@ def test_the_metric_of_the_package_counts_pixels():
     from harness.metrics.predictions import LabelMap
 
     ids = np.array([[7, 7, 26001, 0]], np.uint16)  # road, road, a car, void
-    metric = PixelAccuracy()
-    statistics = metric.observe(LabelMap(np.array([[7, 23, 26, 7]], np.uint8)), Target(ids=ids))
+    metric = PixelAccuracy(CITYSCAPES)
+    statistics = metric.observe(LabelMap(np.array([[7, 23, 26, 7]], np.uint8)), Target(ids=ids, labels=CITYSCAPES))
     assert metric.score(statistics) == {"pixel_accuracy": pytest.approx(2 / 3)}
     assert np.isnan(metric.score({"right": np.zeros(1), "counted": np.zeros(1)})["pixel_accuracy"])
 
@@ -199,8 +200,10 @@ def test_the_metric_of_classes_counts_each_on_its_own():
     from harness.metrics.predictions import LabelMap
 
     ids = np.array([[7, 7, 7, 7, 26001, 0]], np.uint16)  # four of road, a car, void
-    metric = MeanAccuracy()
-    statistics = metric.observe(LabelMap(np.array([[7, 23, 23, 23, 26, 7]], np.uint8)), Target(ids=ids))
+    metric = MeanAccuracy(CITYSCAPES)
+    statistics = metric.observe(
+        LabelMap(np.array([[7, 23, 23, 23, 26, 7]], np.uint8)), Target(ids=ids, labels=CITYSCAPES)
+    )
     found = metric.score(statistics)
     assert found["mean_accuracy"] == pytest.approx((1 / 4 + 1) / 2)
     assert (found["mean_accuracy/road"], found["car_accuracy"]) == (0.25, 1.0)
@@ -226,8 +229,10 @@ def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tm
     assert scores["pixel_accuracy"] == pytest.approx(7 / 8) and "pixel_accuracy:toys" in scores["signature"]
     program = (
         "from pathlib import Path; from harness.metrics import frame_statistics, intervals\n"
-        "from harness.core.progress import silent; from harness.stages.evaluate import EvaluateSpec, run\n"
-        f"inputs, out = {{'dataset': Path({str(data)!r}), 'predict': Path({str(semantic.parent)!r})}}, Path('out')\n"
+        "from harness.core.progress import silent; from harness.data.tree import Tree\n"
+        "from harness.stages.evaluate import EvaluateSpec, run\n"
+        f"data, predicted, out = Tree(Path({str(data)!r})), Path({str(semantic.parent)!r}), Path('out')\n"
+        "inputs = {'dataset': data, 'predict': predicted}\n"
         "facts = run(EvaluateSpec(metrics=['pixel_accuracy']), inputs, out, silent)\n"
         "found = intervals.interval([frame_statistics.load(out)], 'pixel_accuracy', replicates=20)\n"
         "print(facts['scores']['pixel_accuracy'], found.value, found.n_images)"

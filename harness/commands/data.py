@@ -101,7 +101,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise HarnessError("nothing to evaluate", hint="pass --instances, --semantic, --panoptic or --coco")
     with Bar(console(stderr=True), "evaluate") as report:
         found = evaluation.evaluate(
-            dataset_in(options.data_root, options).root,
+            dataset_in(options.data_root, options),
             options.split,
             **given,
             metrics=options.metric,

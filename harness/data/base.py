@@ -156,6 +156,11 @@ def part_model(content: Mapping[str, Any]) -> type[DatasetPart]:
     return DATASETS.load(name).Part if isinstance(name, str) else DatasetPart
 
 
+IMPLIED = CITYSCAPES
+"""The labels of whatever says nothing of its labels: a tree without labels.json, the weights that others publish, and
+keys, trainings and statistics from before there were other labels."""
+
+
 def labels_key(labels: LabelSet) -> str:
-    """What keys and signatures say of a label set: nothing for Cityscapes', which they mean where they say nothing."""
-    return "" if labels.fingerprint == CITYSCAPES.fingerprint else labels.fingerprint
+    """What keys and signatures say of a label set: nothing where it is implied."""
+    return "" if labels.fingerprint == IMPLIED.fingerprint else labels.fingerprint

@@ -43,11 +43,3 @@ CITYSCAPES = LabelSet(
 
 Border: ego vehicle, rectification border, out of roi.
 """
-
-LABELS = CITYSCAPES.labels
-BY_ID = CITYSCAPES.by_id
-BY_NAME = CITYSCAPES.by_name
-EVALUATED = CITYSCAPES.evaluated
-THINGS = CITYSCAPES.things
-IGNORED = CITYSCAPES.ignored
-labels_of = CITYSCAPES.label_of

@@ -170,6 +170,9 @@ class LabelSet(Strict):
         del deep  # every field is frozen
         return type(self)(**({name: getattr(self, name) for name in type(self).model_fields} | dict(update or {})))
 
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled sets of one content are one object: tables are made once in a process, not once for each job.
         return _unpickled, (self._as_json,)

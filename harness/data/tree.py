@@ -20,8 +20,7 @@ from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
 from harness.data import png
-from harness.data.base import Dataset, DatasetPart, Frame, labels_key
-from harness.data.cityscapes import CITYSCAPES
+from harness.data.base import IMPLIED, Dataset, DatasetPart, Frame, labels_key
 from harness.data.coco_panoptic import categories, file_stem, panoptic_of
 from harness.data.labels import ID_COUNT, LabelSet
 
@@ -85,7 +84,7 @@ class Tree(Dataset):
     def labels(self) -> LabelSet:
         path = self.root / LABELS
         if not path.is_file():
-            return CITYSCAPES
+            return IMPLIED
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
 from harness.data import png, prediction_files
-from harness.data.cityscapes import CITYSCAPES
+from harness.data.base import IMPLIED
 from harness.data.png import read_image
 from harness.data.prediction import Prediction
 from harness.inference.overlays import overlays
@@ -284,7 +284,7 @@ def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any
     built = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        built.append(part.kind.build(backbone, part.model, CITYSCAPES))
+        built.append(part.kind.build(backbone, part.model, IMPLIED))
     one, two = (network.state_dict() for network in built)
     drawn = [name for name, value in one.items() if not torch.equal(value, two[name])]
     if drawn:

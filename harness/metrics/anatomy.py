@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.data.labels import LabelSet
 from harness.metrics.base import Arrays
 from harness.metrics.curves import areas, curves
-from harness.metrics.matching import THRESHOLDS, Assignment, assign, class_of, objects_by_frame
+from harness.metrics.matching import THRESHOLDS, Assignment, assign, objects_by_frame
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 LOOSE = 0.1
@@ -44,7 +45,7 @@ class Errors(NamedTuple):
     missed: np.ndarray
 
 
-def anatomy(statistics: Arrays) -> dict[str, Any]:
+def anatomy(statistics: Arrays, labels: LabelSet) -> dict[str, Any]:
     """What each kind of error costs, overall, by size of the object and by truncation, as fractions of AP.
 
     `loss` and `loss50`: kind to rise of AP and AP50; `count50`: number of errors at IoU 0.5; `size` and `truncation`:
@@ -52,10 +53,10 @@ def anatomy(statistics: Arrays) -> dict[str, Any]:
     errors on objects of that part (background errors go by the size of the prediction, and have no truncation).
     Empty when there is no object.
     """
-    assignment = assign(statistics)
+    assignment = assign(statistics, labels)
     if not assignment.counted.any():
         return {}
-    table = _Table.of(statistics, assignment)
+    table = _Table.of(statistics, labels, assignment)
     levels = [table.errors(level) for level in range(len(THRESHOLDS))]
     area, predicted = statistics["gt_area"], statistics["pred_area"]
     size = {
@@ -78,13 +79,14 @@ def anatomy(statistics: Arrays) -> dict[str, Any]:
 
 
 class _Table(NamedTuple):
-    """What the oracle needs: the assignment, and AP as it is, `base` [8, T].
+    """What the oracle needs: the assignment, and AP as it is, `base` [C, T].
 
     `right` and `wrong` [P]: the counted object of the right class, and of a wrong one, that a prediction overlaps most
     (rows, -1 for none), with their IoU.
     """
 
     statistics: Arrays
+    labels: LabelSet
     assignment: Assignment
     right: np.ndarray
     right_iou: np.ndarray
@@ -93,19 +95,19 @@ class _Table(NamedTuple):
     base: np.ndarray
 
     @classmethod
-    def of(cls, statistics: Arrays, assignment: Assignment) -> "_Table":
+    def of(cls, statistics: Arrays, labels: LabelSet, assignment: Assignment) -> "_Table":
         gt, pred = statistics["pair_gt"], statistics["pair_pred"]
         counted = assignment.counted[gt]
         gt, pred, inter = gt[counted], pred[counted], statistics["pair_pixels"][counted].astype(np.int64)
         iou = inter / (statistics["gt_area"][gt].astype(np.int64) + statistics["pred_area"][pred] - inter)
-        same = class_of(statistics["gt_id"])[gt] == statistics["pred_class"][pred]
+        same = labels.thing_of_id[statistics["gt_id"]][gt] == statistics["pred_class"][pred]
         n = len(statistics["pred_score"])
         right, right_iou = _best(gt[same], pred[same], iou[same], n)
         wrong, wrong_iou = _best(gt[~same], pred[~same], iou[~same], n)
         scored = assignment.true | assignment.false
         classes = statistics["pred_class"].astype(np.int64)
-        base = _area(statistics, classes, assignment.true, scored, assignment.counted)
-        return cls(statistics, assignment, right, right_iou, wrong, wrong_iou, base)
+        base = _area(statistics, labels, classes, assignment.true, scored, assignment.counted)
+        return cls(statistics, labels, assignment, right, right_iou, wrong, wrong_iou, base)
 
     def errors(self, level: int) -> Errors:
         """Kind of every error at THRESHOLDS[level]; the order of the tests is TIDE's."""
@@ -157,11 +159,11 @@ def _loss(
 def _repaired(
     table: _Table, levels: list[Errors], kind: int, objects: np.ndarray, predictions: np.ndarray
 ) -> np.ndarray:
-    """AP [8, T] without the errors of one kind."""
+    """AP [C, T] without the errors of one kind."""
     statistics, assignment = table.statistics, table.assignment
     result = np.empty_like(table.base)
     classes = statistics["pred_class"].astype(np.int64)
-    all_classes = class_of(statistics["gt_id"])
+    all_classes = table.labels.thing_of_id[statistics["gt_id"]]
     for level, errors in enumerate(levels):
         true, scored = assignment.true[level].copy(), (assignment.true | assignment.false)[level]
         counted, class_ = assignment.counted, classes
@@ -177,7 +179,7 @@ def _repaired(
                 true[hit] = scored[hit] = True
                 class_ = classes.copy()
                 class_[hit] = all_classes[about[hit]]
-        result[:, level] = _area(statistics, class_, true[None], scored[None], counted)[:, 0]
+        result[:, level] = _area(statistics, table.labels, class_, true[None], scored[None], counted)[:, 0]
     return result
 
 
@@ -200,10 +202,15 @@ def _best(gt: np.ndarray, pred: np.ndarray, iou: np.ndarray, n: int) -> tuple[np
 
 
 def _area(
-    statistics: Arrays, class_: np.ndarray, true: np.ndarray, scored: np.ndarray, counted: np.ndarray
+    statistics: Arrays,
+    labels: LabelSet,
+    class_: np.ndarray,
+    true: np.ndarray,
+    scored: np.ndarray,
+    counted: np.ndarray,
 ) -> np.ndarray:
-    """AP [8, T] of the whole set for hits `true` and counted predictions `scored` [T, P]."""
-    there = objects_by_frame(statistics, counted)
+    """AP [C, T] of the whole set for hits `true` and counted predictions `scored` [T, P]."""
+    there = objects_by_frame(statistics, labels, counted)
     found = curves(class_, statistics["pred_score"], statistics["pred_image"], true, scored, there)
     area: np.ndarray = areas(found, np.ones((1, there.shape[1])))[0]
     return area

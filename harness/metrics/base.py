@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import BY_ID, THINGS
+from harness.data.labels import LabelSet
 from harness.metrics import pixels
 from harness.metrics.depth import read_depth
 from harness.metrics.info import MetricInfo
@@ -24,20 +24,12 @@ from harness.metrics.info import MetricInfo
 Arrays = Mapping[str, np.ndarray]
 """Statistics of one metric: named arrays. Additive ones have a leading image axis; records name their image."""
 
-THING_INDEX = {label.id: index for index, label in enumerate(THINGS)}
-"""Label id to place among the eight evaluated instance classes, the order of every array below."""
-
-_KNOWN = np.zeros(65536, bool)
-_KNOWN[[id_ for id_ in BY_ID if id_ >= 0]] = True
-for _label in BY_ID.values():
-    if _label.is_thing:
-        _KNOWN[_label.id * 1000 : _label.id * 1000 + 1000] = True
-
 
 class Metric(ABC):
     """One way to make scores of predictions; plug-ins register a class like this in the group "harness.metrics".
 
-    A class without arguments: everything that could change a number stands in `signature`.
+    It is made for a label set and has no other argument: everything else that could change a number stands in
+    `signature`.
     """
 
     infos: ClassVar[tuple[MetricInfo, ...]]
@@ -46,6 +38,10 @@ class Metric(ABC):
     """How the scores are made: everything that could differ between two implementations under one name."""
     links: ClassVar[Mapping[str, str]] = {}
     """Which arrays of the statistics are indices (see `join`); none: they are additive, a row for each frame."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        """The metric for frames annotated with `labels`."""
+        self.labels = labels
 
     @abstractmethod
     def observe(self, prediction: Any, target: "Target") -> Arrays:
@@ -108,9 +104,10 @@ class Regions(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """Ground truth of one frame: `ids` are instanceIds, uint16 [H, W]; `source` is the file for messages."""
+    """Ground truth of one frame: `ids` uint16 [H, W] are in the encoding of `labels`; `source` is for messages."""
 
     ids: np.ndarray
+    labels: LabelSet
     source: str = "ground truth"
     depth_files: tuple[Path, Path] | None = None
     """Disparity and camera file of the frame, where there are any."""
@@ -143,18 +140,13 @@ class Target:
         return np.ascontiguousarray(self.ids.T).ravel()
 
     def check(self, ids: np.ndarray) -> None:
-        """HarnessError when one of `ids` is of no Cityscapes label."""
-        unknown = ids[~_KNOWN[ids]]
+        """HarnessError when one of `ids` is of no label."""
+        unknown = ids[~self.labels.known[ids]]
         if len(unknown):
             raise HarnessError(
-                f"{self.source}: id {int(unknown[0])} is of no Cityscapes label",
-                hint="expected label ids 0..33, and label id * 1000 + number for the classes with instances",
+                f"{self.source}: id {int(unknown[0])} is of no label of {self.labels.name}",
+                hint=f"ids are a label id, or, of a class with instances, {self.labels.divisor} x label id + number",
             )
-
-
-def label_of(ids: np.ndarray) -> np.ndarray:
-    """Label ids of instance ids: the id itself below 1000, else id // 1000."""
-    return np.where(ids < 1000, ids, ids // 1000)
 
 
 def join(parts: Iterable[Arrays], *, links: Mapping[str, str]) -> dict[str, np.ndarray]:

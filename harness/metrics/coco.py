@@ -2,7 +2,7 @@
 
 IoU *at least* the threshold, greedy by score with the best free ground truth, groups as crowds, no void, no least size,
 at most 100 detections per class and image, precision envelope read at 101 recalls. The ground truth is what Cityscapes'
-AP sees too: single objects of the eight classes, groups as crowd annotations.
+AP sees too: single objects of the thing classes, groups as crowd annotations.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,9 +10,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import THINGS
-from harness.metrics.base import THING_INDEX, Arrays, Target, Weighted, mean_of_defined
-from harness.metrics.matching import class_of
+from harness.metrics.base import Arrays, Target, Weighted, mean_of_defined
+from harness.metrics.instance import class_type
 from harness.metrics.pixels import Under
 from harness.metrics.predictions import Detection
 from harness.metrics.table import infos_of
@@ -42,21 +41,21 @@ class CocoAP(Weighted):
     def observe(self, prediction: Iterable[Detection], target: Target) -> dict[str, np.ndarray]:
         """Statistics of one frame; [D] detections kept, [4] size ranges, [10] thresholds.
 
-        `image`, `class`, `score` [D]; `matched`, `ignored` bool [D, 4, 10]; `objects` [1, 8, 4]: objects that count.
+        `image`, `class`, `score` [D]; `matched`, `ignored` bool [D, 4, 10]; `objects` [1, C, 4]: objects that count.
         """
-        regions = target.regions
-        ids = regions.ids
+        regions, labels = target.regions, self.labels
+        ids, n_classes = regions.ids, len(labels.things)
         ranges = np.array(list(AREAS.values()))
-        objects = np.zeros((1, len(THINGS), len(AREAS)), np.int32)
+        objects = np.zeros((1, n_classes, len(AREAS)), np.int32)
         by_class: dict[int, list[_Found]] = {}
         for one in prediction:
-            if one.label_id in THING_INDEX:
+            if one.label_id in labels.thing_index:
                 found_ = _Found(one.score, one.under(target), one.box_area)
-                by_class.setdefault(THING_INDEX[one.label_id], []).append(found_)
+                by_class.setdefault(labels.thing_index[one.label_id], []).append(found_)
         rows: dict[str, list[np.ndarray]] = {"class": [], "score": [], "matched": [], "ignored": []}
-        for index in range(len(THINGS)):
-            mine = np.flatnonzero(class_of(ids) == index)
-            crowd, area = ids[mine] < 1000, regions.areas[mine].astype(np.float64)
+        for index in range(n_classes):
+            mine = np.flatnonzero(labels.thing_of_id[ids] == index)
+            crowd, area = ~labels.is_instance(ids[mine]), regions.areas[mine].astype(np.float64)
             aside = crowd | (area < ranges[:, :1]) | (area > ranges[:, 1:])
             objects[0, index] = (~aside).sum(axis=1)
             found = by_class.get(index, [])
@@ -69,13 +68,13 @@ class CocoAP(Weighted):
             matched, ignored = _match(iou, aside, crowd)
             sized = np.array([own[place] if c.box_area is None else c.box_area for place, c in enumerate(found)])
             outside = (sized < ranges[:, :1]) | (sized > ranges[:, 1:])
-            rows["class"].append(np.full(len(found), index, np.int8))
+            rows["class"].append(np.full(len(found), index, class_type(labels)))
             rows["score"].append(np.array([c.score for c in found]))
             rows["matched"].append(matched)
             rows["ignored"].append(ignored | (~matched & outside.T[:, :, None]))
         shape = (0, len(AREAS), len(THRESHOLDS))
         empty: dict[str, np.ndarray] = {
-            "class": np.zeros(0, np.int8),
+            "class": np.zeros(0, class_type(labels)),
             "score": np.zeros(0),
             "matched": np.zeros(shape, bool),
             "ignored": np.zeros(shape, bool),
@@ -94,8 +93,8 @@ class CocoAP(Weighted):
         weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
         everything = names is None or any(name.startswith(("COCO_AP_", "COCO_AP75")) for name in names)
         n_areas = len(AREAS) if everything else 1
-        matrix = np.full((len(weights), len(THINGS), n_areas, len(THRESHOLDS)), np.nan)
-        for index in range(len(THINGS)):
+        matrix = np.full((len(weights), len(self.labels.things), n_areas, len(THRESHOLDS)), np.nan)
+        for index in range(len(self.labels.things)):
             mine = np.flatnonzero(statistics["class"] == index)
             mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
             image = statistics["image"][mine]
@@ -115,7 +114,7 @@ class CocoAP(Weighted):
         }
         for place, suffix in enumerate(list(AREAS)[:n_areas]):
             result["COCO_AP" + suffix] = mean_of_defined(matrix[:, :, place])
-        for index, label in enumerate(THINGS):
+        for index, label in enumerate(self.labels.things):
             result[f"COCO_AP/{label.name}"] = matrix[:, index, 0].mean(axis=1)
             result[f"COCO_AP50/{label.name}"] = matrix[:, index, 0, 0]
         return result

@@ -1,4 +1,4 @@
-"""Evaluates anybody's predictions on a Cityscapes tree, by every metric whose kind of prediction is given.
+"""Evaluates anybody's predictions on a data set, by every metric whose kind of prediction is given.
 
 What is kept of a frame are statistics (frame_statistics.py): intervals and reports never read an image. Which metrics
 there are stands in table.py; this file knows none by name.
@@ -14,12 +14,12 @@ from typing import Any, Literal
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
-from harness.data.cityscapes import EVALUATED
+from harness.data.base import Dataset, labels_key
 from harness.metrics import frame_statistics, observing
 from harness.metrics.base import Arrays
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.info import SIGNATURE_JOINT, MetricInfo
-from harness.metrics.table import METRICS, TABLE, check_extra, in_order, load_metric, reads
+from harness.metrics.table import METRICS, TABLE, check_extra, in_order, load_metric, metric_for, reads
 
 SCORES = "scores.json"
 FORMAT = 1
@@ -49,7 +49,7 @@ class Evaluation:
 
 
 def evaluate(
-    root: Path,
+    dataset: Dataset,
     split: str,
     *,
     instances: Path | None = None,
@@ -61,10 +61,10 @@ def evaluate(
     engine: Literal["auto", "numpy", "compiled"] = "auto",
     report: Report = silent,
 ) -> Evaluation:
-    """Score predictions of `split` against gtFine of `root`; what is not given is not scored.
+    """Score predictions of a split of a data set; what is not given is not scored.
 
     `instances`: a folder with <frame>*.txt, or a COCO result JSON; `semantic`: a folder with <frame>*.png of label ids;
-    `panoptic`: a folder with cityscapes_panoptic_<split>.json (or that file) and its PNG folder; `coco`: masks for
+    `panoptic`: a folder with <labels>_panoptic_<split>.json (or that file) and its PNG folder; `coco`: masks for
     COCO's mask AP, in either form of `instances`. `metrics`: names of plug-in metrics, of whichever of the first three
     they ask for. AP within 100 m and 50 m needs disparity/ and camera/ beside gtFine, for every frame.
     `workers` processes share the frames. `engine` never changes a number: compiled loops pay from some full-size frames
@@ -77,16 +77,17 @@ def evaluate(
     check_extra(metrics, given)
     names = in_order([*(name for name in METRICS.builtin if reads(name) in given), *metrics])
     compiled = None if engine == "auto" else engine == "compiled"
-    jobs = observing.jobs(Path(root), split, given, tuple(names), compiled=compiled)
+    jobs = observing.jobs(dataset, split, given, tuple(names), compiled=compiled)
     parts: dict[str, list[Arrays]] = {name: [] for name in names}
     for done, result in enumerate(observing.observed(jobs, workers), start=1):
         for name, arrays in result.items():
             parts[name].append(arrays)
-        report(done, len(jobs), jobs[done - 1].name)
+        report(done, len(jobs), jobs[done - 1].frame.name)
     statistics = Statistics(
-        images=tuple(job.name for job in jobs),
-        cities=tuple(job.city for job in jobs),
-        parts={name: load_metric(name).collect(arrays) for name, arrays in parts.items()},
+        images=tuple(job.frame.name for job in jobs),
+        cities=tuple(job.frame.city for job in jobs),
+        labels=dataset.labels,
+        parts={name: metric_for(name, dataset.labels).collect(arrays) for name, arrays in parts.items()},
     )
     return Evaluation(scores=summarize(statistics), statistics=statistics)
 
@@ -106,16 +107,16 @@ def load(folder: Path) -> Evaluation:
 def summarize(statistics: Statistics) -> dict[str, Any]:
     """The content of scores.json from statistics alone."""
     values = {name: _plain(array[0]) for name, array in statistics.scores().items()}
-    infos = _named(statistics)
+    infos, evaluated = _named(statistics), statistics.labels.evaluated
     scores: dict[str, Any] = {"format": FORMAT, **{info.key: values.get(info.key) for info in infos}}
     by_class = [info.key for info in infos if info.each in ("class", "thing")]
     scores["classes"] = {
-        label.name: {key: values.get(f"{key}/{label.name}") for key in by_class} for label in EVALUATED
+        label.name: {key: values.get(f"{key}/{label.name}") for key in by_class} for label in evaluated
     }
     by_category = [info.key for info in infos if info.each == "category"]
     scores["categories"] = {
         name: {key.removesuffix("_category"): values.get(f"{key}/{name}") for key in by_category}
-        for name in dict.fromkeys(label.category for label in EVALUATED)
+        for name in dict.fromkeys(label.category for label in evaluated if label.category)
     }
     missing: dict[str, str] = {}
     for name, metric in statistics.metrics.items():
@@ -128,7 +129,9 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
 
 def signature(statistics: Statistics) -> str:
     """How the scores were made, one part for each metric."""
-    return SIGNATURE_JOINT.join(metric.signature for metric in statistics.metrics.values())
+    key = labels_key(statistics.labels)
+    said = f"|labels:{statistics.labels.name}-{key}" if key else ""
+    return SIGNATURE_JOINT.join(metric.signature + said for metric in statistics.metrics.values())
 
 
 def render_json(evaluation: Evaluation) -> str:

@@ -15,8 +15,10 @@ import numpy as np
 
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
+from harness.data.base import IMPLIED, labels_key
+from harness.data.labels import LabelSet
 from harness.metrics.base import Arrays, Metric
-from harness.metrics.table import METRICS, in_order, load_metric
+from harness.metrics.table import METRICS, in_order, metric_for
 
 FORMAT = 1
 FILE = "statistics.npz"
@@ -24,10 +26,14 @@ FILE = "statistics.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """`images` and `cities` name the frames, in the order of every image axis; `parts`: metric to its statistics."""
+    """`images` and `cities` name the frames, in the order of every image axis; `parts`: metric to its statistics.
+
+    `labels` are those of the frames: what the classes in the statistics are.
+    """
 
     images: tuple[str, ...]
     cities: tuple[str, ...]
+    labels: LabelSet
     parts: Mapping[str, Arrays]
 
     def scores(
@@ -51,7 +57,8 @@ class Statistics:
     def metrics(self) -> dict[str, Metric]:
         """The metrics that can score these statistics. They outlive the package of a plug-in: one that isn't installed
         is left out."""
-        return {name: load_metric(name) for name in in_order([name for name in self.parts if METRICS.has(name)])}
+        known = [name for name in self.parts if METRICS.has(name)]
+        return {name: metric_for(name, self.labels) for name in in_order(known)}
 
     @cached_property
     def city_index(self) -> np.ndarray:
@@ -65,6 +72,8 @@ class Statistics:
             "images": np.array(self.images),
             "cities": np.array(self.cities),
         }
+        if labels_key(self.labels):
+            arrays["labels"] = np.array(self.labels.model_dump_json())
         arrays |= {f"{part}/{name}": array for part, named in self.parts.items() for name, array in named.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
@@ -94,8 +103,9 @@ def load(folder: Path) -> Statistics:
     if int(content.pop("format", -1)) != FORMAT:
         raise HarnessError(f"{path}: expected statistics of format {FORMAT}", hint="evaluate again to make it")
     images, cities = content.pop("images").tolist(), content.pop("cities").tolist()
+    labels = LabelSet.model_validate_json(str(content.pop("labels"))) if "labels" in content else IMPLIED
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, array in content.items():
         part, _, key = name.partition("/")
         parts.setdefault(part, {})[key] = array
-    return Statistics(images=tuple(images), cities=tuple(cities), parts=parts)
+    return Statistics(images=tuple(images), cities=tuple(cities), labels=labels, parts=parts)

@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 from harness.core.errors import HarnessError, near
-from harness.data.cityscapes import BY_ID
+from harness.data.coco_panoptic import file_stem
+from harness.data.labels import LabelSet
 
 _CORE = re.compile(r"([^_]+_[^_]+_[A-Za-z0-9]+)")
-
-
-class Truth(NamedTuple):
-    """A frame with ground truth."""
-
-    name: str
-    city: str
-    path: Path
 
 
 class MaskLine(NamedTuple):
@@ -50,39 +43,6 @@ class RleMask(NamedTuple):
     size: tuple[int, int]
     box_area: float | None
     where: str
-
-
-def truths(root: Path, split: str) -> list[Truth]:
-    """Frames of `split` that have instanceIds, sorted by name; images are not needed."""
-    folder = root / "gtFine" / split
-    if not folder.is_dir():
-        missing = root if not root.is_dir() else root / "gtFine" if not (root / "gtFine").is_dir() else folder
-        known = [p.name for p in missing.parent.iterdir() if p.is_dir()] if missing == folder else []
-        raise HarnessError(
-            f"{missing}: no such folder", hint=near(split, known) if known else "give the root of a Cityscapes tree"
-        )
-    suffix = "_gtFine_instanceIds.png"
-    found: dict[str, Truth] = {}
-    for path in sorted(folder.glob(f"*/*{suffix}")):
-        name = path.name.removesuffix(suffix)
-        if name in found:
-            raise HarnessError(f"{path}: the frame {name} lies in {found[name].path.parent} too")
-        found[name] = Truth(name, path.parent.name, path)
-    if not found:
-        raise HarnessError(f"{folder}: no <city>/*{suffix} in it")
-    return [found[name] for name in sorted(found)]
-
-
-def depths(root: Path, split: str, truths: Iterable[Truth]) -> dict[str, tuple[Path, Path]]:
-    """Disparity and camera file of every frame; nothing unless all frames have both."""
-    found = {}
-    for truth in truths:
-        disparity = root / "disparity" / split / truth.city / f"{truth.name}_disparity.png"
-        camera = root / "camera" / split / truth.city / f"{truth.name}_camera.json"
-        if not (disparity.is_file() and camera.is_file()):
-            return {}
-        found[truth.name] = disparity, camera
-    return found
 
 
 def focal_baseline(path: Path) -> float:
@@ -123,7 +83,7 @@ def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
     return found
 
 
-def mask_lines(path: Path, root: Path) -> list[MaskLine]:
+def mask_lines(path: Path, root: Path, labels: LabelSet) -> list[MaskLine]:
     """The lines `relative/mask.png labelId score` of an instance result file; masks must lie inside `root`.
 
     A mask that is listed twice keeps its first place and its last label and score, as in the official script.
@@ -139,17 +99,17 @@ def mask_lines(path: Path, root: Path) -> list[MaskLine]:
         if os.path.isabs(fields[0]) or not file.startswith(top):
             raise HarnessError(f"{where}: the mask {fields[0]!r} lies outside {root}")
         label_id, score = _number(fields[1], where, "label id"), _number(fields[2], where, "score")
-        if int(label_id) not in BY_ID:
+        if int(label_id) not in labels.by_id:
             raise HarnessError(
-                f"{where}: {fields[1]} is no Cityscapes label id", hint="expected a label id, not a train id"
+                f"{where}: {fields[1]} is no label id of {labels.name}", hint="expected a label id, not a train id"
             )
         found[file] = MaskLine(Path(file), int(label_id), score, where)
     return list(found.values())
 
 
-def panoptic(source: Path, split: str, names: Iterable[str]) -> dict[str, Segments]:
-    """Entries of the frames in a panoptic result: its JSON, or the folder with cityscapes_panoptic_<split>.json."""
-    path = source if source.suffix == ".json" else source / f"cityscapes_panoptic_{split}.json"
+def panoptic(source: Path, split: str, names: Iterable[str], labels: LabelSet) -> dict[str, Segments]:
+    """Entries of the frames in a panoptic result: its JSON, or the folder with <labels>_panoptic_<split>.json."""
+    path = source if source.suffix == ".json" else source / f"{file_stem(labels, split)}.json"
     content = _json(path)
     entries = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -171,7 +131,7 @@ def panoptic(source: Path, split: str, names: Iterable[str]) -> dict[str, Segmen
     return found
 
 
-def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
+def coco(path: Path, names: Iterable[str], labels: LabelSet) -> dict[str, list[RleMask]]:
     """Masks of every frame in a COCO result JSON: a list of {image_id, category_id, segmentation (RLE), score}.
 
     image_id is the frame name or its image file; numbers need {"images": [{"id", "file_name"}], "annotations": [...]}.
@@ -201,7 +161,7 @@ def coco(path: Path, names: Iterable[str]) -> dict[str, list[RleMask]]:
         core = _CORE.match(os.path.basename(image))
         if core is None or core[1] not in found:
             raise HarnessError(f"{where}: image_id {_shown(image)} is no frame of this split", hint=near(image, found))
-        found[core[1]].append(_rle(entry, where))
+        found[core[1]].append(_rle(entry, where, labels))
     return found
 
 
@@ -223,7 +183,7 @@ def _segments(entry: Mapping[str, Any], folder: Path, where: str) -> Segments:
     return Segments(Path(path), labels)
 
 
-def _rle(entry: Mapping[str, Any], where: str) -> RleMask:
+def _rle(entry: Mapping[str, Any], where: str, labels: LabelSet) -> RleMask:
     mask, score, label = entry.get("segmentation"), entry.get("score"), entry.get("category_id")
     if (
         not isinstance(mask, dict)
@@ -235,10 +195,10 @@ def _rle(entry: Mapping[str, Any], where: str) -> RleMask:
         )
     if not _is_finite(score):
         raise HarnessError(f"{where}: the score must be a finite number, found {_shown(score)}")
-    if not _is_whole(label) or label not in BY_ID:
+    if not _is_whole(label) or label not in labels.by_id:
         raise HarnessError(
-            f"{where}: category_id {_shown(label)} is no Cityscapes label id",
-            hint="expected label ids (26 is car), not train ids or COCO's categories",
+            f"{where}: category_id {_shown(label)} is no label id of {labels.name}",
+            hint="expected label ids, not train ids or COCO's categories",
         )
     if len(mask["size"]) != 2 or not all(_is_whole(side) for side in mask["size"]):
         raise HarnessError(f"{where}: the mask's size must be [height, width], found {_shown(mask['size'])}")

@@ -7,26 +7,21 @@ which the official script stops with an IndexError, has AP 0.
 """
 
 from collections.abc import Collection, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.data.cityscapes import IGNORED, THINGS
+from harness.data.labels import ID_COUNT, LabelSet
 from harness.metrics.anatomy import anatomy
-from harness.metrics.base import THING_INDEX, Arrays, Regions, Target, Weighted, mean_of_defined
+from harness.metrics.base import Arrays, Regions, Target, Weighted, mean_of_defined
 from harness.metrics.curves import Curves, areas, curves
-from harness.metrics.matching import ALL, Range, assign, class_of, objects_by_frame
+from harness.metrics.matching import ALL, Range, assign, objects_by_frame
 from harness.metrics.predictions import Detection
 from harness.metrics.table import infos_of
 
 WITHIN = {"AP_100m": Range(1000, 100.0, 0.5), "AP_50m": Range(1000, 50.0, 0.5)}
 """The official nearer ranges; they need depth."""
-
-_VOID = np.zeros(65536, bool)
-_VOID[[id_ for id_ in IGNORED if id_ >= 0]] = True
-_BORDER = (1, 2, 3)
-"""Ego vehicle, rectification border, out of roi: what lies beside these is cut off by the camera, not by the street."""
 
 
 class InstanceAP(Weighted):
@@ -39,32 +34,33 @@ class InstanceAP(Weighted):
     links: ClassVar = {"gt_image": "image", "pred_image": "image", "pair_gt": "gt_id", "pair_pred": "pred_score"}
 
     def observe(self, prediction: Iterable[Detection], target: Target) -> dict[str, np.ndarray]:
-        """Statistics of one frame: objects and groups of the eight classes, predictions, and every pair that overlaps.
+        """Statistics of one frame: objects and groups of the thing classes, predictions, and every pair that overlaps.
 
-        Predictions of other labels and empty ones are left out, as the benchmark does. Pairs hold all eight classes,
+        Predictions of other labels and empty ones are left out, as the benchmark does. Pairs hold all classes,
         since the error anatomy asks what lies under a prediction of the wrong class; the score reads those of its own.
         """
-        asked = [(p, p.under(target)) for p in prediction if p.label_id in THING_INDEX]
+        labels, place = self.labels, self.labels.thing_index
+        asked = [(p, p.under(target)) for p in prediction if p.label_id in place]
         kept = [(p, under) for p, under in asked if len(under.ids)]
         regions = target.regions
-        things = np.flatnonzero(class_of(regions.ids) >= 0)
-        rows = np.full(65536, -1, np.int32)
+        things = np.flatnonzero(labels.thing_of_id[regions.ids] >= 0)
+        rows = np.full(ID_COUNT, -1, np.int32)
         rows[regions.ids[things]] = np.arange(len(things), dtype=np.int32)
         ids = np.concatenate([under.ids for _, under in kept]) if kept else np.zeros(0, np.int64)
         counts = np.concatenate([under.counts for _, under in kept]) if kept else np.zeros(0, np.int64)
         owner = np.repeat(np.arange(len(kept)), [len(under.ids) for _, under in kept])
-        row, void = rows[ids], _VOID[ids]
+        row, void = rows[ids], self._void[ids]
         metres, density = _distances(target.depth, target.ids, regions, things)
         hit = row >= 0
         return {
             "gt_image": np.zeros(len(things), np.int32),
             "gt_id": regions.ids[things].astype(np.int32),
             "gt_area": regions.areas[things].astype(np.int32),
-            "gt_truncated": _truncated(target.ids, regions, things),
+            "gt_truncated": _truncated(target.ids, regions, things, self._hidden),
             "gt_metres": metres,
             "gt_density": density,
             "pred_image": np.zeros(len(kept), np.int32),
-            "pred_class": np.array([THING_INDEX[p.label_id] for p, _ in kept], np.int8),
+            "pred_class": np.array([place[p.label_id] for p, _ in kept], class_type(labels)),
             "pred_score": np.array([p.score for p, _ in kept], np.float64),
             "pred_area": np.bincount(owner, counts, minlength=len(kept)).astype(np.int32),
             "pred_void": np.bincount(owner[void], counts[void], minlength=len(kept)).astype(np.int32),
@@ -86,10 +82,10 @@ class InstanceAP(Weighted):
         for name, within in {"AP": ALL, **(WITHIN if has_depth(statistics) else {})}.items():
             if names is not None and not any(_range_of(wanted) == name for wanted in names):
                 continue
-            matrix = areas(_curves_of(_Key(statistics), within), weights)
+            matrix = areas(_curves_of(_Key(statistics), self.labels, within), weights)
             at_50 = "AP50" + name.removeprefix("AP")
             result |= {name: mean_of_defined(matrix), at_50: mean_of_defined(matrix[:, :, :1])}
-            for index, label in enumerate(THINGS):
+            for index, label in enumerate(self.labels.things):
                 result[f"{name}/{label.name}"] = matrix[:, index].mean(axis=1)
                 result[f"{at_50}/{label.name}"] = matrix[:, index, 0]
         return result
@@ -103,13 +99,35 @@ class InstanceAP(Weighted):
 
     def counts(self, statistics: Arrays) -> dict[str, dict[str, int]]:
         """Objects that must be found, per class: single objects of at least 100 pixels."""
-        counted = (statistics["gt_id"] >= 1000) & (statistics["gt_area"] >= ALL.pixels)
-        found = np.bincount(class_of(statistics["gt_id"][counted]), minlength=len(THINGS))
-        return {label.name: {"instances": int(found[index])} for index, label in enumerate(THINGS)}
+        counted = self.labels.is_instance(statistics["gt_id"]) & (statistics["gt_area"] >= ALL.pixels)
+        things = self.labels.things
+        found = np.bincount(self.labels.thing_of_id[statistics["gt_id"][counted]], minlength=len(things))
+        return {label.name: {"instances": int(found[index])} for index, label in enumerate(things)}
 
     def details(self, statistics: Arrays) -> dict[str, Any]:
         """What each kind of error costs."""
-        return {"anatomy.json": anatomy(statistics)}
+        return {"anatomy.json": anatomy(statistics, self.labels)}
+
+    @cached_property
+    def _void(self) -> np.ndarray:
+        """Which ids are those of an ignored label, bool [65536]; instances of one are not."""
+        return _marked(id_ for id_ in self.labels.ignored if id_ >= 0)
+
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        """Which ids are of pixels that the camera hides, bool [65536]."""
+        return _marked(self.labels.border)
+
+
+def class_type(labels: LabelSet) -> type[np.signedinteger]:
+    """The type that places of classes are stored as."""
+    return np.int8 if len(labels.things) <= np.iinfo(np.int8).max else np.int16
+
+
+def _marked(ids: Iterable[int]) -> np.ndarray:
+    marked = np.zeros(ID_COUNT, bool)
+    marked[list(ids)] = True
+    return marked
 
 
 def has_depth(statistics: Arrays) -> bool:
@@ -136,16 +154,16 @@ class _Key:
 
 
 @lru_cache(maxsize=16)
-def _curves_of(key: _Key, within: Range) -> Curves:
+def _curves_of(key: _Key, labels: LabelSet, within: Range) -> Curves:
     statistics = key.statistics
-    found = assign(statistics, within)
+    found = assign(statistics, labels, within)
     return curves(
         statistics["pred_class"].astype(np.int64),
         statistics["pred_score"],
         statistics["pred_image"],
         found.true,
         found.true | found.false,
-        objects_by_frame(statistics, found.counted),
+        objects_by_frame(statistics, labels, found.counted),
     )
 
 
@@ -168,10 +186,10 @@ def _distances(
     return metres, density
 
 
-def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray) -> np.ndarray:
-    """Which of `things` are cut off by the frame: they touch its edge or the border that Cityscapes labels 1, 2, 3."""
+def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Which of `things` are cut off by the frame: they touch its edge, or ids that are `hidden` (bool [65536])."""
     height, width = ids.shape
-    has_border = bool(np.isin(_BORDER, regions.ids).any())
+    has_border = bool(hidden[regions.ids].any())
     result = np.zeros(len(things), bool)
     for place, index in enumerate(things):
         top, left, bottom, right = regions.boxes[index]
@@ -186,7 +204,7 @@ def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray) -> np.ndar
                 (ids[top:bottom, right - 1], ids[top:bottom, right]),
             )
             for inner, outer in beside:
-                border = outer - np.uint16(_BORDER[0]) < len(_BORDER)  # unsigned: ids 1, 2, 3 and nothing below
+                border = hidden[outer]
                 if border.any() and (border & (inner == own)).any():
                     result[place] = True
     return result

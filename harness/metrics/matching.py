@@ -8,16 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.data.cityscapes import THINGS
-from harness.metrics.base import THING_INDEX, Arrays
+from harness.data.labels import LabelSet
+from harness.metrics.base import Arrays
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """As the official script writes it: 0.6 is 0.6000000000000001, and IoU must be above that."""
-
-_THING_OF_ID = np.full(65536, -1, np.int64)
-for _id, _index in THING_INDEX.items():
-    _THING_OF_ID[_id] = _index
-    _THING_OF_ID[_id * 1000 : _id * 1000 + 1000] = _index
 
 
 class Range(NamedTuple):
@@ -48,10 +43,10 @@ class Assignment(NamedTuple):
     forgiven: np.ndarray
 
 
-def assign(statistics: Arrays, within: Range = ALL) -> Assignment:
+def assign(statistics: Arrays, labels: LabelSet, within: Range = ALL) -> Assignment:
     """Match predictions to objects, frame by frame, at every threshold."""
-    gt_class = _THING_OF_ID[statistics["gt_id"]]
-    group = statistics["gt_id"] < 1000
+    gt_class = labels.thing_of_id[statistics["gt_id"]]
+    group = ~labels.is_instance(statistics["gt_id"])
     outside = statistics["gt_area"] < within.pixels
     outside |= (statistics["gt_metres"] > within.metres) | (statistics["gt_density"] < within.density)
     counted = ~group & ~outside
@@ -89,14 +84,9 @@ def assign(statistics: Arrays, within: Range = ALL) -> Assignment:
     return Assignment(counted, true, false, found, best, overlap, forgiven)
 
 
-def objects_by_frame(statistics: Arrays, counted: np.ndarray) -> np.ndarray:
-    """Number of `counted` [G] objects per class and frame, [8, N]."""
+def objects_by_frame(statistics: Arrays, labels: LabelSet, counted: np.ndarray) -> np.ndarray:
+    """Number of `counted` [G] objects per class and frame, [C, N]."""
     n_images = len(statistics["images"])
-    key = _THING_OF_ID[statistics["gt_id"][counted]] * n_images + statistics["gt_image"][counted]
-    return np.bincount(key, minlength=len(THINGS) * n_images).reshape(len(THINGS), n_images)
-
-
-def class_of(ids: np.ndarray) -> np.ndarray:
-    """Place among the eight classes of instance or group ids; -1 for others."""
-    classes: np.ndarray = _THING_OF_ID[ids]
-    return classes
+    n_classes = len(labels.things)
+    key = labels.thing_of_id[statistics["gt_id"][counted]] * n_images + statistics["gt_image"][counted]
+    return np.bincount(key, minlength=n_classes * n_images).reshape(n_classes, n_images)

@@ -4,17 +4,19 @@ Every frame is read once: its ground truth, and each prediction that a metric as
 becomes of the statistics, is evaluation.py's business.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.metrics import inputs, predictions
-from harness.metrics.base import Arrays, Metric
-from harness.metrics.reader import is_compiled, reader
-from harness.metrics.table import load_metric, reads
+from harness.data.base import Dataset, Frame
+from harness.data.labels import LabelSet
+from harness.metrics import predictions
+from harness.metrics.base import Arrays, Metric, Target
+from harness.metrics.reader import Reader, is_compiled, reader
+from harness.metrics.table import metric_for, reads
 
 COMPILED_FROM = 1 << 22
 """Pixels in a split from which compiled loops save more than loading them takes: two full-size frames."""
@@ -25,9 +27,8 @@ COMPILE_FROM = 1 << 25
 class Job(NamedTuple):
     """One frame, where its predictions are by kind, and the metrics to compute; picklable and small."""
 
-    name: str
-    city: str
-    truth: Path
+    frame: Frame
+    labels: LabelSet
     predictions: Mapping[str, predictions.Located]
     metrics: tuple[str, ...]
     compiled: bool
@@ -35,25 +36,25 @@ class Job(NamedTuple):
 
 
 def jobs(
-    root: Path, split: str, given: Mapping[str, Path], metrics: tuple[str, ...], *, compiled: bool | None
+    dataset: Dataset, split: str, given: Mapping[str, Path], metrics: tuple[str, ...], *, compiled: bool | None
 ) -> list[Job]:
     """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
-    truths = inputs.truths(root, split)
-    names = [truth.name for truth in truths]
-    located = {source: predictions.locate(*source, split, names) for source in set(map(_source, given.items()))}
-    depths = inputs.depths(root, split, truths)
-    compiled = _pays(truths) if compiled is None else compiled
+    frames, labels = dataset.truths(split), dataset.labels
+    names = [frame.name for frame in frames]
+    located = {source: predictions.locate(*source, split, names, labels) for source in set(map(_source, given.items()))}
+    depths = [frame.depth_files() for frame in frames]
+    deep = all(depths)  # scores by distance are of all frames or of none
+    compiled = _pays(frames) if compiled is None else compiled
     return [
         Job(
-            name=truth.name,
-            city=truth.city,
-            truth=truth.path,
-            predictions={one[0]: located[_source(one)][truth.name] for one in given.items()},
+            frame=frame,
+            labels=labels,
+            predictions={one[0]: located[_source(one)][frame.name] for one in given.items()},
             metrics=metrics,
             compiled=compiled,
-            depth_files=depths.get(truth.name),
+            depth_files=files if deep else None,
         )
-        for truth in truths
+        for frame, files in zip(frames, depths, strict=True)
     ]
 
 
@@ -78,16 +79,25 @@ def observed(jobs: list[Job], workers: int) -> Iterator[dict[str, Arrays]]:
 def observe(job: Job) -> dict[str, Arrays]:
     """Statistics of one frame by metric."""
     read = reader(compiled=job.compiled)
-    target = read.target(job.truth, depth_files=job.depth_files)
+    target = _target(job, read)
     opened: dict[int, object] = {}
     result: dict[str, Arrays] = {}
     for name in job.metrics:
         located = job.predictions[reads(name)]
         if id(located) not in opened:
             opened[id(located)] = located.open(read, target)
-        metric = load_metric(name)
+        metric = metric_for(name, job.labels)
         result[name] = _checked(name, metric, metric.observe(opened[id(located)], target))
     return result
+
+
+def _target(job: Job, read: Reader) -> Target:
+    """The ground truth of a frame; only files of ids as they are can be read by compiled loops."""
+    frame, labels = job.frame, job.labels
+    if frame.is_plain:
+        return read.target(frame.instance_ids, labels, depth_files=job.depth_files)
+    source = str(frame.instance_ids)
+    return Target(ids=frame.read_ids(), labels=labels, source=source, depth_files=job.depth_files)
 
 
 def _source(given: tuple[str, Path]) -> tuple[str, Path]:
@@ -108,9 +118,9 @@ def _checked(name: str, metric: Metric, statistics: Arrays) -> dict[str, np.ndar
     return arrays
 
 
-def _pays(truths: list[inputs.Truth]) -> bool:
+def _pays(frames: Sequence[Frame]) -> bool:
     """Whether there are so many pixels that compiled loops save more time than they cost."""
-    with open(truths[0].path, "rb") as file:
+    with open(frames[0].instance_ids, "rb") as file:
         header = file.read(24)
-    in_all = len(truths) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
+    in_all = len(frames) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")
     return in_all >= (COMPILED_FROM if is_compiled() else COMPILE_FROM)

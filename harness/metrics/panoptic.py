@@ -6,28 +6,19 @@ false positives. Ground truth is derived from instanceIds, by the rules of the o
 """
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import EVALUATED
-from harness.metrics.base import Arrays, Target, Weighted, label_of
+from harness.data.labels import ID_COUNT
+from harness.metrics.base import Arrays, Target, Weighted
 from harness.metrics.predictions import Segmentation
 from harness.metrics.table import infos_of
 
 VOID = 0
 COLUMNS = ("iou", "true", "false", "missed")
 """Last axis of the statistics: sum of IoU over matches, matches, false positives, false negatives."""
-
-_INDEX = {label.id: index for index, label in enumerate(EVALUATED)}
-_INDEX_OF = np.array([_INDEX.get(id_, -1) for id_ in range(256)])
-_LABEL_OF = label_of(np.arange(65536))
-_LABEL_OF[~np.isin(_LABEL_OF, list(_INDEX))] = -1
-"""Instance id to evaluated label id; -1 for void."""
-_CROWD = np.zeros(65536, bool)
-_CROWD[[label.id for label in EVALUATED if label.is_thing]] = True
-"""Groups of things: what createPanopticImgs marks as crowd."""
-_THING = np.array([label.is_thing for label in EVALUATED])
 
 
 class PanopticQuality(Weighted):
@@ -37,14 +28,16 @@ class PanopticQuality(Weighted):
     signature = "PQ:cityscapes-2|match:iou>0.5|union:-void|crowd:per-class|mean:present-classes"
 
     def observe(self, prediction: Segmentation, target: Target) -> dict[str, np.ndarray]:
-        """Statistics of one frame: float64 [1, 19, 4], classes in train-id order, columns as in COLUMNS."""
+        """Statistics of one frame: float64 [1, C, 4], classes in train-id order, columns as in COLUMNS."""
+        of_label, crowds, train_ids = self._label_of, self._crowd, self.labels.train_ids
+        n_classes = len(self.labels.evaluated)
         pairs, segments = prediction.counts(target), prediction.labels
         target.check(pairs.first)
         ids, place = np.unique(pairs.second, return_inverse=True)
-        _check(ids, segments, prediction.source)
+        self._check(ids, segments, prediction.source)
         label = np.array([segments.get(id_, -1) for id_ in ids.tolist()])  # -1: void of the prediction
-        truth_label = _LABEL_OF[pairs.first]
-        void, crowd = truth_label < 0, _CROWD[pairs.first]
+        truth_label = of_label[pairs.first]
+        void, crowd = truth_label < 0, crowds[pairs.first]
         area = np.bincount(place, pairs.count, minlength=len(ids))
         forgiven = np.bincount(place[void], pairs.count[void], minlength=len(ids))
         truth_ids, truth_place = np.unique(pairs.first, return_inverse=True)
@@ -60,16 +53,16 @@ class PanopticQuality(Weighted):
 
         found = np.zeros(len(truth_ids), bool)
         found[truth_place[match]] = True
-        missed = ~found & (_LABEL_OF[truth_ids] >= 0) & ~_CROWD[truth_ids]
+        missed = ~found & (of_label[truth_ids] >= 0) & ~crowds[truth_ids]
         taken = np.zeros(len(ids), bool)
         taken[place[match]] = True
         false = ~taken & (label >= 0) & ~(forgiven / area > 0.5)
 
-        result = np.zeros((1, len(EVALUATED), len(COLUMNS)))
-        hit = _INDEX_OF[truth_label[match]]
+        result = np.zeros((1, n_classes, len(COLUMNS)))
+        hit = train_ids[truth_label[match]]
         np.add.at(result[0, :, 0], hit, iou)
-        for column, classes in ((1, hit), (2, _INDEX_OF[label[false]]), (3, _INDEX_OF[_LABEL_OF[truth_ids[missed]]])):
-            result[0, :, column] = np.bincount(classes, minlength=len(EVALUATED))
+        for column, classes in ((1, hit), (2, train_ids[label[false]]), (3, train_ids[of_label[truth_ids[missed]]])):
+            result[0, :, column] = np.bincount(classes, minlength=n_classes)
         return {"panoptic": result}
 
     def replicates(
@@ -90,32 +83,45 @@ class PanopticQuality(Weighted):
             "SQ": np.divide(iou, true, out=np.zeros_like(iou), where=true > 0),
             "RQ": np.divide(true, weight, out=np.zeros_like(iou), where=present),
         }
-        result = {}
+        result, thing = {}, np.array([label.is_thing for label in self.labels.evaluated])
         for name, values in quality.items():
-            for suffix, chosen in (("", np.ones_like(_THING)), ("_things", _THING), ("_stuff", ~_THING)):
+            for suffix, chosen in (("", np.ones_like(thing)), ("_things", thing), ("_stuff", ~thing)):
                 count = (present & chosen).sum(axis=1)
                 total = np.where(present & chosen, values, 0.0).sum(axis=1)
                 result[name + suffix] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-            for index, label in enumerate(EVALUATED):
+            for index, label in enumerate(self.labels.evaluated):
                 result[f"{name}/{label.name}"] = values[:, index]
         return result
 
+    @cached_property
+    def _label_of(self) -> np.ndarray:
+        """Id of a pixel to evaluated label id, int64 [65536]; -1 for void."""
+        found = self.labels.label_of(np.arange(ID_COUNT))
+        found[~np.isin(found, self.labels.evaluated_ids)] = -1
+        return found
 
-def _check(drawn: np.ndarray, segments: Mapping[int, int], source: str) -> None:
-    """HarnessError when segments of the JSON and of the PNG differ, or a category is not evaluated."""
-    found = set(drawn.tolist())
-    unlisted = sorted(found - segments.keys() - {VOID})
-    if unlisted:
-        raise HarnessError(f"{source}: {_some(unlisted)} in the PNG, but not in segments_info")
-    undrawn = sorted(segments.keys() - found)
-    if undrawn:
-        raise HarnessError(f"{source}: {_some(undrawn)} in segments_info, but not in the PNG")
-    for segment, label in segments.items():
-        if label not in _INDEX:
-            raise HarnessError(
-                f"{source}: segment {segment} has category_id {label!r}, which is no evaluated label id",
-                hint=f"expected plain label ids, not train ids: {', '.join(str(id_) for id_ in sorted(_INDEX))}",
-            )
+    @cached_property
+    def _crowd(self) -> np.ndarray:
+        """Which ids are groups of things, bool [65536]: what createPanopticImgs marks as crowd."""
+        crowd = np.zeros(ID_COUNT, bool)
+        crowd[[label.id for label in self.labels.things]] = True
+        return crowd
+
+    def _check(self, drawn: np.ndarray, segments: Mapping[int, int], source: str) -> None:
+        """HarnessError when segments of the JSON and of the PNG differ, or a category is not evaluated."""
+        found, evaluated = set(drawn.tolist()), {label.id for label in self.labels.evaluated}
+        unlisted = sorted(found - segments.keys() - {VOID})
+        if unlisted:
+            raise HarnessError(f"{source}: {_some(unlisted)} in the PNG, but not in segments_info")
+        undrawn = sorted(segments.keys() - found)
+        if undrawn:
+            raise HarnessError(f"{source}: {_some(undrawn)} in segments_info, but not in the PNG")
+        for segment, label in segments.items():
+            if label not in evaluated:
+                raise HarnessError(
+                    f"{source}: segment {segment} has category_id {label!r}, which is no evaluated label id",
+                    hint=f"expected plain label ids, not train ids: {', '.join(map(str, sorted(evaluated)))}",
+                )
 
 
 def _some(ids: list[int]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data import png
+from harness.data.labels import LabelSet
 from harness.metrics import inputs, pixels, rle
 from harness.metrics.base import Target
 from harness.metrics.pixels import Pairs, Under
@@ -92,7 +93,7 @@ class MaskFiles(NamedTuple):
 
     def open(self, read: Reader, target: Target) -> list[Detection]:
         """The instances in it."""
-        return [_MaskFile(line, read, target) for line in inputs.mask_lines(self.path, self.root)]
+        return [_MaskFile(line, read, target) for line in inputs.mask_lines(self.path, self.root, target.labels)]
 
 
 class RleMasks(NamedTuple):
@@ -109,19 +110,19 @@ Located = LabelFile | SegmentFile | MaskFiles | RleMasks
 """Where the prediction of a frame is; small, so that it travels to other processes."""
 
 
-def locate(kind: str, source: Path, split: str, names: Iterable[str]) -> Mapping[str, Located]:
+def locate(kind: str, source: Path, split: str, names: Iterable[str], labels: LabelSet) -> Mapping[str, Located]:
     """Where the prediction of every frame is; HarnessError for what is missing or malformed.
 
-    `source` of "semantic": a folder with <frame>*.png; of "panoptic": cityscapes_panoptic_<split>.json or its folder;
+    `source` of "semantic": a folder with <frame>*.png; of "panoptic": <labels>_panoptic_<split>.json or its folder;
     of "instances" and "coco": a folder with <frame>*.txt, or a COCO result JSON.
     """
     names = list(names)
     if kind == "semantic":
         return {name: LabelFile(path) for name, path in inputs.find(source, names, ".png").items()}
     if kind == "panoptic":
-        return {name: SegmentFile(*found) for name, found in inputs.panoptic(source, split, names).items()}
+        return {name: SegmentFile(*found) for name, found in inputs.panoptic(source, split, names, labels).items()}
     if source.suffix == ".json":
-        return {name: RleMasks(entries) for name, entries in inputs.coco(source, names).items()}
+        return {name: RleMasks(entries) for name, entries in inputs.coco(source, names, labels).items()}
     return {name: MaskFiles(path, source) for name, path in inputs.find(source, names, ".txt").items()}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data import png
+from harness.data.labels import LabelSet
 from harness.metrics import pixels
 from harness.metrics.base import Regions, Target
 from harness.metrics.pixels import Pairs, Under
@@ -32,9 +33,9 @@ log = logging.getLogger(__name__)
 class Reader:
     """Reads with Pillow, counts with numpy."""
 
-    def target(self, path: Path, *, depth_files: tuple[Path, Path] | None = None) -> Target:
-        """Ground truth from an instanceIds file, and from its disparity and camera files."""
-        return Target(ids=png.read_ids(path), source=str(path), depth_files=depth_files)
+    def target(self, path: Path, labels: LabelSet, *, depth_files: tuple[Path, Path] | None = None) -> Target:
+        """Ground truth from a 16-bit PNG of ids, and from its disparity and camera files."""
+        return Target(ids=png.read_ids(path), labels=labels, source=str(path), depth_files=depth_files)
 
     def regions(self, target: Target) -> Regions:
         """Every region of the ground truth; HarnessError for ids of no label."""
@@ -64,15 +65,15 @@ class CompiledReader(Reader):
         self._place = np.full(65536, -1, np.int32)
         self._counts = np.zeros(65536, np.int64)
 
-    def target(self, path: Path, *, depth_files: tuple[Path, Path] | None = None) -> Target:
+    def target(self, path: Path, labels: LabelSet, *, depth_files: tuple[Path, Path] | None = None) -> Target:
         found = _inflated(path, depth=16, color=0)
         if found is None:
-            return super().target(path, depth_files=depth_files)
+            return super().target(path, labels, depth_files=depth_files)
         data, height, width = found
         moves = _room_for_moves(height, width)
         if not self._kernels.decode16(data, height, width, *moves):
-            return super().target(path, depth_files=depth_files)
-        return _Painted(self, (height, width), moves, str(path), depth_files)
+            return super().target(path, labels, depth_files=depth_files)
+        return _Painted(self, (height, width), moves, labels, str(path), depth_files)
 
     def painted(self, size: tuple[int, int], moves: Moves) -> np.ndarray:
         """The pixels uint16 [H, W] of what was decoded."""
@@ -148,10 +149,12 @@ class _Painted(Target):
         reader_: CompiledReader,
         size: tuple[int, int],
         moves: Moves,
+        labels: LabelSet,
         source: str,
         depth_files: tuple[Path, Path] | None,
     ) -> None:
-        vars(self).update(_reader=reader_, _size=size, moves=moves, source=source, depth_files=depth_files)
+        vars(self).update(_reader=reader_, _size=size, moves=moves, labels=labels, source=source)
+        vars(self).update(depth_files=depth_files)
 
     @cached_property
     def ids(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from harness.core.registry import Registry
 from harness.metrics.info import READ_FROM_FRAMES, Direction, Each, MetricInfo, Reads
 
 if TYPE_CHECKING:
+    from harness.data.labels import LabelSet
     from harness.metrics.base import Metric
 
 log = logging.getLogger(__name__)
@@ -136,8 +137,8 @@ def plugins() -> list[str]:
 
 
 @cache
-def load_metric(name: str) -> "Metric":
-    """The metric called `name`; HarnessError when there is none, or its class is no metric."""
+def load_metric(name: str) -> "type[Metric]":
+    """The class of the metric called `name`; HarnessError when there is none, or it is no metric."""
     from harness.metrics.base import Metric
 
     found = METRICS.load(name)
@@ -156,7 +157,13 @@ def load_metric(name: str) -> "Metric":
     if len({info.reads for info in infos}) > 1 or infos[0].reads not in READ_FROM_FRAMES:
         kinds = ", ".join(dict.fromkeys(str(info.reads) for info in infos))
         raise HarnessError(f"the metric {name!r} reads {kinds}; expected one of {', '.join(READ_FROM_FRAMES)}")
-    return found()
+    return found
+
+
+@cache
+def metric_for(name: str, labels: "LabelSet") -> "Metric":
+    """The metric called `name` for a label set."""
+    return load_metric(name)(labels)
 
 
 def reads(name: str) -> Reads:

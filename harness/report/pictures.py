@@ -170,7 +170,7 @@ def _predicted(image: np.ndarray, frame: Frame, folder: Path, labels: LabelSet, 
     if not path.is_file():
         return None
     masks = []
-    for line in sorted(mask_lines(path, folder / "instances"), key=lambda line: line.score):
+    for line in sorted(mask_lines(path, folder / "instances", labels), key=lambda line: line.score):
         if line.score >= CONFIDENCE:
             with Image.open(line.path) as mask:
                 masks.append((line.label_id, np.asarray(mask) > 0))

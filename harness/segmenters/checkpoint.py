@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.core import files
 from harness.core.config import Strict, parse, parse_table
 from harness.core.errors import HarnessError
-from harness.data.cityscapes import CITYSCAPES
+from harness.data.base import IMPLIED
 from harness.data.labels import LabelSet
 from harness.segmenters.base import SEGMENTERS, SegmenterPart
 from harness.segmenters.network import Network
@@ -32,8 +32,8 @@ class Trained(Strict):
     backbone: Backbone
     model: SerializeAsAny[Strict]
     """The model options of the adapter."""
-    labels: LabelSet = CITYSCAPES
-    """What the network was trained for; a training from before it was recorded was for Cityscapes' labels."""
+    labels: LabelSet = IMPLIED
+    """What the network was trained for; trainings from before it was recorded say nothing."""
     shape: dict[str, Any]
     """What the adapter builds the network from again."""
     facts: dict[str, Any]

@@ -38,7 +38,7 @@ def run(spec: EvaluateSpec, inputs: Inputs, out: Path, report: Report) -> dict[s
     if not given:
         raise HarnessError(f"{inputs['predict']}: no predictions: expected one of {', '.join(folders)} in it")
     evaluation = evaluate(
-        inputs["dataset"].root,
+        inputs["dataset"],
         spec.split,
         **given,
         coco=given.get("instances") if spec.coco else None,

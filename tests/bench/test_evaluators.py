@@ -13,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 
+from harness.data.tree import Tree
 from harness.metrics import reader as reader_module
 from harness.metrics.evaluation import evaluate
 from harness.metrics.reader import reader
@@ -57,7 +58,7 @@ def test_evaluators(benchmark, bar, tree: Path, kind: str) -> None:
     folder = tree / "p" / kind
 
     def ours() -> dict:
-        return evaluate(tree / "root", "val", **{kind: folder}, engine="compiled").scores
+        return evaluate(Tree(tree / "root"), "val", **{kind: folder}, engine="compiled").scores
 
     if kind == "panoptic":
         panoptic_truth(tree)

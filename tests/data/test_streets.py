@@ -9,7 +9,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.data import png
-from harness.data.cityscapes import BY_ID, CITYSCAPES, EVALUATED, IGNORED
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.png import read_image
 from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
 from harness.data.streets.order import painters_order
@@ -65,7 +65,7 @@ def test_ids_are_cityscapes_ids_of_planned_things(scenes):
             ids = set(np.unique(scene.instance_ids).tolist())
             planned = set(thing_ids(plan_scene(seed, domain, SIZE)))
             assert {i for i in ids if i >= 24 and i not in planned} == set()
-            assert all((i if i < 1000 else i // 1000) in BY_ID for i in ids)
+            assert all((i if i < 1000 else i // 1000) in CITYSCAPES.by_id for i in ids)
 
 
 def test_instances_are_numbered_per_class_without_gaps():
@@ -80,9 +80,9 @@ def test_all_evaluated_classes_and_groups_and_borders_appear(scenes):
     for drawn in scenes.values():
         ids = np.concatenate([np.unique(scene.instance_ids) for scene in drawn])
         labels = set(CITYSCAPES.label_of(ids).tolist())
-        assert {label.id for label in EVALUATED} <= labels
+        assert {label.id for label in CITYSCAPES.evaluated} <= labels
         assert {1, 2, 3, 4} <= labels  # ego vehicle, rectification border, out of roi, static
-        assert {1, 2, 3, 4} <= IGNORED
+        assert {1, 2, 3, 4} <= CITYSCAPES.ignored
         assert {24, 26, 33} <= set(ids[ids < 1000].tolist())  # group regions
 
 
@@ -102,7 +102,7 @@ def test_statistics_lie_near_cityscapes(scenes):
         bands = {"road": (0.24, 0.40), "building": (0.14, 0.28), "vegetation": (0.07, 0.17), "car": (0.07, 0.17),
                  "sky": (0.015, 0.06), "sidewalk": (0.03, 0.06), "person": (0.005, 0.015),
                  "pole": (0.008, 0.022)}  # fmt: skip
-        for label in EVALUATED:
+        for label in CITYSCAPES.evaluated:
             low, high = bands.get(label.name, (0.0005, 0.05))
             assert low < share[label.id] < high, (label.name, share[label.id])
         for name, low in {

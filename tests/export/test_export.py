@@ -17,7 +17,7 @@ from sets import FRUIT
 from harness import export as package
 from harness.core.errors import HarnessError
 from harness.data import png
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.export import registration
 from harness.export.coco import export
@@ -59,7 +59,9 @@ def test_pycocotools_reads_areas_boxes_and_masks_that_are_the_ids(tmp_path, form
     found = export(tmp_path / "out", "train", dataset=Tree(root), masks=form)
     assert found == (2, 4, 2)
     coco = COCO(str(tmp_path / "out/instances_train.json"))
-    assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == [(t.id, t.name) for t in THINGS]
+    assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == [
+        (t.id, t.name) for t in CITYSCAPES.things
+    ]
     for frame in Tree(root).frames("train"):
         ids = png.read_ids(frame.instance_ids)
         image = next(image for image in coco.imgs.values() if image["frame"] == frame.name)
@@ -88,7 +90,7 @@ def test_the_panoptic_json_is_the_official_conversion(tmp_path):
     root = tree(tmp_path / "tree")
     export(tmp_path / "out", "train", dataset=Tree(root))
     content = json.loads((tmp_path / "out/panoptic_train.json").read_text())
-    assert [c["id"] for c in content["categories"]] == [label.id for label in EVALUATED]
+    assert [c["id"] for c in content["categories"]] == [label.id for label in CITYSCAPES.evaluated]
     for frame, entry in zip(Tree(root).frames("train"), content["annotations"], strict=True):
         colours = np.asarray(Image.open(tmp_path / "out/panoptic_train" / entry["file_name"])).astype(int)
         panorama, ids = colours @ [1, 256, 65536], png.read_ids(frame.instance_ids)
@@ -105,7 +107,7 @@ def test_the_evaluator_gives_full_marks_to_what_was_exported(tmp_path):
     content["annotations"] = [entry | {"score": 0.9} for entry in content["annotations"] if not entry["iscrowd"]]
     (tmp_path / "results.json").write_text(json.dumps(content))
     panoptic = tmp_path / "out/panoptic_val.json"
-    scores = evaluate(root, "val", instances=tmp_path / "results.json", panoptic=panoptic).scores
+    scores = evaluate(Tree(root), "val", instances=tmp_path / "results.json", panoptic=panoptic).scores
     assert scores["AP"] == scores["AP50"] == 1.0
     assert scores["PQ"] == 1.0
 
@@ -138,7 +140,7 @@ def test_the_written_registration_is_ours_and_needs_nothing_of_the_harness(tmp_p
     found = json.loads(done.stdout)
     assert list(found) == ["harness_instances_train", "harness_panoptic_train"]
     entries, classes = found["harness_instances_train"]
-    assert classes == [label.name for label in THINGS]
+    assert classes == [label.name for label in CITYSCAPES.things]
     assert entries[0]["file_name"] == str(Tree(root).frames("train")[0].image)
     assert [a["category_id"] for a in entries[0]["annotations"]] == [2, 0, 2]
     entry = found["harness_panoptic_train"][0][0]

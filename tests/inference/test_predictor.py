@@ -52,7 +52,7 @@ def test_a_folder_of_frames_gives_what_the_stage_gives_and_pictures(tree, traine
     assert {path for path in ours if path.parts[0] == "semantic"} == {p for p in theirs if p.parts[0] == "semantic"}
     where = tmp_path / "out"
     scores = evaluate(
-        tree, "val", instances=where / "instances", semantic=where / "semantic", panoptic=where / "panoptic"
+        Tree(tree), "val", instances=where / "instances", semantic=where / "semantic", panoptic=where / "panoptic"
     ).scores
     assert None not in (scores["AP"], scores["PQ"], scores["IoU"])
     drawn = sorted(path.name for path in (where / "overlays").iterdir())

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from harness.core.files import write_bytes
-from harness.data.cityscapes import EVALUATED, LABELS, THINGS
+from harness.data.cityscapes import CITYSCAPES
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def panoptic_scores(truth: Path, predictions: Path, *, split: str = "val") -> di
             result[name], classes = None, None
         if name == "All":
             result["per_class"] = classes
-    for label in EVALUATED:
+    for label in CITYSCAPES.evaluated:
         entry = statistics.pq_per_cat[label.id]
         result["counts"][label.name] = (entry.iou, entry.tp, entry.fp, entry.fn)
     return result
@@ -125,7 +125,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
     for number, frame in enumerate(sorted(frames, key=lambda f: f.name), start=1):
         for id_ in np.unique(frame.ids).tolist():
             label = id_ if id_ < 1000 else id_ // 1000
-            if label not in {thing.id for thing in THINGS}:
+            if label not in {thing.id for thing in CITYSCAPES.things}:
                 continue
             mask = frame.ids == id_
             annotations.append(
@@ -148,7 +148,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
             {"id": n, "height": f.ids.shape[0], "width": f.ids.shape[1]}
             for n, f in enumerate(sorted(frames, key=lambda f: f.name), start=1)
         ],
-        "categories": [{"id": label.id, "name": label.name} for label in THINGS],
+        "categories": [{"id": label.id, "name": label.name} for label in CITYSCAPES.things],
         "annotations": annotations,
     }
     with contextlib.redirect_stdout(io.StringIO()):
@@ -159,7 +159,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
         run.summarize()
     names = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
     scores = dict(zip(names, run.stats[:6].tolist(), strict=True))
-    for index, label in enumerate(THINGS):
+    for index, label in enumerate(CITYSCAPES.things):
         precision = run.eval["precision"][:, :, index, 0, 2]
         scores[f"COCO_AP/{label.name}"] = float(precision.mean()) if (precision > -1).all() else -1.0
     return scores
@@ -180,9 +180,9 @@ class Frame:
         return self.name.split("_")[0]
 
 
-STUFF = [label.id for label in EVALUATED if not label.is_thing]
-THING = [label.id for label in THINGS]
-ANY = [label.id for label in LABELS if label.id >= 0]
+STUFF = [label.id for label in CITYSCAPES.evaluated if not label.is_thing]
+THING = [label.id for label in CITYSCAPES.things]
+ANY = [label.id for label in CITYSCAPES.labels if label.id >= 0]
 
 
 def random_frame(name: str, rng: np.random.Generator, size: tuple[int, int] = (48, 64), *, things: int = 8) -> Frame:

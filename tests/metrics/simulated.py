@@ -5,10 +5,10 @@ Both methods see the same frames and objects, as two trained networks do; so the
 
 import numpy as np
 
-from harness.data.cityscapes import THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.frame_statistics import Statistics
 
-IDS = np.array([label.id for label in THINGS])
+IDS = np.array([label.id for label in CITYSCAPES.things])
 SHARE = np.array([0.30, 0.06, 0.40, 0.04, 0.03, 0.02, 0.03, 0.12])
 """How often a class occurs: buses and trains are rare, as on the street."""
 STUFF = (7, 11, 21, 23)
@@ -30,7 +30,7 @@ def methods(rng: np.random.Generator, n_images: int) -> list[Statistics]:
         ability = 0.7 * own + 0.5 * easy[image] + rng.normal(0, 0.7, len(image)) + better
         parts = _things(rng, image, ids, class_, ability, easy)
         parts |= {"semantic": _pixels(rng, texture, easy + better)}
-        result.append(Statistics(images=names, cities=("a",) * n_images, parts=parts))
+        result.append(Statistics(images=names, cities=("a",) * n_images, labels=CITYSCAPES, parts=parts))
     return result
 
 

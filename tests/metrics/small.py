@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.base import Target
 
 ROAD, SKY, PERSON, CAR, BUS = 7, 23, 24, 26, 28
@@ -28,7 +29,7 @@ def mask(top: int, left: int, bottom: int, right: int, *, size: tuple[int, int] 
 
 def target(*boxes: tuple[int, tuple[int, int, int, int]]) -> Target:
     """The canvas as ground truth."""
-    return Target(ids=canvas(*boxes))
+    return Target(ids=canvas(*boxes), labels=CITYSCAPES)
 
 
 def write_truth(root: Path, name: str, ids: np.ndarray) -> Path:

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 from small import BUS, CAR, mask, target
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.anatomy import KINDS, anatomy
 from harness.metrics.instance import InstanceAP
 from harness.metrics.predictions import Detection
 
+METRIC = InstanceAP(CITYSCAPES)
 TRUTH = ((26000, (5, 5, 25, 25)), (26001, (5, 32, 25, 52)))
 HIT = Detection(CAR, 0.5, mask(5, 5, 25, 25))
 OTHER = Detection(CAR, 0.4, mask(5, 32, 25, 52))
 
 
 def of(*detections: Detection, boxes=TRUTH) -> dict:
-    return anatomy(InstanceAP().observe(detections, target(*boxes)))
+    return anatomy(METRIC.observe(detections, target(*boxes)), CITYSCAPES)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,13 @@ def test_an_error_of_each_kind(kind, wrong):
     found = of(HIT, wrong, boxes=boxes)
     assert {name for name in KINDS if found["count50"][name]} - {"missed"} == {kind}
     assert all(found["loss50"][name] == pytest.approx(0) for name in KINDS if name not in (kind, "missed"))
-    base = InstanceAP().score(InstanceAP().observe([HIT, wrong], target(*boxes)))["AP50"]
+    base = METRIC.score(METRIC.observe([HIT, wrong], target(*boxes)))["AP50"]
     assert found["AP50"] == pytest.approx(base)
     repaired = {
         "localisation": (HIT, Detection(CAR, 0.9, OTHER.mask)),
         "classification": (HIT, Detection(CAR, 0.9, OTHER.mask)),
     }.get(kind, (HIT,))
-    after = InstanceAP().score(InstanceAP().observe(repaired, target(*boxes)))["AP50"]
+    after = METRIC.score(METRIC.observe(repaired, target(*boxes)))["AP50"]
     assert found["loss50"][kind] == pytest.approx(after - base)
 
 
@@ -91,9 +93,9 @@ def test_losses_are_those_of_the_scores_on_random_frames():
         boxes = [(int(c) * 1000 + k, tuple(b)) for k, (c, b) in enumerate(_boxes(rng, 4))]
         detections = [Detection(int(c), float(rng.random()), mask(*b)) for c, b in _boxes(rng, 6)]
         detections += [Detection(id_ // 1000, float(rng.random()), mask(*b)) for id_, b in boxes]
-        statistics = InstanceAP().observe(detections, target(*boxes))
-        found = anatomy(statistics)
-        assert found["AP"] == pytest.approx(InstanceAP().score(statistics)["AP"])
+        statistics = METRIC.observe(detections, target(*boxes))
+        found = anatomy(statistics, CITYSCAPES)
+        assert found["AP"] == pytest.approx(METRIC.score(statistics)["AP"])
         assert min(found["loss"].values()) > -1e-9
 
 

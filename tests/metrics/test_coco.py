@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from pycocotools import mask as official
 from small import CAR, mask, target
 
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.tree import Tree
 from harness.metrics import rle
 from harness.metrics.base import Target
 from harness.metrics.coco import CocoAP
 from harness.metrics.evaluation import evaluate
 from harness.metrics.predictions import Detection
 
+METRIC = CocoAP(CITYSCAPES)
 COCO_SCORES = [info.key for info in CocoAP.infos]
 
 
 def score(truth: Target, *detections: Detection) -> dict[str, float]:
-    return CocoAP().score(CocoAP().observe(detections, truth))
+    return METRIC.score(METRIC.observe(detections, truth))
 
 
 @settings(max_examples=80, deadline=None)
@@ -57,8 +60,8 @@ def test_results_json_equals_pycocotools(seed, boxes):
                 )
         path = Path(folder, "results.json")
         path.write_text(json.dumps(entries))
-        found = evaluate(Path(folder, "root"), "val", instances=path, coco=path).scores
-        alone = evaluate(Path(folder, "root"), "val", coco=path).scores
+        found = evaluate(Tree(Path(folder, "root")), "val", instances=path, coco=path).scores
+        alone = evaluate(Tree(Path(folder, "root")), "val", coco=path).scores
     assert alone["AP"] is None and alone["signature"] == CocoAP.signature
     assert [alone[name] for name in COCO_SCORES] == [found[name] for name in COCO_SCORES]
     for name, value in oracle.coco_scores(frames, boxes=boxes).items():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import HarnessError
+from harness.data.tree import Tree
 from harness.metrics import evaluation, frame_statistics
 from harness.metrics.evaluation import evaluate
 
@@ -52,10 +53,10 @@ def given(tree: Path, *names: str) -> dict[str, Path]:
 
 def test_only_what_is_given_is_scored(tree):
     for name, own in (("instances", SCORES[:2]), ("panoptic", SCORES[2:7]), ("semantic", SCORES[7:])):
-        scores = evaluate(tree / "root", "val", **given(tree, name)).scores
+        scores = evaluate(Tree(tree / "root"), "val", **given(tree, name)).scores
         assert {score for score in SCORES if scores[score] is not None} == set(own)
         assert scores["n_images"] == 3
-    scores = evaluate(tree / "root", "val", **given(tree)).scores
+    scores = evaluate(Tree(tree / "root"), "val", **given(tree)).scores
     assert all(0 < scores[score] <= 1 for score in SCORES) and scores["AP"] < 1
     assert scores["classes"]["car"]["instances"] == 6 and scores["classes"]["bus"]["AP"] is None
     assert set(scores["classes"]["car"]) == {"AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "instances"}
@@ -71,14 +72,16 @@ def test_engines_and_workers_give_the_same_bytes(tree, tmp_path):
     }
     files = {}
     for name, options in variants.items():
-        evaluate(tree / "root", "val", **given(tree), coco=tree / "p" / "instances", **options).save(tmp_path / name)
+        evaluate(Tree(tree / "root"), "val", **given(tree), coco=tree / "p" / "instances", **options).save(
+            tmp_path / name
+        )
         files[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
     assert set(files["numpy"]) == {"scores.json", "statistics.npz", "anatomy.json"}
     assert files["numpy"] == files["compiled"] == files["two"]
 
 
 def test_what_is_saved_comes_back(tree, tmp_path):
-    found = evaluate(tree / "root", "val", **given(tree))
+    found = evaluate(Tree(tree / "root"), "val", **given(tree))
     found.save(tmp_path)
     again = evaluation.load(tmp_path)
     assert (
@@ -91,7 +94,7 @@ def test_what_is_saved_comes_back(tree, tmp_path):
 
 @pytest.mark.parametrize("name", ["scores.json", "statistics.npz"])
 def test_damaged_files_are_named(tree, tmp_path, name):
-    evaluate(tree / "root", "val", **given(tree, "semantic")).save(tmp_path)
+    evaluate(Tree(tree / "root"), "val", **given(tree, "semantic")).save(tmp_path)
     (tmp_path / name).write_bytes(b"{}")
     with pytest.raises(HarnessError, match=name):
         evaluation.load(tmp_path)
@@ -111,25 +114,25 @@ def test_no_predictions_are_a_result(tree, tmp_path):
         (tmp_path / f"{name}.txt").write_text("")
     (tmp_path / "results.json").write_text("[]")
     for source in (tmp_path, tmp_path / "results.json"):
-        scores = evaluate(tree / "root", "val", instances=source, coco=source).scores
+        scores = evaluate(Tree(tree / "root"), "val", instances=source, coco=source).scores
         assert (scores["AP"], scores["AP50"], scores["COCO_AP"]) == (0.0, 0.0, 0.0)
 
 
 def test_progress_is_reported(tree):
     seen = []
-    evaluate(tree / "root", "val", **given(tree, "semantic"), report=lambda *step: seen.append(step))
+    evaluate(Tree(tree / "root"), "val", **given(tree, "semantic"), report=lambda *step: seen.append(step))
     assert seen == [(1, 3, FRAMES[0]), (2, 3, FRAMES[1]), (3, 3, FRAMES[2])]
 
 
 def test_tables(tree):
-    found = evaluate(tree / "root", "val", **given(tree))
+    found = evaluate(Tree(tree / "root"), "val", **given(tree))
     columns, rows = evaluation.table(found)
     names = [info.key for info in columns]
     assert names == ["AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU"] and len(rows) == 22
     assert rows[0] == ("all", [found.scores[name] for name in names])
     text = evaluation.render_table(found)
     assert f"{100 * found.scores['PQ']:.2f}" in text and "3 frames" in text and "not available" in text
-    only = evaluate(tree / "root", "val", **given(tree, "semantic"))
+    only = evaluate(Tree(tree / "root"), "val", **given(tree, "semantic"))
     assert [info.key for info in evaluation.table(only)[0]] == ["IoU", "iIoU"] and "AP" not in evaluation.render_table(
         only
     )
@@ -147,11 +150,11 @@ def test_depth_gives_ap_of_what_is_near(tree, tmp_path):
         Image.fromarray(disparity).save(tmp_path / "disparity" / "val" / city / f"{name}_disparity.png")
         camera = tmp_path / "camera" / "val" / city / f"{name}_camera.json"
         camera.write_text(json.dumps({"intrinsic": {"fx": 2000}, "extrinsic": {"baseline": 0.2}}))
-    found = evaluate(tmp_path, "val", instances=tree / "p" / "instances")
+    found = evaluate(Tree(tmp_path), "val", instances=tree / "p" / "instances")
     part = found.statistics.parts["instances"]
     assert part["gt_metres"][:2].tolist() == [40.0, 80.0] and part["gt_density"][:2].tolist() == [1.0, 0.8]
     assert found.scores["AP_100m"] is not None and "availability" not in found.scores
     assert found.scores["AP_50m"] is None  # the left car has fewer than the 1000 pixels that this range asks for
     camera.write_text("{}")
     with pytest.raises(HarnessError, match=camera.name):
-        evaluate(tmp_path, "val", instances=tree / "p" / "instances")
+        evaluate(Tree(tmp_path), "val", instances=tree / "p" / "instances")

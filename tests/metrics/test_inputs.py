@@ -10,6 +10,8 @@ from PIL import Image
 from small import CAR, ROAD, canvas, mask, write_instances, write_panoptic, write_semantic, write_truth
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.tree import Tree
 from harness.metrics import inputs
 from harness.metrics.evaluation import evaluate
 
@@ -24,7 +26,7 @@ def truth(tmp_path: Path) -> Path:
 
 def failure(root: Path, split: str = "val", **given: Path) -> str:
     with pytest.raises(HarnessError) as caught:
-        evaluate(root, split, **given)
+        evaluate(Tree(root), split, **given)
     assert "\n" not in caught.value.message and len(caught.value.message) < 600
     return str(caught.value)
 
@@ -50,7 +52,7 @@ GOOD = f"masks/{NAME}_0.png 26 0.5\n"
         (f"masks/{NAME}_0.png 26 inf\n", "score must be finite"),
         (f"masks/{NAME}_0.png 26 high\n", "score is no number"),
         (f"masks/{NAME}_0.png car 0.5\n", "label id is no number"),
-        (f"masks/{NAME}_0.png 255 0.5\n", "no Cityscapes label id"),
+        (f"masks/{NAME}_0.png 255 0.5\n", "no label id of cityscapes"),
         ("../../other.png 26 0.5\n", "lies outside"),
         ("masks/../../other.png 26 0.5\n", "lies outside"),
         ("/etc/hostname 26 0.5\n", "lies outside"),
@@ -163,7 +165,7 @@ def test_coco_results_are_checked(truth, tmp_path):
         ({"image_id": "bochum_000000_000001"}, "no frame of this split"),
         ({"score": float("nan")}, "finite number"),
         ({"score": "0.5"}, "finite number"),
-        ({"category_id": 99}, "no Cityscapes label id"),
+        ({"category_id": 99}, "no label id of cityscapes"),
         ({"segmentation": [[0, 0, 1, 1, 2, 2]]}, "polygons are no masks"),
         ({"segmentation": {"size": [40, 50], "counts": [2000]}}, "50 x 40"),
         ({"segmentation": {"size": [40, 60], "counts": [100]}}, "add up to 100"),
@@ -177,7 +179,7 @@ def test_coco_results_are_checked(truth, tmp_path):
         ({"bbox": ["a", 0, 1, 1]}, "bbox"),
         ({"image_id": {"a": 1}}, "no frame name"),
         ({"image_id": "x" * 5000}, "no frame of this split"),
-        ({"category_id": "x" * 5000}, "no Cityscapes label id"),
+        ({"category_id": "x" * 5000}, "no label id of cityscapes"),
     ]
     for change, words in cases:
         path.write_text(json.dumps([entry, entry | change]))
@@ -191,13 +193,13 @@ def test_coco_results_are_checked(truth, tmp_path):
 
 def test_a_mask_listed_twice_keeps_its_place_and_its_last_score(tmp_path):
     folder = lines(tmp_path / "p", GOOD, f"masks/x.png 24 0.25\n./masks/{NAME}_0.png 24.0 0.75\n")
-    found = inputs.mask_lines(folder / f"{NAME}.txt", folder)
+    found = inputs.mask_lines(folder / f"{NAME}.txt", folder, CITYSCAPES)
     assert [(line.label_id, line.score) for line in found] == [(24, 0.75), (24, 0.25)]
 
 
 def test_nothing_to_evaluate_and_bad_numbers_of_workers(truth, tmp_path):
     assert "nothing to evaluate" in failure(truth)
     with pytest.raises(HarnessError, match="workers"):
-        evaluate(truth, "val", instances=lines(tmp_path / "p", GOOD), workers=0)
+        evaluate(Tree(truth), "val", instances=lines(tmp_path / "p", GOOD), workers=0)
     assert "no such file" in failure(truth, coco=tmp_path / "results.json")
     assert "no such folder" in failure(truth, coco=tmp_path / "results")

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from small import BUS, CAR, PERSON, mask, target
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.instance import InstanceAP, has_depth
 from harness.metrics.matching import assign
 from harness.metrics.predictions import Detection
 
+METRIC = InstanceAP(CITYSCAPES)
+
 
 def score(truth, *detections: Detection) -> dict[str, float]:
-    return InstanceAP().score(InstanceAP().observe(detections, truth))
+    return METRIC.score(METRIC.observe(detections, truth))
 
 
 def test_a_perfect_prediction_is_1():
@@ -91,12 +94,12 @@ def test_weights_equal_drawing_frames_again():
                 strict=True,
             )
         ]
-        parts.append(InstanceAP().observe(detections, truth))
-    together = InstanceAP().collect(parts)
+        parts.append(METRIC.observe(detections, truth))
+    together = METRIC.collect(parts)
     for _ in range(30):
         drawn = rng.integers(0, 8, 8)
-        again = InstanceAP().replicates(InstanceAP().collect([parts[i] for i in drawn]))
-        weighted = InstanceAP().replicates(together, np.bincount(drawn, minlength=8)[None])
+        again = METRIC.replicates(METRIC.collect([parts[i] for i in drawn]))
+        weighted = METRIC.replicates(together, np.bincount(drawn, minlength=8)[None])
         for name, values in again.items():
             np.testing.assert_allclose(weighted[name], values, atol=1e-12, err_msg=name)
 
@@ -108,7 +111,7 @@ def test_ap_is_the_mean_over_thresholds_and_ap50_the_first():
 
 def test_truncation_is_touching_the_edge_or_the_border_of_the_camera():
     truth = target((3, (0, 0, 40, 4)), (26000, (5, 4, 15, 20)), (26001, (5, 30, 20, 45)), (26002, (25, 30, 40, 45)))
-    statistics = InstanceAP().observe([], truth)
+    statistics = METRIC.observe([], truth)
     assert dict(zip(statistics["gt_id"].tolist(), statistics["gt_truncated"].tolist(), strict=True)) == {
         26000: True,
         26001: False,
@@ -118,6 +121,6 @@ def test_truncation_is_touching_the_edge_or_the_border_of_the_camera():
 
 def test_groups_below_100_pixels_count_twice_and_distances_need_depth():
     truth = target((26000, (5, 5, 25, 25)), (CAR, (30, 30, 36, 40)))
-    found = assign(InstanceAP().observe([Detection(CAR, 0.9, mask(25, 30, 37, 40))], truth))
+    found = assign(METRIC.observe([Detection(CAR, 0.9, mask(25, 30, 37, 40))], truth), CITYSCAPES)
     assert found.forgiven.tolist() == [1.0]  # 60 pixels of the group, twice, in a mask of 120
-    assert not has_depth(InstanceAP().observe([], truth))
+    assert not has_depth(METRIC.observe([], truth))

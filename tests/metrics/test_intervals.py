@@ -10,10 +10,10 @@ import pytest
 import simulated
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics import intervals
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.instance import InstanceAP
-from harness.metrics.matching import class_of
 from harness.metrics.power import Spread
 
 
@@ -23,7 +23,7 @@ def evaluation(scores: np.ndarray, cities: np.ndarray | None = None) -> Statisti
     table[:, 0, 0], table[:, 0, 1] = scores, 1
     names = tuple(f"frame{i}" for i in range(len(scores)))
     homes = tuple("a" for _ in scores) if cities is None else tuple(f"city{c}" for c in cities)
-    return Statistics(images=names, cities=homes, parts={"panoptic": {"panoptic": table}})
+    return Statistics(images=names, cities=homes, labels=CITYSCAPES, parts={"panoptic": {"panoptic": table}})
 
 
 def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong: int = 6) -> Statistics:
@@ -32,7 +32,7 @@ def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong
     for _ in range(n_images):
         class_ = rng.integers(0, 8, objects)
         ids = np.sort(np.array([24, 25, 26, 27, 28, 31, 32, 33])[class_] * 1000 + np.arange(objects)).astype(np.int32)
-        class_ = class_of(ids)
+        class_ = CITYSCAPES.thing_of_id[ids]
         found = np.flatnonzero(rng.random(objects) < 0.7)
         n = len(found) + wrong
         predicted = np.concatenate((class_[found], rng.integers(0, 8, wrong))).astype(np.int8)
@@ -56,7 +56,12 @@ def records(rng: np.random.Generator, n_images: int, *, objects: int = 10, wrong
             }
         )
     names = tuple(f"frame{i}" for i in range(n_images))
-    return Statistics(images=names, cities=("a",) * n_images, parts={"instances": InstanceAP().collect(parts)})
+    return Statistics(
+        images=names,
+        cities=("a",) * n_images,
+        labels=CITYSCAPES,
+        parts={"instances": InstanceAP(CITYSCAPES).collect(parts)},
+    )
 
 
 def coverage(draw, truth: float, trials: int, **options) -> float:
@@ -213,7 +218,9 @@ def test_replicates_without_a_value_are_counted():
     table = np.zeros((6, 19, 4))
     table[0, 11, 1] = table[0, 11, 0] = 1
     table[:, 0, :2] = 1
-    statistics = Statistics(images=tuple("abcdef"), cities=("x",) * 6, parts={"panoptic": {"panoptic": table}})
+    statistics = Statistics(
+        images=tuple("abcdef"), cities=("x",) * 6, labels=CITYSCAPES, parts={"panoptic": {"panoptic": table}}
+    )
     found = intervals.interval([statistics], "PQ_things")
     assert 0.2 < found.undefined < 0.5
 

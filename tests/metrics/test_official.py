@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.data.cityscapes import EVALUATED, THINGS
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.tree import Tree
 from harness.metrics.evaluation import evaluate
 
 EXACT = 1e-9
@@ -29,7 +30,7 @@ def check(frames: list[oracle.Frame], folder: Path, rng: np.random.Generator, *,
     root, predictions = folder / "root", folder / "predictions"
     oracle.write(frames, root, predictions, rng)
     found = evaluate(
-        root,
+        Tree(root),
         "val",
         instances=predictions / "instances",
         semantic=predictions / "semantic",
@@ -50,7 +51,7 @@ def check_instances(found: dict, root: Path, predictions: Path, work: Path) -> N
         return
     assert same(found["AP"], expected["allAp"])
     assert same(found["AP50"], expected["allAp50%"])
-    for label in THINGS:
+    for label in CITYSCAPES.things:
         assert same(found["classes"][label.name]["AP"], expected["classes"][label.name]["ap"])
         assert same(found["classes"][label.name]["AP50"], expected["classes"][label.name]["ap50%"])
 
@@ -61,7 +62,7 @@ def check_pixels(found: dict, root: Path, predictions: Path, work: Path) -> None
     assert same(found["iIoU"], expected["averageScoreInstClasses"])
     assert same(found["IoU_category"], expected["averageScoreCategories"])
     assert same(found["iIoU_category"], expected["averageScoreInstCategories"])
-    for label in EVALUATED:
+    for label in CITYSCAPES.evaluated:
         assert same(found["classes"][label.name]["IoU"], expected["classScores"][label.name])
         assert same(found["classes"][label.name]["iIoU"], expected["classInstScores"][label.name])
     for name, values in found["categories"].items():
@@ -77,7 +78,7 @@ def check_panoptic(found: dict, root: Path, predictions: Path, work: Path) -> No
         if not name:
             assert same(found["SQ"], official.get("sq"))
             assert same(found["RQ"], official.get("rq"))
-    for label in EVALUATED if expected["per_class"] else ():
+    for label in CITYSCAPES.evaluated if expected["per_class"] else ():
         official = expected["per_class"][label.id]
         for name in ("PQ", "SQ", "RQ"):
             assert same(found["classes"][label.name][name], official[name.lower()])
@@ -114,7 +115,7 @@ def test_depth_ranges_equal_the_official_ones(tmp_path: Path) -> None:
         work = tmp_path / str(trial)
         frames = [oracle.random_frame(f"city_000000_{i:06d}", rng, (120, 160), things=14) for i in range(3)]
         oracle.write(frames, work / "root", work / "p", rng)
-        found = evaluate(work / "root", "val", instances=work / "p" / "instances").statistics
+        found = evaluate(Tree(work / "root"), "val", instances=work / "p" / "instances").statistics
         part = found.parts["instances"]
         n = len(part["gt_id"])
         part["gt_metres"], part["gt_density"] = rng.choice([20.0, 50.0, 70.0, 130.0], n), rng.choice([0.3, 0.5, 0.9], n)

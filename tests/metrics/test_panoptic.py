@@ -5,10 +5,12 @@ import pytest
 from small import CAR, PERSON, ROAD, canvas, target
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.base import Target
 from harness.metrics.panoptic import PanopticQuality
 from harness.metrics.predictions import Segmentation
 
+METRIC = PanopticQuality(CITYSCAPES)
 CARS = ((26000, (5, 5, 25, 25)), (26, (5, 30, 35, 50)))
 
 
@@ -18,13 +20,13 @@ def predict(*boxes: tuple[int, tuple[int, int, int, int]], **labels: int) -> Seg
 
 
 def counts(prediction: Segmentation, *boxes) -> dict[str, list[float]]:
-    table = PanopticQuality().observe(prediction, target(*boxes))["panoptic"][0]
+    table = METRIC.observe(prediction, target(*boxes))["panoptic"][0]
     return {"road": table[0].tolist(), "person": table[11].tolist(), "car": table[13].tolist()}
 
 
 def test_a_perfect_prediction_is_1():
-    statistics = PanopticQuality().observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))
-    found = PanopticQuality().score(statistics)
+    statistics = METRIC.observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))
+    found = METRIC.score(statistics)
     assert found["PQ"] == found["SQ"] == 1.0
 
 
@@ -48,9 +50,9 @@ def test_iou_of_exactly_one_half_is_a_false_positive_and_a_miss():
 
 
 def test_weights_multiply_frames():
-    good = PanopticQuality().observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))["panoptic"]
-    bad = PanopticQuality().observe(predict(), target(CARS[0]))["panoptic"]
-    found = PanopticQuality().replicates({"panoptic": np.concatenate([good, bad])}, np.array([[1, 1], [2, 0], [0, 1]]))
+    good = METRIC.observe(predict((900, (5, 5, 25, 25)), s900=CAR), target(CARS[0]))["panoptic"]
+    bad = METRIC.observe(predict(), target(CARS[0]))["panoptic"]
+    found = METRIC.replicates({"panoptic": np.concatenate([good, bad])}, np.array([[1, 1], [2, 0], [0, 1]]))
     np.testing.assert_allclose(found["PQ/car"], [1 / 1.5, 1.0, 0.0])
     np.testing.assert_allclose(found["PQ_things"], [1 / 1.5, 1.0, 0.0])
 
@@ -67,19 +69,19 @@ def test_weights_multiply_frames():
 def test_segments_and_png_must_agree(labels, words):
     ids = canvas((900, (5, 5, 25, 25))).astype(np.int64)
     with pytest.raises(HarnessError) as caught:
-        PanopticQuality().observe(Segmentation(ids, labels), target(CARS[0]))
+        METRIC.observe(Segmentation(ids, labels), target(CARS[0]))
     assert words in str(caught.value)
 
 
 def test_100000_segments_that_are_not_there_are_one_short_message():
     labels = {ROAD: ROAD} | dict.fromkeys(range(1000, 101_000), CAR)
     with pytest.raises(HarnessError) as caught:
-        PanopticQuality().observe(Segmentation(canvas().astype(np.int64), labels), target())
+        METRIC.observe(Segmentation(canvas().astype(np.int64), labels), target())
     assert "100000 segments (1000, 1001, 1002, ...)" in str(caught.value) and len(str(caught.value)) < 200
 
 
 def test_100000_segments_that_are_there_are_evaluated():
     ids = np.arange(1, 100_001).reshape(250, 400)
-    truth = Target(ids=np.full((250, 400), ROAD, np.uint16))
-    table = PanopticQuality().observe(Segmentation(ids, dict.fromkeys(ids.ravel().tolist(), CAR)), truth)["panoptic"]
+    truth = Target(ids=np.full((250, 400), ROAD, np.uint16), labels=CITYSCAPES)
+    table = METRIC.observe(Segmentation(ids, dict.fromkeys(ids.ravel().tolist(), CAR)), truth)["panoptic"]
     assert table[0, 13].tolist() == [0.0, 0.0, 100_000.0, 0.0] and table[0, 0].tolist() == [0.0, 0.0, 0.0, 1.0]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics import reader as reader_module
 from harness.metrics.base import Target
 from harness.metrics.reader import reader
@@ -51,7 +52,7 @@ def test_compiled_and_numpy_count_alike(tmp_path, seed, height, width):
     plain, compiled = reader(compiled=False), reader(compiled=True)
     path = tmp_path / "ids.png"
     path.write_bytes(encode(rng, blocks(rng, IDS, (height, width), noise)))
-    truths = plain.target(path), compiled.target(path)
+    truths = plain.target(path, CITYSCAPES), compiled.target(path, CITYSCAPES)
     np.testing.assert_array_equal(truths[0].ids, truths[1].ids)
     regions = plain.regions(truths[0]), compiled.regions(truths[1])
     for one, other in zip(*regions, strict=True):
@@ -82,11 +83,11 @@ def test_a_target_keeps_its_pixels_when_other_frames_are_read(tmp_path):
     for place, ids in enumerate(maps):
         path = tmp_path / f"{place}.png"
         path.write_bytes(cv2.imencode(".png", ids)[1].tobytes())
-        targets.append(read.target(path))
-    outlives = read.target(tmp_path / "0.png").ids
-    other = Target(ids=maps[2])
+        targets.append(read.target(path, CITYSCAPES))
+    outlives = read.target(tmp_path / "0.png", CITYSCAPES).ids
+    other = Target(ids=maps[2], labels=CITYSCAPES)
     for target, ids in [*zip(targets, maps, strict=True), (other, maps[2]), (targets[0], maps[0])]:
-        expected = plain.labels(tmp_path / "labels.png", Target(ids=ids))
+        expected = plain.labels(tmp_path / "labels.png", Target(ids=ids, labels=CITYSCAPES))
         for one, same in zip(read.labels(tmp_path / "labels.png", target), expected, strict=True):
             np.testing.assert_array_equal(one, same)
     for target, ids in reversed([*zip(targets, maps, strict=True)]):
@@ -99,7 +100,7 @@ def test_a_target_keeps_its_pixels_when_other_frames_are_read(tmp_path):
 def test_more_pairs_than_the_table_has_room_for(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.permutation(1 << 24)[: 100 * 300].reshape(100, 300)
-    truth = Target(ids=rng.choice(IDS, (100, 300)))
+    truth = Target(ids=rng.choice(IDS, (100, 300)), labels=CITYSCAPES)
     Image.fromarray(np.stack([values % 256, values // 256 % 256, values // 65536], -1).astype(np.uint8)).save(
         tmp_path / "s.png"
     )
@@ -111,7 +112,7 @@ def test_more_pairs_than_the_table_has_room_for(tmp_path):
 
 def test_more_regions_than_there_is_room_for():
     ids = np.concatenate([np.arange(24000, 26000), np.arange(2000) * 0 + 7]).astype(np.uint16).reshape(40, 100)
-    one, other = (reader(compiled=c).regions(Target(ids=ids)) for c in (False, True))
+    one, other = (reader(compiled=c).regions(Target(ids=ids, labels=CITYSCAPES)) for c in (False, True))
     assert len(one.ids) == 2001
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -133,7 +134,7 @@ def test_masks_of_other_kinds_go_through_pillow(tmp_path, mode):
             else Image.fromarray(np.where(inside, 5, 0).astype(np.uint8)).convert(mode)
         )
     image.save(tmp_path / "mask.png")
-    truth = Target(ids=rng.choice(IDS, (20, 30)))
+    truth = Target(ids=rng.choice(IDS, (20, 30)), labels=CITYSCAPES)
     expected = int((np.asarray(Image.open(tmp_path / "mask.png").convert("L")) != 0).sum())
     for compiled in (False, True):
         read = reader(compiled=compiled)
@@ -142,7 +143,7 @@ def test_masks_of_other_kinds_go_through_pillow(tmp_path, mode):
 
 def test_damage_has_the_same_message_either_way(tmp_path):
     rng = np.random.default_rng(2)
-    truth = Target(ids=rng.choice(IDS, (60, 80)))
+    truth = Target(ids=rng.choice(IDS, (60, 80)), labels=CITYSCAPES)
     whole = encode(rng, rng.integers(0, 34, (60, 80)).astype(np.uint8))
     path = tmp_path / "labels.png"
     for damaged in (

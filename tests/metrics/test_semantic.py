@@ -5,12 +5,15 @@ import pytest
 from small import CAR, PERSON, ROAD, SKY, canvas, target
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.predictions import LabelMap
 from harness.metrics.semantic import PixelIoU
 
+METRIC = PixelIoU(CITYSCAPES)
+
 
 def score(prediction: np.ndarray, *boxes) -> dict[str, float]:
-    return PixelIoU().score(PixelIoU().observe(LabelMap(prediction.astype(np.uint8)), target(*boxes)))
+    return METRIC.score(METRIC.observe(LabelMap(prediction.astype(np.uint8)), target(*boxes)))
 
 
 def test_a_perfect_prediction_is_1_and_absent_classes_are_left_out():
@@ -45,10 +48,10 @@ def test_iiou_of_a_category_takes_any_label_of_it():
 
 def test_weights_multiply_frames():
     parts = [
-        PixelIoU().observe(LabelMap(canvas().astype(np.uint8)), target((SKY, (0, 0, rows, 60)))) for rows in (0, 20, 40)
+        METRIC.observe(LabelMap(canvas().astype(np.uint8)), target((SKY, (0, 0, rows, 60)))) for rows in (0, 20, 40)
     ]
     together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    found = PixelIoU().replicates(together, np.array([[1, 1, 1], [0, 2, 0]]))
+    found = METRIC.replicates(together, np.array([[1, 1, 1], [0, 2, 0]]))
     np.testing.assert_allclose(found["IoU/road"], [60 / 120, 0.5])
 
 
@@ -57,14 +60,14 @@ def test_weights_multiply_frames():
 )
 def test_ids_outside_the_set_are_errors(ids, label, words):
     with pytest.raises(HarnessError) as caught:
-        PixelIoU().observe(LabelMap(canvas((label, (1, 1, 2, 2)))), target((ids, (0, 0, 1, 1))))
+        METRIC.observe(LabelMap(canvas((label, (1, 1, 2, 2)))), target((ids, (0, 0, 1, 1))))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("ids", [34, 999, 7001, 23999, 34000, 65535])
 def test_ground_truth_of_no_label_is_an_error(ids):
-    with pytest.raises(HarnessError, match=f"id {ids} is of no Cityscapes label"):
-        PixelIoU().observe(LabelMap(canvas().astype(np.uint8)), target((ids, (0, 0, 1, 1))))
+    with pytest.raises(HarnessError, match=f"id {ids} is of no label of cityscapes"):
+        METRIC.observe(LabelMap(canvas().astype(np.uint8)), target((ids, (0, 0, 1, 1))))
 
 
 def test_a_person_for_a_car_is_wrong_in_its_category_too():
@@ -73,4 +76,4 @@ def test_a_person_for_a_car_is_wrong_in_its_category_too():
 
 def test_a_map_of_another_size_is_an_error():
     with pytest.raises(HarnessError, match=r"the prediction is \(3, 4\), ground truth is \(40, 60\)"):
-        PixelIoU().observe(LabelMap(np.zeros((3, 4), np.uint8)), target())
+        METRIC.observe(LabelMap(np.zeros((3, 4), np.uint8)), target())

@@ -239,7 +239,7 @@ def planned(tmp_path: Path, dataset: Path, synthesis: Path, prediction: Path) ->
     evaluated = tmp_path / "evaluated"
     evaluated.mkdir()
     panoptic = dataset / "gtFine"
-    evaluation.evaluate(dataset, "val", instances=prediction / "instances", panoptic=panoptic).save(evaluated)
+    evaluation.evaluate(Tree(dataset), "val", instances=prediction / "instances", panoptic=panoptic).save(evaluated)
     predict = step("predict", "e", train=train)
     final = step("evaluate", "f", predict=predict)
     for one, folder in ((made, synthesis), (train, log), (predict, prediction), (final, evaluated)):

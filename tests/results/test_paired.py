@@ -7,6 +7,7 @@ import pytest
 from result_rows import measured, run
 
 from harness.core.errors import HarnessError
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.intervals import Difference, Interval
 from harness.metrics.student import student
@@ -25,7 +26,9 @@ def evaluated(folder: Path, quality: float, *, seed: int = 0, noise: float = 0.0
     panoptic = np.zeros((frames, 19, 4))
     panoptic[:, 0] = np.stack([share * 9, share * 10, 10 - share * 10, 10 - share * 10], axis=1)
     names = tuple(f"town_{index:06d}_000019" for index in range(frames))
-    statistics = Statistics(images=names, cities=("town",) * frames, parts={"panoptic": {"panoptic": panoptic}})
+    statistics = Statistics(
+        images=names, cities=("town",) * frames, labels=CITYSCAPES, parts={"panoptic": {"panoptic": panoptic}}
+    )
     folder.mkdir(parents=True)
     statistics.save(folder)
     return folder

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from result_rows import measured, run
 
+from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.power import Spread, half_width
 from harness.results.gains import decompose
@@ -54,7 +55,7 @@ def table(folder, rng: np.random.Generator, *, generators: int, seeds: int, imag
             places[found.key] = folder / found.key
             places[found.key].mkdir(parents=True)
             parts = {"panoptic": {"panoptic": panoptic}}
-            Statistics(images=names, cities=("a",) * images, parts=parts).save(places[found.key])
+            Statistics(images=names, cities=("a",) * images, labels=CITYSCAPES, parts=parts).save(places[found.key])
             runs.append(found)
         rows.append(measured(*runs, generator=name))
     return rows, lambda found: places[found.key]

@@ -33,7 +33,7 @@ def ap50(adapter, root, out, mix, iterations=250):
     train.run(spec, {"dataset": Tree(root)}, out / "train", silent)
     spec = predict.PredictSpec(segmenter=part, backbone="convnext", split="train")
     predict.run(spec, {"dataset": Tree(root), "train": out / "train"}, out / "predict", silent)
-    return evaluate(root, "train", instances=out / "predict" / "instances").scores["AP50"]
+    return evaluate(Tree(root), "train", instances=out / "predict" / "instances").scores["AP50"]
 
 
 @pytest.mark.slow

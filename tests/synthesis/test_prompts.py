@@ -2,16 +2,18 @@
 
 from collections import Counter
 
-from harness.data.cityscapes import BY_NAME, THINGS
+from harness.data.cityscapes import CITYSCAPES
 from harness.synthesis.prompts import PROMPTS, draw_prompt
 
 
 def draw(instance=26001, *, seed=0, frame="aa_0_1", name="car", phrases=PROMPTS, template="a photo of {}"):
-    return draw_prompt(BY_NAME[name], phrases=phrases, template=template, seed=seed, frame=frame, instance=instance)
+    return draw_prompt(
+        CITYSCAPES.by_name[name], phrases=phrases, template=template, seed=seed, frame=frame, instance=instance
+    )
 
 
 def test_every_class_with_instances_has_two():
-    assert {label.name for label in THINGS} < set(PROMPTS)
+    assert {label.name for label in CITYSCAPES.things} < set(PROMPTS)
     assert all(len(set(phrases)) == 2 for phrases in PROMPTS.values())
 
 

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from harness.data.cityscapes import IGNORED
-from harness.metrics.base import Arrays, Metric, Target, label_of
+from harness.metrics.base import Arrays, Metric, Target
 from harness.metrics.info import MetricInfo
 from harness.metrics.predictions import LabelMap
 
 
 class PixelAccuracy(Metric):
-    """Right pixels over pixels, pooled over the set; ground truth that the benchmark ignores counts nowhere."""
+    """Right pixels over pixels, pooled over the set; ground truth of ignored labels counts nowhere."""
 
     infos = (
         MetricInfo(
@@ -26,8 +25,8 @@ class PixelAccuracy(Metric):
 
     def observe(self, prediction: LabelMap, target: Target) -> Arrays:
         """Statistics of one frame: `right` and `counted`, int64 [1]."""
-        truth = label_of(target.ids)
-        counted = ~np.isin(truth, list(IGNORED))
+        truth = self.labels.label_of(target.ids)
+        counted = ~np.isin(truth, list(self.labels.ignored))
         right = counted & (truth == prediction.ids)
         return {"right": np.array([right.sum()]), "counted": np.array([counted.sum()])}
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from harness.data.cityscapes import EVALUATED
-from harness.metrics.base import Arrays, Metric, Target, label_of
+from harness.metrics.base import Arrays, Metric, Target
 from harness.metrics.info import MetricInfo
 from harness.metrics.predictions import LabelMap
 
@@ -18,21 +17,21 @@ class MeanAccuracy(Metric):
     signature = "mean_accuracy:toys-0.1|mean:present-classes|pooled:set"
 
     def observe(self, prediction: LabelMap, target: Target) -> Arrays:
-        """Statistics of one frame: `right` and `counted`, int64 [1, 19], one column for each class."""
-        truth = label_of(target.ids)
-        right = [np.sum((truth == label.id) & (prediction.ids == label.id)) for label in EVALUATED]
-        return {"right": np.array([right]), "counted": np.array([[np.sum(truth == label.id) for label in EVALUATED]])}
+        """Statistics of one frame: `right` and `counted`, int64 [1, C], one column for each class."""
+        truth, ids = self.labels.label_of(target.ids), self.labels.evaluated_ids
+        right = [np.sum((truth == id_) & (prediction.ids == id_)) for id_ in ids]
+        return {"right": np.array([right]), "counted": np.array([[np.sum(truth == id_) for id_ in ids]])}
 
     def score(self, statistics: Arrays) -> dict[str, float]:
-        """Scores of joined statistics [N, 19] as fractions; NaN for a class that does not occur."""
+        """Scores of joined statistics [N, C] as fractions; NaN for a class that does not occur."""
         right, counted = statistics["right"].sum(axis=0), statistics["counted"].sum(axis=0)
         shares = {
             label.name: float(right[place] / counted[place]) if counted[place] else float("nan")
-            for place, label in enumerate(EVALUATED)
+            for place, label in enumerate(self.labels.evaluated)
         }
         present = [share for share in shares.values() if not np.isnan(share)]
         return {
             "mean_accuracy": float(np.mean(present)) if present else float("nan"),
-            "car_accuracy": shares["car"],
+            "car_accuracy": shares.get("car", float("nan")),
             **{f"mean_accuracy/{name}": share for name, share in shares.items()},
         }

@@ -79,7 +79,7 @@ fit("parts")
 fit("runs", masks="bitmask")
 inputs = {"dataset": Tree(work / "tree"), "train": work / "whole"}
 found = predict.run(predict.PredictSpec(segmenter=part(), backbone="r18"), inputs, work / "answers", silent)
-scores = evaluate(work / "tree", "val", instances=work / "answers" / "instances").scores
+scores = evaluate(Tree(work / "tree"), "val", instances=work / "answers" / "instances").scores
 loaded = predictor.load(str(work / "whole"))
 images = predictor.pictures(work / "tree" / "leftImg8bit" / "val")
 asked = predicting.Asked(inference="sliding", crop=(96, 96))

@@ -308,5 +308,5 @@ def test_four_images_are_learned_by_heart(tmp_path):
     still = {"iterations": 400, "batch_size": 4, "flip": 0.0, "colour_jitter": False, "short_sides": [64]}
     still |= {"learning_rate": 2e-3, "checkpoint_every": 400, "warmup": 20, "grad_clip": 5.0}
     root, _ = trained(tmp_path, toy.part("fastinst", **still), split="train", train=4, val=1)
-    scores = evaluate(root, "train", instances=tmp_path / "predict" / "instances").scores
+    scores = evaluate(Tree(root), "train", instances=tmp_path / "predict" / "instances").scores
     assert scores["AP50"] > 0.8
