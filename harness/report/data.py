@@ -93,13 +93,10 @@ def _fields(entry: Column, cell: Cell) -> dict[str, Any]:
 
 
 def _read_line(record: dict[str, str], columns: tuple[Column, ...], *, comparable: bool, with_interval: bool) -> Line:
-    return Line(
-        name=record["row"],
-        group=record["group"],
-        section=record["section"],
-        cells=tuple(_read_cell(record, entry, comparable=comparable, with_interval=with_interval) for entry in columns),
-        notes=tuple(record["notes"].split()),
-        provenance=record["provenance"],
+    cells = [_read_cell(record, entry, comparable=comparable, with_interval=with_interval) for entry in columns]
+    fields = {name: record[name] for name in ("group", "section", "provenance")}
+    return Line.model_validate(
+        {**fields, "name": record["row"], "cells": tuple(cells), "notes": tuple(record["notes"].split())}
     )
 
 
@@ -118,7 +115,7 @@ def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool, with_
         return Cell(value=float(value), n=1, text=text if comparable else f"[{text}]", reference=reference)
     status, std = record[f"{entry.key}_status"], _float(record[f"{entry.key}_std"])
     if status != "ok":
-        return Cell(text="–" if status == "undefined" else status, status=status)
+        return Cell.model_validate({"text": "–" if status == "undefined" else status, "status": status})
     low, high = _float(record[f"{entry.key}_low"]), _float(record[f"{entry.key}_high"])
     interval = None if low is None or high is None else Interval(low=low, high=high)
     rank = record[f"{entry.key}_rank"]

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.numbers import number
-from harness.data.base import open_dataset
 from harness.planning.plan import Step
 from harness.report import figures
-from harness.report.cells import Intervals, no_intervals
+from harness.report.cells import Cell, Intervals, no_intervals
 from harness.report.names import version
 from harness.report.page import Section
-from harness.report.runs import Run, first_seeds
+from harness.report.runs import Run, dataset_of, first_seeds
 from harness.report.tables import class_table
 from harness.results.gains import MAIN
 from harness.results.rows import Row
@@ -44,8 +43,7 @@ def predictions(runs: Sequence[Run], data: Step) -> Section:
     seen = [run for run in first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]
     if not seen:
         return Section(anchor="predictions", title="Predictions")
-    dataset = open_dataset(data.spec, seen[0].folders["dataset"])
-    grid = prediction_grid(dataset, {run.label: run.folders["predict"] for run in seen})
+    grid = prediction_grid(dataset_of(seen[0], data), {run.label: run.folders["predict"] for run in seen})
     return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
 
 
@@ -66,7 +64,7 @@ def worst_frames(runs: Sequence[Run], data: Step) -> Section:
     scores = found.scores(np.eye(len(found.images)), names=["PQ"])["PQ"]
     order = [index for index in np.argsort(scores, kind="stable") if not np.isnan(scores[index])][:FAILURES]
     grid = prediction_grid(
-        open_dataset(data.spec, best.folders["dataset"]),
+        dataset_of(best, data),
         {best.label: best.folders["predict"]},
         names=[found.images[index] for index in order],
         title=f"Worst frames of {best.label}, by PQ of the frame",
@@ -86,9 +84,7 @@ def classes(
     lines = [line for line in first.lines if any(cell.status == "ok" for cell in line.cells[3:])]
     if not lines:
         return Section(anchor="classes", title="Per class")
-    series = [
-        (f"{line.cells[2].text}, {line.cells[1].text}", [cell.value for cell in line.cells[3:]]) for line in lines
-    ]
+    series = [(f"{line.cells[2].text}, {line.cells[1].text}", list(map(_height, line.cells[3:]))) for line in lines]
     drawn = figures.bars(f"{MAIN} per class", [entry.label for entry in first.columns[3:]], series, unit=f"{MAIN} %")
     return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables))
 
@@ -106,6 +102,10 @@ def curves(runs: Sequence[Run]) -> Section:
         if series:
             drawn.append(figures.curves(title, series, x="iteration", y="loss"))
     return Section(anchor="curves", title="Loss curves", figures=tuple(drawn))
+
+
+def _height(cell: Cell) -> float | None:
+    return cell.value if isinstance(cell.value, float) else None
 
 
 def _points(path: Path, name: str) -> list[tuple[float, float]]:

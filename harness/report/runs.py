@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.core.store import Store
+from harness.data.base import Dataset, DatasetPart, open_dataset
 from harness.planning.plan import Plan, Step, chain
 from harness.report.names import short_name
 from harness.results.rows import Row
@@ -37,6 +38,12 @@ def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
 def first_seeds(runs: Iterable[Run]) -> list[Run]:
     """One run of each row: that of its first seed."""
     return list({run.row.name: run for run in reversed(list(runs))}.values())[::-1]
+
+
+def dataset_of(run: Run, data: Step) -> Dataset:
+    """The data set that a run was evaluated on; `data` is the plan's."""
+    assert isinstance(data.spec, DatasetPart)
+    return open_dataset(data.spec, run.folders["dataset"])
 
 
 def _folder(step: Step, store: Store) -> Path | None:

@@ -187,8 +187,9 @@ def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HarnessError(
             f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again"
         ) from None
+    return scores

@@ -76,7 +76,8 @@ def printed(row: Row, factor: str) -> str:
         return row.mix or "concat"
     if factor == "labels":
         return f"{row.labels} labels"
-    return getattr(row, factor)
+    text: str = getattr(row, factor)
+    return text
 
 
 _SHARED = ("segmenter", "backbone", "recipe", "mix", "labels")

@@ -216,8 +216,8 @@ def mean_scores(seeds: Sequence[SeedResult]) -> Scores:
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.scores))
     means: Scores = {}
     for metric in metrics:
-        values = [run.scores.get(metric) for run in runs]
-        means[metric] = None if any(value is None for value in values) else statistics.fmean(values)
+        values = [value for run in runs if (value := run.scores.get(metric)) is not None]
+        means[metric] = statistics.fmean(values) if len(values) == len(runs) else None
     return means
 
 
