@@ -417,7 +417,7 @@ def test_signatures_kinds_of_error_and_exit_codes_are_those_of_the_code():
     kinds = re.findall(r"^\| `(\w+)` \|", section("metrics.md", "Where AP is lost"), re.MULTILINE)
     assert tuple(kinds) == KINDS
     codes = re.findall(r"^\| (\d+) \|", section("troubleshooting.md", "Exit codes"), re.MULTILINE)
-    assert codes == ["0", "1", "2", "3", "130"]
+    assert codes == ["0", "1", "2", "3", "4", "130"]
     assert (Exit.FINE, Exit.WORSE, Exit.NOT_COMPARED) == (0, 1, 3)
 
 

@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -243,6 +244,119 @@ def test_the_metric_of_the_package_is_computed_stored_and_resampled(checkout, tm
     assert done.returncode == 2 and "'pixel_accuracy'" in done.stderr and done.stdout == ""
 
 
+COMPARES = """
+import json, sys
+from pathlib import Path
+from harness.core.progress import silent
+from harness.data.tree import Tree
+from harness.planning.suite import load_profile, load_suite
+from harness.report import render, table_for
+from harness.report.leaderboard import leaderboard
+from harness.results.baselines import accept, statistics_in
+from harness.results.check import compare
+from harness.results.paired import estimates, noise
+from harness.results.rows import Row, SeedResult, mean_scores
+from harness.stages.evaluate import EvaluateSpec, run
+
+data, work, suite = Path(sys.argv[1]), Path(sys.argv[2]), load_suite(sys.argv[3])
+folders = {}
+
+def row(name):
+    seeds = []
+    for seed in range(3):
+        key = f"{name}-{seed}"
+        inputs, folders[key] = {"dataset": Tree(data), "predict": work / key}, work / key / "scores"
+        facts = run(EvaluateSpec(metrics=suite.metrics), inputs, folders[key], silent)
+        seeds.append(SeedResult(seed=seed, scores=facts["scores"], key=key))
+    return Row(suite="accuracy", name="row", profile="smoke", method="Pixels", data="d", images=facts["n_images"],
+               signature=facts["signature"], scores=mean_scores(seeds), seeds=tuple(seeds))
+
+def where(one):
+    return folders[one.key]
+
+before, same, worse = map(row, ("before", "same", "worse"))
+path = work / "accuracy-smoke.json"
+accepted = accept([before], path, reason="first", statistics_of=where, comparable=False)
+found = {name: [verdict.model_dump() for verdict in compare([now], accepted, noise=noise(statistics_in(path), where))]
+         for name, now in (("same", same), ("worse", worse))}
+table = table_for(suite, load_profile("smoke"), [before], intervals=estimates(where, [before]))
+print(json.dumps({"tolerance": accepted.tolerance, "verdicts": found, "csv": render(table, "csv"),
+                  "console": render(table, "console"), "leaderboard": leaderboard([accepted])}))
+"""
+
+
+def test_the_metric_of_the_package_has_intervals_in_tables_and_is_checked_with_its_own_tolerance(checkout, tmp_path):
+    """No list of the harness names it: its infos are all that tables, checks and the leaderboard read."""
+    data, rng = tree(tmp_path / "data"), np.random.default_rng(0)
+    for number in range(3, 9):
+        street(data, "val", "lindau", number)
+    for name, wrong in (("before", 8), ("same", 8), ("worse", 20)):
+        for seed in range(3):
+            folder = tmp_path / f"{name}-{seed}" / "semantic"
+            folder.mkdir(parents=True)
+            for path in sorted(data.glob("gtFine/val/*/*_labelIds.png")):
+                labels = np.array(Image.open(path))
+                labels[: wrong + rng.integers(-2, 3)] = 7  # sky called road
+                Image.fromarray(labels).save(folder / path.name.replace("gtFine", "pred"))
+    suite = tmp_path / "accuracy.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\nmetrics = ["pixel_accuracy"]\n'
+        '[[rows]]\nmethod = "m"\ngenerator = "none"\nsegmenter = "oneformer"\nbackbone = "swin"\n'
+        '[table]\ncolumns = ["method", "pixel_accuracy"]\ndifference = []\nintervals = true\n'
+    )
+    done = checkout.run([sys.executable, "-c", COMPARES, str(data), str(tmp_path), str(suite)])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["tolerance"] == {"IoU": 0.02, "pixel_accuracy": 0.02}
+    same, worse = (
+        next(one for one in found["verdicts"][name] if one["metric"] == "pixel_accuracy") for name in ("same", "worse")
+    )
+    assert (same["kind"], worse["kind"]) == ("same", "worse")
+    assert worse["tolerance"] >= 0.02
+    low, high = worse["interval"]
+    assert low < worse["now"] - worse["before"] < high < 0
+    cell = next(iter(csv.DictReader(found["csv"].splitlines())))
+    assert float(cell["pixel_accuracy_low"]) < float(cell["pixel_accuracy"]) < float(cell["pixel_accuracy_high"])
+    assert "Accuracy ↑" in found["console"] and " to " in found["console"]
+    assert "| Accuracy |" in found["leaderboard"]
+
+
+def test_a_new_built_in_metric_is_one_file_and_one_entry_of_the_table(tmp_path):
+    """As the how-to says: the metric of the package, moved into the harness."""
+    mine = Checkout(tmp_path / "harness")
+    package = mine.root / "harness" / "metrics"
+    source = (PLUGIN / "harness_toys" / "accuracy.py").read_text()
+    infos = re.search(r"    infos = \((.*?)\n    \)\n", source, re.DOTALL)
+    assert infos
+    (package / "accuracy.py").write_text(
+        source.replace(infos[0], '    infos = infos_of("accuracy")\n').replace(
+            "from harness.metrics.info import MetricInfo", "from harness.metrics.table import infos_of"
+        )
+    )
+    table = (package / "table.py").read_text()
+    end = ")\n" + '"""Built-in metrics, in the order'
+    entry = f'    Entry("accuracy", "harness.metrics.accuracy:PixelAccuracy", ({infos[1]}\n    )),\n'
+    assert table.count(end) == 1
+    (package / "table.py").write_text(table.replace(end, entry + end))
+
+    data, semantic = tree(tmp_path / "data"), tmp_path / "semantic"
+    semantic.mkdir()
+    for path in sorted(data.glob("gtFine/val/*/*_labelIds.png")):
+        shutil.copy(path, semantic / path.name)
+    done = mine.harness("evaluate", "--data-root", str(data), "--semantic", str(semantic), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    assert scores["pixel_accuracy"] == 1.0 and scores["signature"].endswith(
+        " + pixel_accuracy:toys-0.1|void:ignored-in-truth|pooled:set"
+    )
+    program = (
+        "from harness.report.columns import column; from harness.metrics.table import find, known\n"
+        "print(column('pixel_accuracy').heading, find('pixel_accuracy').tolerance, len(known()))"
+    )
+    done = mine.run([sys.executable, "-c", program])
+    assert done.stdout.split()[:3] == ["Accuracy", "↑", "0.02"], done.stderr
+
+
 def test_another_signature_of_a_metric_is_another_evaluation_and_nothing_else(checkout, tmp_path):
     suite = tmp_path / "metric.toml"
     suite.write_text(
@@ -268,8 +382,7 @@ def test_the_generator_and_the_segmenter_of_the_package_make_a_row(checkout, tmp
     suite.write_text(
         'title = "Toys"\nquestion = "Does the path hold?"\nmetrics = ["pixel_accuracy"]\n'
         '[[rows]]\nmethod = "Pixels"\ngenerator = ["none", "tint"]\nsegmenter = "pixels"\nbackbone = "plain"\n'
-        '[table]\ncolumns = ["method", "version", "IoU", "AP", "images_seen", '
-        '{ key = "pixel_accuracy", label = "Accuracy", direction = "up", scale = 100.0 }]\ndifference = []\n'
+        '[table]\ncolumns = ["method", "version", "IoU", "AP", "images_seen", "pixel_accuracy"]\ndifference = []\n'
     )
     arguments = [str(suite), "--profile", "smoke", "--store", str(tmp_path / "store")]
     done = checkout.harness("run", *arguments)
@@ -279,3 +392,9 @@ def test_the_generator_and_the_segmenter_of_the_package_make_a_row(checkout, tmp
     rows = list(csv.DictReader(table.splitlines()))
     assert [row["row"] for row in rows] == ["none/pixels/plain", "tint/pixels/plain"]
     assert all(0 < float(row["pixel_accuracy"]) <= 100 for row in rows), table
+    checked = ["check", *arguments, "--baseline", str(tmp_path / "toys.json")]
+    done = checkout.harness(*checked, "--accept", "--reason", "first")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "toys.json").read_text())["tolerance"]["pixel_accuracy"] == 0.02
+    done = checkout.harness(*checked)
+    assert done.returncode == 0 and "Accuracy" in done.stdout, done.stdout + done.stderr
