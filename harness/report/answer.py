@@ -33,8 +33,9 @@ def section(gains: Sequence[Gain]) -> Section:
 
 
 def sentences(gains: Sequence[Gain]) -> list[str]:
-    """The answer in words: one sentence per group."""
-    return [_sentence(group, [g for g in gains if g.group == group]) for group in dict.fromkeys(g.group for g in gains)]
+    """The answer in words, group by group."""
+    groups = dict.fromkeys(gain.group for gain in gains)
+    return [_sentences(group, [gain for gain in gains if gain.group == group]) for group in groups]
 
 
 def label(gain: Gain) -> str:
@@ -52,12 +53,12 @@ def sides(gain: Gain) -> tuple[str, str]:
 
 
 def with_interval(gain: Gain) -> str:
-    """The difference in the printed unit, and its interval or why there is none."""
+    """The difference in the printed unit, with its interval where there is one."""
     value = _points(gain.metric, gain.value)
     if gain.difference is None:
-        return f"{value} (no interval, so nothing can be concluded)"
+        return value
     low, high = (_points(gain.metric, end) for end in (gain.difference.low, gain.difference.high))
-    return f"{value} ({low} to {high}{'' if gain.certain else ', not distinguishable from zero'})"
+    return f"{value} ({low} to {high})"
 
 
 def whisker(gain: Gain, name: str) -> figures.Whisker:
@@ -85,23 +86,35 @@ def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
     return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
 
 
-def _sentence(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
+def _sentences(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
+    """What is told apart from zero, what is not, and what has no interval."""
+    known = [gain for gain in gains if gain.difference]
+    parts = (
+        ("Distinguishable from zero", [gain for gain in known if gain.certain]),
+        ("Not distinguishable from zero", [gain for gain in known if not gain.certain]),
+        ("Without an interval, so that nothing can be concluded", [gain for gain in gains if not gain.difference]),
+    )
+    said = [f"{what}: {_listed(mine)}." for what, mine in parts if mine]
+    return f"{', '.join(group)}, differences in {of_score(gains[0].metric).label}, 95 % intervals. {' '.join(said)}"
+
+
+def _listed(gains: Sequence[Gain]) -> str:
+    """Differences share by share."""
     shares: dict[tuple[str, str, str], list[Gain]] = {}
     for gain in gains:
         shares.setdefault((gain.share, *sides(gain)), []).append(gain)
     parts = [
-        f"{share} ({new or 'generator'} − {old}) is {', '.join(map(_amount, mine))}"
+        f"{share} ({new or 'generator'} − {old}) {', '.join(map(_amount, mine))}"
         for (share, new, old), mine in shares.items()
     ]
-    unit = of_score(gains[0].metric).label
-    return f"{', '.join(group)}, differences in {unit} with 95 % intervals: {'; '.join(parts)}."
+    return "; ".join(parts)
 
 
 def _amount(gain: Gain) -> str:
-    """The difference, with the generator where the sentence is about several."""
-    value, interval = with_interval(gain).split(" ", 1)
+    """The difference, with the generator where the share has several."""
+    value, *interval = with_interval(gain).split(" ", 1)
     named = gain.factor != "generator" or gain.after.role != "control"
-    return f"{value} for {gain.after.generator_label} {interval}" if named else f"{value} {interval}"
+    return " ".join([value, *([f"for {gain.after.generator_label}"] if named else []), *interval])
 
 
 def _points(metric: str, value: float) -> str:

@@ -49,6 +49,7 @@ def gather(
         first += [evidence.predictions(runs, plan.dataset), evidence.worst_frames(runs, plan.dataset)]
         first += [evidence.classes(rows, profile, things=things, intervals=intervals)]
         first += [answer.quality(gains, quality)]
+        last = [self_test.power(found), *last]
     last += [provenance.cost(plan, store, rows), provenance.environment(plan, store)]
     commits = dict.fromkeys(run.commit for row in rows for run in row.seeds if run.commit)
     return Page(

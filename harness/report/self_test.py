@@ -30,21 +30,33 @@ OUTCOMES = {
     "nothing learnt": {"passed": "nothing learnt", "failed": "something LEARNT", "unknown": "not decided"},
 }
 TRUTHS = {"gain": "a gain", "none": "no difference", "nothing learnt": f"{MAIN} below {LEARNT_NOTHING * 100:g}"}
+TESTS = {"gain": "a known gain", "none": "a known null", "shuffled": "shuffled labels"}
+"""What a whole set of controls would test."""
 SEEDS = 12
 """Up to so many seeds the picture goes."""
 
 
 def section(found: Instrument, gains: Sequence[Gain], profile: "Profile") -> Section:
-    """The verdict in words, the controls behind it as a table, and half-width against seeds."""
+    """The verdict in words, and the controls behind it as a table."""
     tables = (_table(found.trials, profile),) if found.trials else ()
-    drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
     texts = tuple(verdict(found)) if gains or found.trials else ()
-    return Section(anchor="instrument", title="What this table can tell", texts=texts, tables=tables, figures=drawn)
+    return Section(anchor="instrument", title="What this table can tell", texts=texts, tables=tables)
+
+
+def power(found: Instrument) -> Section:
+    """What more seeds would make of the intervals."""
+    drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
+    return Section(anchor="power", title="What more seeds would show", figures=drawn)
 
 
 def verdict(found: Instrument) -> list[str]:
-    """One sentence about the controls, and one for each network about the smallest effect."""
-    controls = f"The instrument: {', '.join(map(_outcome, found.trials))}." if found.trials else NO_CONTROL
+    """What became of the controls, what none of them tested, and for each network the smallest effect."""
+    if not found.trials:
+        return [NO_CONTROL, *map(smallest_effect, found.resolutions)]
+    tested = {"shuffled" if trial.row.labels == "shuffled" else trial.kind for trial in found.trials}
+    missing = [name for kind, name in TESTS.items() if kind not in tested]
+    lacking = f" Not tested by this table: {', '.join(missing)}." if missing else ""
+    controls = f"The instrument: {', '.join(map(_outcome, found.trials))}.{lacking}"
     return [controls, *map(smallest_effect, found.resolutions)]
 
 
