@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from harness.core.config import parse
+from harness.core.config import Strict, parse
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
@@ -27,7 +27,7 @@ from harness.data.prediction import Prediction
 from harness.inference.overlays import overlays
 from harness.inference.sliding import slide
 from harness.planning.suite import load_part
-from harness.segmenters.base import SEGMENTERS, SegmenterPart
+from harness.segmenters.base import SEGMENTERS, SegmenterAdapter, SegmenterPart
 from harness.segmenters.options import Backbone, Inference
 
 if TYPE_CHECKING:
@@ -272,19 +272,19 @@ def _table(folder: Path) -> dict[str, Any]:
 
 def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
-    network = _whole(part, chosen, source)
+    network = _whole(part.kind, chosen, part.kind.reading(source, part.model, IMPLIED), source)
     name = f"{part.adapter} of {source}"
     return Loaded(network=network.eval(), inference=part.inference, source=name)
 
 
-def _whole(part: SegmenterPart, backbone: Backbone, source: str) -> "Network[Any, Any]":
+def _whole(adapter: type[SegmenterAdapter[Any]], backbone: Backbone, model: Strict, source: str) -> "Network[Any, Any]":
     """The network with nothing of it drawn at random: what a checkpoint lacks differs between two builds."""
     import torch
 
     built = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        built.append(part.kind.build(backbone, part.model, IMPLIED))
+        built.append(adapter.build(backbone, model, IMPLIED))
     one, two = (network.state_dict() for network in built)
     drawn = [name for name, value in one.items() if not torch.equal(value, two[name])]
     if drawn:

@@ -83,15 +83,11 @@ def pretrained_backbone(backbone: Backbone) -> "PreTrainedModel":
 
 def _named_by_torchvision(weights: str) -> bool:
     """Whether weights have the names of torchvision: those of timm, and files."""
-    path = Path(weights).expanduser()
-    if path.suffix in (".pth", ".pt", ".safetensors", ".bin") or weights.startswith("timm/"):
+    if weights.startswith("timm/") or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin"):
         return True
-    if not (path / "config.json").is_file():
-        return False
     from harness.segmenters.pretrained import described
 
-    known = described(weights)
-    return "architecture" in known and "model_type" not in known
+    return described(weights).get("model_type") == "timm_wrapper"
 
 
 def pixels(images: Sequence[np.ndarray]) -> Tensor:

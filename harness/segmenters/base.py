@@ -48,6 +48,13 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
         return " ".join(checkpoints.of_files(path) for path in named if path)
 
     @classmethod
+    def reading(cls, checkpoint: str, model: ModelT, labels: LabelSet) -> ModelT:
+        """The options with which a network predicts from the public `checkpoint`, a hub id or a folder, and is not
+        trained: what training alone reads may be missing there. Default: `model`.
+        """
+        return model
+
+    @classmethod
     @abstractmethod
     def build(
         cls, backbone: Backbone, model: ModelT, labels: LabelSet, *, shape: dict[str, Any] | None = None

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from harness.core.errors import HarnessError
 from harness.data.labels import Label, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters import postprocess
@@ -67,6 +68,13 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
             return cls(cls.Kind(config), options, labels)
         if backbone.checkpoint:
             config = whole_config(backbone.checkpoint, cls.Config)
+            found = config.backbone_config.model_type
+            if backbone.family not in (None, found):
+                raise HarnessError(
+                    f"{backbone.checkpoint}: the checkpoint is of another architecture: "
+                    f"expected a backbone of the family {backbone.family}, found {found}",
+                    hint=f"name a backbone of the family {found}",
+                )
             config.update(cls.ours(options, labels))
             return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options, labels)
         config = cls.Config(**cls.sizes(options, labels) | {"backbone_config": backbone_config(backbone)})

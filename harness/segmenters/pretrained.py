@@ -112,6 +112,7 @@ def _place(source: str) -> str:
         what = "is a file" if folder.is_file() else "no such folder"
         raise HarnessError(
             f"the checkpoint {source!r} can't be read: {what}",
-            hint="name a folder that holds config.json and model.safetensors, or a hub id owner/name",
+            hint="name a folder that holds config.json and model.safetensors, or a hub id owner/name; "
+            "harness convert makes such a folder of OneFormer's own files",
         )
     return source

@@ -84,7 +84,8 @@ def test_a_checkpoint_of_another_architecture_names_the_first_tensors(tmp_path, 
             changed = changed.replace('"embed_dim": 16', '"embed_dim": 32')
         (tmp_path / "config.json").write_text(changed)
         words = r"tensors differ\); first: model\.\S+: expected shape \(\S+.*\), found \("
-    chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path))
+    family = "swin" if what == "other backbone" else "convnext"
+    chosen = Backbone(label="x", family=family, checkpoint=str(tmp_path))
     with pytest.raises(HarnessError, match=words):
         OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
 

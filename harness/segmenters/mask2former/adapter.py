@@ -21,6 +21,15 @@ class Mask2Former(SegmenterAdapter[options.Model]):
     Inference = options.Inference
 
     @classmethod
+    def reading(cls, checkpoint: str, model: options.Model, labels: LabelSet) -> options.Model:
+        """For the task of the checkpoint, which its number of classes tells."""
+        from harness.segmenters.pretrained import described
+
+        tasks = {len(labels.things): "instance", len(labels.evaluated): "panoptic"}
+        task = tasks.get(len(described(checkpoint).get("id2label", ())), model.task)
+        return model.model_copy(update={"task": task})
+
+    @classmethod
     def build(
         cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "Mask2FormerNetwork":

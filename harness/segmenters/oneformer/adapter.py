@@ -21,6 +21,11 @@ class OneFormer(SegmenterAdapter[options.Model]):
     Inference = options.Inference
 
     @classmethod
+    def reading(cls, checkpoint: str, model: options.Model, labels: LabelSet) -> options.Model:
+        """Without the text branch, which the published files lack."""
+        return model.model_copy(update={"text_contrastive": False})
+
+    @classmethod
     def build(
         cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "OneFormerNetwork":

@@ -69,4 +69,4 @@ def test_a_checkpoint_that_is_not_there_says_how_to_get_it(tmp_path):
     missing = Backbone(label="x", family="swin", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(HarnessError, match="nowhere") as error:
         Mask2Former.build(missing, parse(Model, toy.MASK2FORMER, "toy"), CITYSCAPES)
-    assert "hf download" in error.value.hint
+    assert "a hub id owner/name" in error.value.hint
