@@ -36,8 +36,10 @@ gpu: $(VENV)/installed  ## speed and memory of the models at paper size on this 
 test: $(VENV)/installed  ## the fast tests
 	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --maxprocesses 4
 
-lint: $(VENV)/installed  ## style
+lint: $(VENV)/installed  ## style, types and layers
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/pytest -q tests/test_layers.py
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) results/store results/reports

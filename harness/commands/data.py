@@ -103,7 +103,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         found = evaluation.evaluate(
             dataset_in(options.data_root, options),
             options.split,
-            **given,
+            instances=given.get("instances"),
+            semantic=given.get("semantic"),
+            panoptic=given.get("panoptic"),
+            coco=given.get("coco"),
             metrics=options.metric,
             workers=options.workers or cores(),
             report=report,

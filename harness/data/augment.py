@@ -34,7 +34,7 @@ def random_crop(
     """A crop of `size` (h, w) from a frame (uint8 [H, W, 3], int [H, W]) resized to one of `short_sides`."""
     rng = np.random.default_rng(seed)
     height, width = ids.shape
-    scale = short_sides[rng.integers(len(short_sides))] / min(height, width)
+    scale = short_sides[int(rng.integers(len(short_sides)))] / min(height, width)
     scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
     corner = [int(rng.integers(max(whole - part, 0) + 1)) for whole, part in zip(scaled, size, strict=True)]
     crop = window(image, ids, scaled=scaled, corner=(corner[0], corner[1]), size=size, void=void)
@@ -63,7 +63,7 @@ def window(
     rows = (2 * np.arange(top, top + shown[0]) + 1) * height // (2 * scaled[0])
     columns = (2 * np.arange(left, left + shown[1]) + 1) * width // (2 * scaled[1])
     pieces = (
-        np.asarray(Image.fromarray(image).resize(shown[::-1], Image.Resampling.BILINEAR, box=box)),
+        np.asarray(Image.fromarray(image).resize((shown[1], shown[0]), Image.Resampling.BILINEAR, box=box)),
         ids[np.ix_(rows, columns)].astype(np.int32),
     )
     if shown == size:

@@ -7,7 +7,7 @@ found on disk, or made by the harness. Stages get it as their input `dataset`.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -76,10 +76,13 @@ class DatasetPart(Specification):
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """As pydantic's; what is parsed as a `DatasetPart` becomes the `Part` of the adapter that it names."""
-        model = part_model(json.loads(json_data)) if cls is DatasetPart else cls
-        if model is cls:
-            return super().model_validate_json(json_data, **options)
-        return model.model_validate_json(json_data, **options)
+        model: Any = part_model(json.loads(json_data)) if cls is DatasetPart else cls
+        parsed: Self = (
+            super().model_validate_json(json_data, **options)
+            if model is cls
+            else model.model_validate_json(json_data, **options)
+        )
+        return parsed
 
 
 class Dataset(Adapter, ABC):
@@ -110,10 +113,10 @@ class Dataset(Adapter, ABC):
         """What its ids mean."""
 
     @abstractmethod
-    def frames(self, split: str) -> list[Frame]:
+    def frames(self, split: str) -> Sequence[Frame]:
         """The annotated frames of a split, sorted by name; HarnessError when there are none or a file is missing."""
 
-    def truths(self, split: str) -> list[Frame]:
+    def truths(self, split: str) -> Sequence[Frame]:
         """As `frames`, for an evaluation: the image of a frame may be missing."""
         return self.frames(split)
 
@@ -145,8 +148,9 @@ DATASETS: Registry[Dataset] = Registry(
 )
 
 
-def open_dataset(part: DatasetPart, root: Path | None) -> Dataset:
+def open_dataset(part: Specification, root: Path | None) -> Dataset:
     """The data set of a part at its place; HarnessError for an adapter that is not known."""
+    assert isinstance(part, DatasetPart), f"not the part of a data set: {part!r}"
     return DATASETS.load(part.adapter)(root, part)
 
 

@@ -64,8 +64,8 @@ class LabelSet(Strict):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "LabelSet":
-        for kind, values in (("id", [x.id for x in self.labels]), ("name", [x.name for x in self.labels])):
-            if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+        for kind, values in (("id", [str(x.id) for x in self.labels]), ("name", [x.name for x in self.labels])):
+            if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"labels: two labels have the {kind} {twice[0]}")
         train_ids = sorted(label.train_id for label in self.labels if not label.ignored)
         if not train_ids or train_ids != list(range(len(train_ids))):
@@ -162,7 +162,7 @@ class LabelSet(Strict):
     @cached_property
     def fingerprint(self) -> str:
         """What identifies the set: a hash of all that decides a result (its own name and colours do not)."""
-        exclude = {"name": True, "labels": {"__all__": {"color"}}}
+        exclude: Any = {"name": True, "labels": {"__all__": {"color"}}}
         return hashlib.sha256(self.model_dump_json(exclude=exclude).encode()).hexdigest()[:12]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:

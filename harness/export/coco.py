@@ -70,8 +70,13 @@ def write(
     names are relative to `output`. The JSON files come last and each is whole or absent.
     """
     facts = {"label_divisor": labels.divisor, "ignore_label": IGNORE}
-    instances = {"images": [], "annotations": [], "categories": instance_categories(labels)}
-    panorama = {"info": facts, "images": [], "annotations": [], "categories": panoptic_categories(labels)}
+    instances: dict[str, Any] = {"images": [], "annotations": [], "categories": instance_categories(labels)}
+    panorama: dict[str, Any] = {
+        "info": facts,
+        "images": [],
+        "annotations": [],
+        "categories": panoptic_categories(labels),
+    }
     crowds = 0
     for number, frame in enumerate(todo, start=1):
         report(number - 1, len(todo), frame.name)

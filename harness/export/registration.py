@@ -8,11 +8,12 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 PREFIX = "harness"
 
 
-def register(root=None, prefix=PREFIX):
+def register(root: str | Path | None = None, prefix: str = PREFIX) -> list[str]:
     """Register every split in `root` (default: where this file lies); the names of the data sets, in order.
 
     Classes: the things as 0, 1, ... in the instance sets; all by train id in the panoptic sets, as in detectron2's own
@@ -34,7 +35,7 @@ def register(root=None, prefix=PREFIX):
     return names
 
 
-def facts(path, kind):
+def facts(path: Path, kind: str) -> dict[str, Any]:
     """What detectron2 wants to know of a data set."""
     content = _read(path)
     categories = content["categories"]
@@ -61,7 +62,7 @@ def facts(path, kind):
     }
 
 
-def instances(path):
+def instances(path: Path) -> list[dict[str, Any]]:
     """The frames of an instance JSON as detectron2's dictionaries."""
     from detectron2.structures import BoxMode
 
@@ -75,7 +76,7 @@ def instances(path):
     return list(found.values())
 
 
-def panoptic(path):
+def panoptic(path: Path) -> list[dict[str, Any]]:
     """The frames of a panoptic JSON as detectron2's dictionaries, with the map of train ids."""
     content = _read(path)
     place = {category["id"]: index for index, category in enumerate(content["categories"])}
@@ -100,11 +101,11 @@ def panoptic(path):
     return found
 
 
-def _image(path, image):
+def _image(path: Path, image: dict[str, Any]) -> dict[str, Any]:
     file = os.path.normpath(os.path.join(path.parent, image["file_name"]))
     return {"file_name": file, "image_id": image["id"], "height": image["height"], "width": image["width"]}
 
 
-def _read(path):
+def _read(path: Path) -> Any:
     with open(path, encoding="utf-8") as handle:
         return json.load(handle)

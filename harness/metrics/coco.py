@@ -137,7 +137,7 @@ def _match(iou: np.ndarray, aside: np.ndarray, crowd: np.ndarray) -> tuple[np.nd
     near = [np.flatnonzero(row >= THRESHOLDS[0]) for row in iou]
     for size, skip in enumerate(aside):
         # What counts comes first, each part in the order of ids; so pycocotools sorts.
-        candidates = [sorted(row.tolist(), key=lambda g, skip=skip: bool(skip[g])) for row in near]
+        candidates = [sorted(row.tolist(), key=skip.tolist().__getitem__) for row in near]
         for level, threshold in enumerate(THRESHOLDS):
             taken = set()
             for detection, places in enumerate(candidates):

@@ -249,7 +249,7 @@ class _Arm:
     replicates: np.ndarray
     seeds: float
     mixed: float
-    freedom: int
+    freedom: float
 
     @classmethod
     def of(cls, samples: Sequence[_Sample], metric: str, known: Spread | None = None) -> "_Arm | None":

@@ -16,7 +16,7 @@ class Pairs(NamedTuple):
 
     first: np.ndarray
     second: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
 
 
 class Under(NamedTuple):

@@ -28,7 +28,7 @@ class _Places(NamedTuple):
     """
 
     ordered: tuple[Label, ...]
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     valid: np.ndarray
     categories: Mapping[str, np.ndarray]
     of_instances: Mapping[str, np.ndarray]

@@ -6,9 +6,10 @@ factor. CLIP-T is the CLIPScore of Hessel et al. 2021, eq. 1: 2.5 max(cos(image,
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class _Transformers(torch.nn.Module):
         return self.model.text_projection(self.model.text_model(input_ids=tokens).pooler_output)
 
 
-def _load(file: WeightFile) -> torch.nn.Module:
+def _load(file: WeightFile) -> Any:
     """The model in a state dict (.pt, .safetensors), in one of OpenAI's TorchScript archives, or of transformers;
     nothing is unpickled."""
     package = _package()
@@ -125,7 +126,7 @@ def _load(file: WeightFile) -> torch.nn.Module:
         ) from None
 
 
-def _package():
+def _package() -> Any:
     """The `clip` package; it needs pkg_resources, which setuptools 82 took away."""
     try:
         with warnings.catch_warnings():
@@ -138,7 +139,7 @@ def _package():
     return clip
 
 
-def _tokenizer(spec: ClipSpec, model: torch.nn.Module):
+def _tokenizer(spec: ClipSpec, model: Any) -> Callable[[Sequence[str]], torch.Tensor]:
     """A function from sentences to token ids [n, context]; the end token has the highest id, as CLIP's pooling
     wants."""
     words, size = vocabulary(spec), model.token_embedding.num_embeddings
@@ -159,14 +160,14 @@ def _tokenizer(spec: ClipSpec, model: torch.nn.Module):
     return lambda texts: _reduced(texts, tokenizer, model.context_length)
 
 
-def _within_context(texts: Sequence[str], tokenize, context: int) -> torch.Tensor:
+def _within_context(texts: Sequence[str], tokenize: Callable[..., torch.Tensor], context: int) -> torch.Tensor:
     try:
         return tokenize(list(texts), context_length=context)
     except RuntimeError as error:
         raise HarnessError(f"a prompt is too long for CLIP: {error}") from None
 
 
-def _reduced(texts: Sequence[str], tokenizer, context: int) -> torch.Tensor:
+def _reduced(texts: Sequence[str], tokenizer: Any, context: int) -> torch.Tensor:
     tokens = torch.zeros(len(texts), context, dtype=torch.long)
     for row, encoded in enumerate(tokenizer.encode_batch(list(texts))):
         if len(encoded.ids) > context:

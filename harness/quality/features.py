@@ -8,6 +8,7 @@ Inception's.
 import io
 import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ class Features:
         except ModuleNotFoundError as error:
             package = {"inception": "torch-fidelity", "efficientnet-lite0": "efficientnet-lite-pytorch"}[spec.network]
             raise HarnessError(f"{spec.network} needs a package: {error}", hint=f"pip install {package}") from None
-        self._network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        network = network.eval().requires_grad_(False)
+        self._network = network.to(device=torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack the pair
         self.dimensions = 2048 if spec.network == "inception" else 1280
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -109,7 +111,7 @@ def _efficientnet(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     return _fused(network.eval())
 
 
-def _fused(network: torch.nn.Module) -> torch.nn.Module:
+def _fused(network: Any) -> torch.nn.Module:
     """The same function with each normalisation folded into the convolution before it: a third less work."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 

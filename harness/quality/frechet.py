@@ -4,7 +4,7 @@ Not here: the networks and what they are fed (features.py, image.py). Both numbe
 and, FID above all, on how many images there are: never print one without them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def jackknife_error(without: np.ndarray) -> float:
     return float(np.sqrt((count - 1) / count * np.square(without - without.mean()).sum()))
 
 
-def _unbiased(xx, yy, xy, n, m):
+def _unbiased(xx: Any, yy: Any, xy: Any, n: Any, m: Any) -> Any:
     """The estimate from the sums over i != j within each set and over all pairs between them; works on arrays too."""
     return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
 
@@ -110,9 +110,9 @@ def _small_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """A matrix with the singular values of A B', no side longer than d."""
     d = a.shape[1]
     if len(a) > d:
-        a = np.linalg.qr(a, mode="r")
+        a = np.asarray(np.linalg.qr(a, mode="r"))
     if len(b) > d:
-        b = np.linalg.qr(b, mode="r")
+        b = np.asarray(np.linalg.qr(b, mode="r"))
     return a @ b.T
 
 

@@ -126,7 +126,11 @@ def shown(image: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
     return np.where(hidden[:, :, None], np.uint8(FILL), image)
 
 
-def resized(image: np.ndarray, side: int, how: Literal["bilinear", "triangle", "lanczos", "bicubic"]) -> np.ndarray:
+Filter = Literal["bilinear", "triangle", "lanczos", "bicubic"]
+"""How an image is resized."""
+
+
+def resized(image: np.ndarray, side: int, how: Filter) -> np.ndarray:
     """A square uint8 RGB image at another side; the same array when it has that side."""
     if image.shape[:2] == (side, side):
         return image

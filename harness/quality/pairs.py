@@ -12,7 +12,18 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.quality import weight_files
-from harness.quality.measurement import Measurement, Pair, Region, Weights, caption, region_of, resized, shown, sized
+from harness.quality.measurement import (
+    Filter,
+    Measurement,
+    Pair,
+    Region,
+    Weights,
+    caption,
+    region_of,
+    resized,
+    shown,
+    sized,
+)
 from harness.quality.structural import structure
 
 if TYPE_CHECKING:
@@ -52,6 +63,7 @@ class Networks:
         """CLIP's unit embeddings [n, d] of the captions of `prompts`, each computed once."""
         new = sorted(set(prompts) - self._texts.keys())
         if new:
+            assert self.clip is not None, "captions are only scored where there is a CLIP"
             self._texts |= dict(zip(new, self.clip.texts([caption(prompt) for prompt in new]), strict=True))
         return np.stack([self._texts[prompt] for prompt in prompts])
 
@@ -89,7 +101,8 @@ def score(rows: Sequence[Row], recipe: Measurement, networks: Networks) -> dict[
     pairs = [sized(recipe, row.real, row.generated, row.mask) for row in rows]
     found: dict[Region, Columns] = {}
     for region in recipe.regions:
-        kept = [i for i, pair in enumerate(pairs) if region == "whole" or region_of(pair.mask, region).any()]
+        inside = [region_of(pair.mask, region) for pair in pairs]
+        kept = [i for i, mask in enumerate(inside) if mask is None or mask.any()]
         found[region] = _columns([rows[i] for i in kept], [pairs[i] for i in kept], recipe, region, networks)
     return found
 
@@ -126,7 +139,7 @@ class _Views(NamedTuple):
     of: np.ndarray
 
 
-def _views(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Region, how: str) -> _Views:
+def _views(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Region, how: Filter) -> _Views:
     # Variants share their real crop, and neither recipe lets its view depend on the generated one: it is seen once.
     first = {row.instance: index for index, row in reversed(list(enumerate(rows)))}
     instances = sorted(first)

@@ -203,13 +203,14 @@ def _measure_part(
 def _rows(folder: Path, groups: list[list[tuple[int, Entry]]], start: int) -> Iterator[Row]:
     """The pairs of some instances with their images; HarnessError for a file that is missing, broken or not square."""
     for number, group in enumerate(groups, start):
-        first = group[0][1]
+        first = group[0][1].crops
         real, mask = read_image(folder / first.real), read_mask(folder / first.mask) > 127
         if real.shape[:2] != mask.shape:
             raise HarnessError(f"{folder / first.mask}: {mask.shape} pixels, and its crop has {real.shape[:2]}")
         for index, entry in group:
-            generated = read_image(folder / entry.generated)
-            for path, image in ((first.real, real), (entry.generated, generated)):
+            file = entry.crops.generated
+            generated = read_image(folder / file)
+            for path, image in ((first.real, real), (file, generated)):
                 if image.shape[0] != image.shape[1]:
                     raise HarnessError(f"{folder / path}: expected a square crop, found {image.shape[:2]} pixels")
             yield Row(index, number, entry.prompt, real, generated, mask)
@@ -378,5 +379,5 @@ def _classes(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]  # its stub takes every name for allow_pickle
     write_bytes(path, buffer.getvalue())

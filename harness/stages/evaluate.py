@@ -40,7 +40,9 @@ def run(spec: EvaluateSpec, inputs: Inputs, out: Path, report: Report) -> dict[s
     evaluation = evaluate(
         inputs["dataset"],
         spec.split,
-        **given,
+        instances=given.get("instances"),
+        semantic=given.get("semantic"),
+        panoptic=given.get("panoptic"),
         coco=given.get("instances") if spec.coco else None,
         metrics=spec.metrics,
         workers=spec.workers,

@@ -37,7 +37,7 @@ from harness.core.seeds import derive
 from harness.data import png
 from harness.data.base import Dataset, Frame, labels_key
 from harness.data.tree import Tree
-from harness.generators.base import Generator, GeneratorPart, Place, checked
+from harness.generators.base import Generator, GeneratorPart, Place, Prompt, checked
 from harness.stages import Inputs
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
@@ -202,20 +202,25 @@ def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np
     images = generator.edit_placed(
         [item.real for item in good],
         [item.mask for item in good],
-        [item.prompt for item in good],
+        _prompts(good),
         [item.seed for item in good],
         [
-            Place(dataset=work.dataset, frame=item.picture.frame, instance=item.instance.id, square=tuple(item.square))
+            Place(dataset=work.dataset, frame=item.picture.frame, instance=item.instance.id, square=item.square)
             for item in good
         ],
     )
     return checked(images, len(good), work.spec.generator.label)
 
 
+def _prompts(good: list[Item]) -> list[Prompt]:
+    """The prompts of items without a fault, which all have one."""
+    return [item.prompt for item in good if item.prompt is not None]
+
+
 def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
     """The images with what the filters say of them, for every item of the batch; None for those that have a fault."""
     good = [item for item in batch if not item.fault]
-    judgements = judge([i.real for i in good], images, [i.mask for i in good], [i.prompt for i in good])
+    judgements = judge([i.real for i in good], images, [i.mask for i in good], _prompts(good))
     left = iter(zip(images, judgements, strict=True))
     return [None if item.fault else _Painted(*next(left)) for item in batch]
 
@@ -327,8 +332,8 @@ def _entry(item: Item, **rest: Any) -> Entry:
         class_name=instance.label.name,
         label_id=instance.label.id,
         area=instance.area,
-        box=tuple(instance.box),
-        square=tuple(item.square),
+        box=instance.box,
+        square=item.square,
         prompt=item.prompt.text if item.prompt else "",
         phrase=item.prompt.phrase if item.prompt else "",
         seed=item.seed,

@@ -50,7 +50,7 @@ def write_gallery(syntheses: Mapping[str, Path], path: Path, *, title: str, coun
             draw.text((_GAP, top + 8 + 18 * line), text, _PALE if line else _INK, ImageFont.load_default(12))
         key = (entry.source, entry.instance)
         pictures = [_outlined(folder, entry)]
-        pictures += [_squared(read_image(syntheses[name] / made[name][key].generated)) for name in syntheses]
+        pictures += [_squared(read_image(syntheses[name] / made[name][key].crops.generated)) for name in syntheses]
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (_GAP + _TEXT + column * (_SIDE + _GAP), top))
     buffer = io.BytesIO()
@@ -75,8 +75,8 @@ def _first_variants(folder: Path) -> dict[_Key, Entry]:
 
 def _outlined(folder: Path, entry: Entry) -> Image.Image:
     """The real crop with the border of its mask drawn on it."""
-    picture = np.array(_squared(read_image(folder / entry.real)))
-    mask = Image.fromarray(read_mask(folder / entry.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+    picture = np.array(_squared(read_image(folder / entry.crops.real)))
+    mask = Image.fromarray(read_mask(folder / entry.crops.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     inside = np.pad(np.asarray(mask) > 127, 1)
     core = inside[1:-1, 1:-1]
     neighbours = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]

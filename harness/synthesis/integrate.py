@@ -64,12 +64,12 @@ def settle_colour(
     return np.clip(np.rint(generated - difference.mean(axis=0)), 0, 255).astype(np.uint8)
 
 
-def paste(frame: np.ndarray, square: Box, crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def paste(frame: np.ndarray, square: Box, crop: np.ndarray | int, mask: np.ndarray) -> np.ndarray:
     """A copy of an image [H, W, 3] or id map [H, W] with `crop` (or one id) in the masked pixels of the square."""
     result = frame.copy()
     part = visible(square, frame.shape[:2])
     inside = mask[: part.height, : part.width]
-    result[part.slices][inside] = crop[: part.height, : part.width][inside] if np.ndim(crop) else crop
+    result[part.slices][inside] = crop if isinstance(crop, int) else crop[: part.height, : part.width][inside]
     return result
 
 

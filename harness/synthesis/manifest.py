@@ -6,7 +6,7 @@ folders.
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -16,6 +16,14 @@ from harness.core.errors import HarnessError
 NAME = "manifest.jsonl"
 
 Rectangle = tuple[int, int, int, int]
+
+
+class Crops(NamedTuple):
+    """Files of the crops of one entry, relative to the synthesis's folder."""
+
+    real: str
+    mask: str
+    generated: str
 
 
 class Entry(Strict):
@@ -70,6 +78,12 @@ class Entry(Strict):
     """The instance in that crop, 255 on 0; one for all variants."""
     generated: str | None = None
     """What the generator returned for it, at the generator's own size, before the paste."""
+
+    @property
+    def crops(self) -> Crops:
+        """Files of the real crop, the mask and the generated crop, of an entry for which the generator was asked."""
+        assert self.real and self.mask and self.generated, f"{self.name} was never painted"
+        return Crops(self.real, self.mask, self.generated)
 
     @property
     def pair(self) -> tuple[str, str] | None:

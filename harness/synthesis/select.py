@@ -61,7 +61,7 @@ def select(
     present = np.flatnonzero(areas)
     present = present[labels.is_instance(present)]
     named = [(i, labels.by_id.get(labels.label_of(i))) for i in present.tolist()]
-    found = [(i, label) for i, label in named if label in kinds]
+    found = [(i, label) for i, label in named if label is not None and label in kinds]
     chosen = sorted(found, key=lambda item: (-areas[item[0]], item[0]))[:top_k]
     return [Instance(id=i, label=label, area=int(areas[i]), box=_box_of(ids == i)) for i, label in chosen]
 

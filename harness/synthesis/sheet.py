@@ -70,11 +70,12 @@ def _head(draw: ImageDraw.ImageDraw, left: int) -> None:
 
 
 def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, out: Path, entry: Entry, x: int, y: int) -> None:
-    for path in (entry.real, entry.mask, entry.generated):
+    for path in entry.crops:
         sheet.paste(_fitted(out / path, _SIDE, _SIDE), (x, y))
         x += _SIDE + _GAP
     for line, (text, ink, size) in enumerate(_lines(entry)):
         draw.text((x, y + 8 + 19 * line), text, ink, _font(size))
+    assert entry.file, f"{entry.name} was not made"
     sheet.paste(_fitted(out / entry.file, _WIDE, _SIDE), (x + _TEXT + _GAP, y))
 
 

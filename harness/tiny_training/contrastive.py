@@ -7,6 +7,7 @@ trained with the UNet) colours separate and classes do not, since silhouettes gi
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Caption:
     detail: str | None
 
 
-def build_clip(vocabulary: int, end: int):
+def build_clip(vocabulary: int, end: int) -> Any:
     """An untrained CLIPModel: vision 3 layers of 128 on 8 x 8 patches, text 2 layers of 64, 64 shared dimensions."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -47,7 +48,7 @@ def build_clip(vocabulary: int, end: int):
 
 def train_clip(
     pool: Pool,
-    tokenizer,
+    tokenizer: Any,
     *,
     seed: int,
     batch: int = BATCH,
@@ -108,7 +109,7 @@ def _soft(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def zero_shot(model, tokenizer, pool: Pool) -> dict[str, float]:
+def zero_shot(model: Any, tokenizer: Any, pool: Pool) -> dict[str, float]:
     """Share of crops whose class, and whose whole prompt among all prompts of the pool, is the nearest text."""
     prompts = sorted(set(pool.prompts.tolist()))
     names = token_ids(tokenizer, prompts + list(CLASSES))

@@ -11,7 +11,7 @@ tower.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class Views(NamedTuple):
     boxes: torch.Tensor
 
 
-def build_unet(kind: str):
+def build_unet(kind: str) -> Any:
     """An untrained UNet of one of the three kinds, with cross-attention on the 16 x 16 and 8 x 8 levels."""
     from diffusers import UNet2DConditionModel
 
@@ -134,7 +134,8 @@ def _bfloat16(device: str) -> bool:
 def _alphas() -> torch.Tensor:
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(**SCHEDULE).alphas_cumprod
+    scheduler: Any = DDIMScheduler(**SCHEDULE)
+    return scheduler.alphas_cumprod
 
 
 def draw_times(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -263,7 +264,7 @@ def ground(boxes: torch.Tensor, phrases: np.ndarray, texts: Texts) -> dict[str, 
 
 
 @torch.no_grad()
-def inherit(unet: nn.Module, start: nn.Module, kind: str) -> None:
+def inherit(unet: Any, start: nn.Module, kind: str) -> None:
     """Copy the inpainting weights; conv_in is re-ordered to what `kind` is shown, GLIGEN's gates are opened.
 
     The zero gates of the paper open to 0.1 in the time that a tiny net is given, and then no phrase is ever heard. Open

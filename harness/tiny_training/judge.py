@@ -62,9 +62,9 @@ def train_judge(
         images = _worn(to_tensor(pool.images[rows], device), rng, step)
         judge.train()
         found_class, found_detail = judge(images)
-        rows = torch.from_numpy(rows).to(device)
-        return functional.cross_entropy(found_class, classes[rows]) + functional.cross_entropy(
-            found_detail, details[rows]
+        chosen = torch.from_numpy(rows).to(device)
+        return functional.cross_entropy(found_class, classes[chosen]) + functional.cross_entropy(
+            found_detail, details[chosen]
         )
 
     return fit(judge, loss_of, budget=budget, state=state, device=device, rate=3e-3, report=report)

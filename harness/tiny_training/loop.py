@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -47,8 +47,11 @@ class History:
     """Mean training loss of each 50 steps."""
 
 
+Trained = TypeVar("Trained", bound=torch.nn.Module)
+
+
 def fit(
-    model: torch.nn.Module,
+    model: Trained,
     loss_of: Callable[[int], torch.Tensor],
     *,
     budget: Budget,
@@ -57,7 +60,7 @@ def fit(
     rate: float,
     average: float = 0.998,
     report: Report = silent,
-) -> tuple[torch.nn.Module, History]:
+) -> tuple[Trained, History]:
     """Minimise `loss_of(step)` over the trainable weights of `model`; the averaged model and its history.
 
     AdamW with weight decay 0.01, 100 steps of warm-up, then a cosine to 2 % of `rate` along the budget; gradients

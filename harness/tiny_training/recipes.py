@@ -5,7 +5,7 @@ Left to train.py: the command line. Left to clip, vae, judge, denoiser: the mode
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,8 @@ from harness.tiny_training.pool import Pool, draw_pool
 from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from harness.tiny_training.train import Order
 
 HELD_OUT = 1_000_000
@@ -48,9 +50,11 @@ def _common(order: "Order", report: Report) -> dict:
     }
 
 
-def _finish(order: "Order", folder: Path, history: History, scores: dict[str, float], **more: str) -> Path:
+def _finish(
+    order: "Order", folder: Path, history: History, scores: dict[str, float], sheet: "Image | None" = None
+) -> Path:
     facts = {key: str(value) for key, value in asdict(order).items() if key not in ("out", "part", "steps", "workers")}
-    card.write(folder, order.part, facts=facts, history=history, scores=scores, **more)
+    card.write(folder, order.part, facts=facts, history=history, scores=scores, sheet=sheet)
     return folder
 
 
@@ -78,7 +82,7 @@ def train_clip(order: "Order", report: Report) -> Path:
     return _finish(order, order.out / "clip", history, scores)
 
 
-def _contrast(order: "Order", report: Report) -> tuple[torch.nn.Module, History, dict[str, float]]:
+def _contrast(order: "Order", report: Report) -> tuple[Any, History, dict[str, float]]:
     """A trained CLIP, its history, and what it finds on held-out crops."""
     tokenizer = load_tokenizer(order.out / "tokenizer")
     model, history = contrastive.train_clip(_pool(order, report), tokenizer, **_common(order, report))
@@ -123,7 +127,8 @@ def train_unet(order: "Order", report: Report) -> Path:
     unet, history = denoiser.train_unet(order.part, pool, frozen, start=start, **_common(order, report))
     folder = order.out / order.part
     save(unet, folder / "unet")
-    DDIMScheduler(**denoiser.SCHEDULE).save_pretrained(folder / "scheduler")
+    scheduler: Any = DDIMScheduler(**denoiser.SCHEDULE)
+    scheduler.save_pretrained(folder / "scheduler")
     need(order.out, "judge")
     held = held_out(order)
     scores, sheet = card.followed(order.part, order.out, held, device=order.device)
@@ -136,8 +141,8 @@ def train_segmenter(order: "Order", report: Report) -> Path:
     """The weights that a mini segmenter starts from; `crops` counts scenes."""
     start = segmenter.STARTS[order.part]
     common = _common(order, report)
-    work, asked = order.out / "work", {"workers": order.workers, "report": report}
-    root = segmenter.scenes(work, seed=order.seed, count=order.crops, **asked)
+    work = order.out / "work"
+    root = segmenter.scenes(work, seed=order.seed, count=order.crops, workers=order.workers, report=report)
     network, history = segmenter.train_start(start, root, workers=min(order.workers, 4), **common)
     folder = order.out / order.part
     segmenter.save(network, start, folder)
@@ -158,7 +163,7 @@ def load_frozen(out: Path) -> denoiser.Frozen:
     return denoiser.Frozen(vae.Patchwise(autoencoder), tokenizer, text_encoder.requires_grad_(False))
 
 
-def save(model: torch.nn.Module, folder: Path) -> None:
+def save(model: Any, folder: Path) -> None:
     """`model` as fp16 safetensors with its configuration; the model itself stays as it is."""
     import copy
 

@@ -8,6 +8,7 @@ engine's own), the loop.
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,17 +78,19 @@ def train_start(
     device: str,
     workers: int = 0,
     report: Report = silent,
-) -> tuple[torch.nn.Module, History]:
+) -> tuple[Any, History]:
     """The network of `start`, trained from nothing on the pool of the tree `root`."""
     data, path = load_part("segmenters", start.segmenter, "mini")
     part = parse(SegmenterPart, data, path)
     nothing = part.chosen(start.backbone).model_copy(update={"weights": None, "checkpoint": None})
     torch.manual_seed(derive(seed, "start", start.segmenter, start.backbone))
-    network = part.kind.build(nothing, part.model.model_copy(update=_AIDS)).to(device)
+    tree = Tree(root)
+    network: Any = part.kind.build(nothing, part.model.model_copy(update=_AIDS), tree.labels)
+    network = network.to(device)
     cut = {"crop": _CROP, "short_sides": list(range(_CROP[0], _SCENE[0] + 1, 8))}
     loading = {"batch_size": batch, "accumulate": 1, "cache_mb": _CACHE_MB, "workers": workers}
-    training = part.training.model_copy(update=cut | loading)
-    frames_of = stream(Tree(root), None, Mix(), derive(seed, "start", "stream"), split="pool")
+    training: Any = part.training.model_copy(update=cut | loading)
+    frames_of = stream(tree, None, Mix(), derive(seed, "start", "stream"), split="pool")
     loader = Loader(frames_of, training, network.collate)
 
     def loss_of(step: int) -> torch.Tensor:
@@ -103,25 +106,33 @@ def train_start(
         loader.close()
 
 
-def scores(network: torch.nn.Module, start: Start, root: Path) -> dict[str, float]:
+def scores(network: Any, start: Start, root: Path) -> dict[str, float]:
     """AP and AP50 on one crop of each scene of `root`."""
     data, path = load_part("segmenters", start.segmenter, "mini")
     inference = parse(SegmenterPart, data, path).inference
-    tree, metric = Tree(root), InstanceAP()
+    tree = Tree(root)
+    metric = InstanceAP(tree.labels)
     found: list[Arrays] = []
     for frame in tree.frames("pool"):
         image, ids = frame.read_image(), frame.read_ids()
-        how = {"short_sides": [(_CROP[0] + _SCENE[0]) // 2], "flip": 0.0, "colour": False}
-        seed = derive(0, "scores", frame.name)
-        crop = random_crop(image, ids, size=_CROP, void=tree.labels.void, seed=seed, **how)
+        crop = random_crop(
+            image,
+            ids,
+            size=_CROP,
+            short_sides=[(_CROP[0] + _SCENE[0]) // 2],
+            flip=0.0,
+            colour=False,
+            void=tree.labels.void,
+            seed=derive(0, "scores", frame.name),
+        )
         (answer,) = network.predict([crop.image], inference)
         detections = [Detection(i.label_id, i.score, i.mask) for i in answer.instances]
-        found.append(metric.observe(detections, Target(ids=crop.ids.astype(np.uint16))))
+        found.append(metric.observe(detections, Target(ids=crop.ids.astype(np.uint16), labels=tree.labels)))
     scored = metric.score(join(found, links=metric.links))
     return {name: round(scored[name], 4) for name in ("AP", "AP50")}
 
 
-def save(network: torch.nn.Module, start: Start, folder: Path) -> None:
+def save(network: Any, start: Start, folder: Path) -> None:
     """What is kept of `network`, as fp16 safetensors that transformers reads; the network itself stays as it is."""
     model = copy.deepcopy(network.model).cpu().half()
     if not start.whole:

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 POSITIONS = 16
 """Tokens per text, start and end included."""
@@ -41,21 +42,22 @@ def build_tokenizer(folder: Path) -> None:
 
     merges = _merges(WORDS)
     vocabulary = _vocabulary(merges)
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=POSITIONS)
+    joined: Any = merges  # pairs, which the class takes although it names lists of strings
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=joined, model_max_length=POSITIONS)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(f"{a} {b}" for a, b in merges) + "\n", "utf-8")
 
 
-def load_tokenizer(folder: Path):
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of `folder`, without a look at any hub."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def token_ids(tokenizer, texts: list[str]):
+def token_ids(tokenizer: Any, texts: list[str]) -> Any:
     """Ids [len(texts), POSITIONS], int64, padded and cut as diffusers' pipelines do."""
     options = {"padding": "max_length", "max_length": POSITIONS, "truncation": True, "return_tensors": "pt"}
     return tokenizer(texts, **options).input_ids

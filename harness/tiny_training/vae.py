@@ -6,6 +6,7 @@ with a little noise and on pictures patched together, so that one odd object doe
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,18 +69,18 @@ def principal_components(pool: Pool) -> tuple[torch.Tensor, torch.Tensor, float]
     return matrix.float(), mean.float(), scaling
 
 
-def build_vae(pool: Pool):
+def build_vae(pool: Pool) -> Any:
     """The autoencoder with its encoder set from the pool and an untrained decoder."""
     from diffusers import AutoencoderKL
 
     matrix, mean, scaling = principal_components(pool)
-    vae = AutoencoderKL(**CONFIG, scaling_factor=round(scaling, 6))
+    vae: Any = AutoencoderKL(**CONFIG, scaling_factor=round(scaling, 6))
     _set_encoder(vae.encoder, matrix, mean)
     return vae
 
 
 @torch.no_grad()
-def _set_encoder(encoder: torch.nn.Module, matrix: torch.Tensor, mean: torch.Tensor) -> None:
+def _set_encoder(encoder: Any, matrix: torch.Tensor, mean: torch.Tensor) -> None:
     for weight in encoder.parameters():
         weight.zero_()
     first, half = encoder.conv_in, encoder.down_blocks[0].downsamplers[0].conv
@@ -109,7 +110,7 @@ def _set_encoder(encoder: torch.nn.Module, matrix: torch.Tensor, mean: torch.Ten
 
 
 @torch.no_grad()
-def encode(vae, images: torch.Tensor) -> torch.Tensor:
+def encode(vae: Any, images: torch.Tensor) -> torch.Tensor:
     """Scaled latents [N, 4, H/2, W/2] of images in -1..1."""
     return vae.encode(images).latent_dist.mean * vae.config.scaling_factor
 
@@ -118,7 +119,7 @@ class Patchwise:
     """The encoder as the linear map that it is: 100 times cheaper and equal to 1e-3, so training needs no stored
     latents."""
 
-    def __init__(self, vae) -> None:
+    def __init__(self, vae: Any) -> None:
         last = vae.encoder.conv_out
         bend = torch.sigmoid(torch.tensor(_SHIFT))
         slope = bend * (1 + _SHIFT * (1 - bend))
@@ -164,7 +165,7 @@ def _patched(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @torch.no_grad()
-def decibels(vae, images: np.ndarray) -> float:
+def decibels(vae: Any, images: np.ndarray) -> float:
     """Peak signal-to-noise ratio of the round trip, in dB, over all pixels."""
     source = to_tensor(images)
     found = vae.decode(vae.encode(source).latent_dist.mode()).sample.clamp(-1, 1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from harness.core.config import parse
+from harness.data.cityscapes import CITYSCAPES
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
 from harness.tiny_training import segmenter
@@ -48,7 +49,7 @@ def test_a_whole_network_begins_where_another_ended_but_for_its_class_head(root,
     found = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        found.append(part.build("convnext"))
+        found.append(part.build("convnext", CITYSCAPES))
     body = state_of(found[0].model, lambda name: "class_embed" not in name)
     for name, value in body.items():
         assert value.dtype == torch.float32 or not value.is_floating_point(), name
@@ -64,7 +65,8 @@ def test_a_backbone_alone_serves_both_networks_on_a_resnet(root, tmp_path):
     learnt = network.model.model.pixel_level_module.encoder.state_dict()
     sizes = part_of("mask2former").chosen("resnet50").config
     given = {"weights": str(tmp_path / "kept"), "config": sizes}
-    mask2former, fastinst = (part_of(name, **given).build("resnet50") for name in ("mask2former", "fastinst"))
+    parts = [part_of(name, **given) for name in ("mask2former", "fastinst")]
+    mask2former, fastinst = (part.build("resnet50", CITYSCAPES) for part in parts)
     for other in (mask2former.model.model.pixel_level_module.encoder, fastinst.backbone):
         found = other.state_dict()
         shared = [name for name in found if name in learnt and found[name].is_floating_point()]

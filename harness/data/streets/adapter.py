@@ -61,5 +61,12 @@ class Streets(Tree):
         from harness.data.streets import render
 
         part = self.part
-        render(self.root, seed=part.seed, counts=part.counts, size=part.size, style=self._style, report=report)
+        render(
+            self.root,
+            seed=part.seed,
+            counts={str(split): n for split, n in part.counts.items()},
+            size=part.size,
+            style=self._style,
+            report=report,
+        )
         return {"frames": part.counts}

@@ -10,7 +10,7 @@ from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, rect
 from harness.data.streets.foliage import bush
 from harness.data.streets.furnish import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
 from harness.data.streets.light import noise
-from harness.data.streets.palette import FACADES, GLASS, mix, vary
+from harness.data.streets.palette import FACADES, GLASS, RGB, mix, vary
 from harness.data.streets.street import KERB, Plan, Prop
 
 FAR = 160.0
@@ -48,7 +48,7 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
         FAR,
         (112, 124, 76),
     )
-    asphalt = (92, 92, 96) if narrow else rng.choice(((92, 92, 96), (78, 78, 82), (112, 110, 108), (100, 96, 92)))
+    asphalt: RGB = (92, 92, 96) if narrow else rng.choice(((92, 92, 96), (78, 78, 82), (112, 110, 108), (100, 96, 92)))
     if canvas.light.wet:
         asphalt = mix(asphalt, (40, 44, 52), 0.45)
     slab = (
@@ -87,7 +87,7 @@ def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
     _markings(canvas, plan, rng)
 
 
-def flat(pen: Pen, x0: float, z0: float, x1: float, z1: float, rgb, *, h: float = 0.0, solid: bool = True) -> None:
+def flat(pen: Pen, x0: float, z0: float, x1: float, z1: float, rgb: RGB, *, h: float = 0.0, solid: bool = True) -> None:
     """A rectangle on the ground, given in world x and z."""
     a0, a1 = z0 - pen.z, z1 - pen.z
     pen.poly(

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from itertools import pairwise
 
 from harness.data.streets.canvas import Pen, rect
@@ -136,7 +137,9 @@ def _slope_glass(pen: Pen, low: tuple[float, float, float], high: tuple[float, f
         pen.poly([at(0.1, -0.1), at(0.1, 0.5), at(0.9, 0.75), at(0.9, 0.2)], sky, shade, solid=False)
 
 
-def _side(pen: Pen, thing: Thing, profile: list[tuple[float, float]], half, b: int, waist: float) -> None:
+def _side(
+    pen: Pen, thing: Thing, profile: list[tuple[float, float]], half: Callable[[float], float], b: int, waist: float
+) -> None:
     length, width, height = thing.size
     shade = pen.lit(0, b)
     wall = b * width / 2
@@ -193,9 +196,7 @@ def _rear(pen: Pen, thing: Thing, length: float, width: float, height: float) ->
     for b in (-1, 1):
         pen.end(
             a,
-            rect(
-                *sorted((b * w * 0.68, b * w * 0.97))[:1], height * 0.40, max(b * w * 0.68, b * w * 0.97), height * tall
-            ),
+            rect(min(b * w * 0.68, b * w * 0.97), height * 0.40, max(b * w * 0.68, b * w * 0.97), height * tall),
             lamp,
             1.1,
             glow=True,
@@ -231,4 +232,5 @@ def choose_car(rng: random.Random, domain: str) -> tuple[str, tuple[float, float
     kind = (
         rng.choice(("sedan", "hatchback")) if domain == "train" else rng.choices(list(SIZES), (28, 26, 18, 16, 12))[0]
     )
-    return kind, tuple(s * rng.uniform(0.96, 1.05) for s in SIZES[kind])
+    length, width, height = (s * rng.uniform(0.96, 1.05) for s in SIZES[kind])
+    return kind, (length, width, height)

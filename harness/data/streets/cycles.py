@@ -3,7 +3,7 @@
 import random
 
 from harness.data.streets.canvas import Pen, Point
-from harness.data.streets.palette import TYRE, mix
+from harness.data.streets.palette import RGB, TYRE, mix
 from harness.data.streets.thing import Thing
 
 SIZES = {
@@ -94,7 +94,7 @@ def draw_motorcycle(pen: Pen, thing: Thing) -> None:
         pen.line([(-0.85, -0.08, 0.5), (-0.85, 0.08, 0.5)], (226, 226, 220), 0.12)
 
 
-def _narrow_view(pen: Pen, kind: str, rgb, shade: float) -> None:
+def _narrow_view(pen: Pen, kind: str, rgb: RGB, shade: float) -> None:
     """What gives the body its width seen from ahead or behind: fairing or leg shield, tank, seat."""
     if pen.cos < -0.25:
         low, half = (0.3, 0.24) if kind == "scooter" else (0.5, 0.2 if kind == "cruiser" else 0.25)
@@ -130,8 +130,8 @@ def _narrow_view(pen: Pen, kind: str, rgb, shade: float) -> None:
         )
 
 
-def _body(pen: Pen, kind: str, rgb, shade: float, b: float, base: float, r: float) -> None:
-    def part(points: list[tuple[float, float]], colour, tone: float = 1.0) -> None:
+def _body(pen: Pen, kind: str, rgb: RGB, shade: float, b: float, base: float, r: float) -> None:
+    def part(points: list[tuple[float, float]], colour: RGB, tone: float = 1.0) -> None:
         pen.poly([(a, b, h) for a, h in points], colour, shade * tone)
 
     if kind == "scooter":

@@ -21,7 +21,8 @@ KINDS = {
 def choose_heavy(rng: random.Random, domain: str, name: str) -> tuple[str, tuple[float, float, float]]:
     """Kind and size of a bus, truck or train; the narrow domain knows one body of each."""
     kind = KINDS[name][0] if domain == "train" else rng.choice(KINDS[name])
-    return kind, tuple(s * rng.uniform(0.95, 1.05) for s in SIZES[kind])
+    length, width, height = (s * rng.uniform(0.95, 1.05) for s in SIZES[kind])
+    return kind, (length, width, height)
 
 
 def draw_bus(pen: Pen, thing: Thing) -> None:
@@ -179,8 +180,8 @@ def _load(pen: Pen, thing: Thing, split: float, high: float, bed: float, rng: ra
             solid=False,
             closed=True,
         )
-        for b in (-0.35, 0.35):
-            pen.line([(a, b, bed + 0.1), (a, b, height - 0.1)], (150, 150, 152), 0.04, shade, solid=False)
+        for beside in (-0.35, 0.35):
+            pen.line([(a, beside, bed + 0.1), (a, beside, height - 0.1)], (150, 150, 152), 0.04, shade, solid=False)
 
 
 def draw_train(pen: Pen, thing: Thing) -> None:
@@ -225,11 +226,11 @@ def draw_train(pen: Pen, thing: Thing) -> None:
         pen.end(a, rect(-w * 0.5, height * 0.87, w * 0.5, height * 0.95), (250, 176, 40), 1.1, glow=True)
         pen.end(a, rect(-w * 0.8, 0.06, w * 0.8, floor + 0.1), (26, 26, 28), solid=True)
         lamp = (255, 248, 214) if na > 0 else (190, 20, 22)
-        for b in (-1, 0.0, 1):
+        for place in (-1.0, 0.0, 1.0):
             pen.end(
                 a,
-                rect(b * w * 0.75 - 0.13, height * 0.24, b * w * 0.75 + 0.13, height * 0.31),
-                lamp if b else (230, 230, 224),
+                rect(place * w * 0.75 - 0.13, height * 0.24, place * w * 0.75 + 0.13, height * 0.31),
+                lamp if place else (230, 230, 224),
                 1.1,
                 glow=True,
             )

@@ -79,9 +79,11 @@ def choose_colour(rng: random.Random, domain: str, name: str) -> str:
 def vary(rng: random.Random, rgb: RGB, amount: float = 0.07) -> RGB:
     """The same colour, a little lighter or darker and off hue."""
     gain = 1 + rng.uniform(-amount, amount)
-    return tuple(max(6.0, min(250.0, c * gain + rng.uniform(-6, 6))) for c in rgb)
+    red, green, blue = (max(6.0, min(250.0, c * gain + rng.uniform(-6, 6))) for c in rgb)
+    return red, green, blue
 
 
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """`first` with `share` of `second`."""
-    return tuple(a * (1 - share) + b * share for a, b in zip(first, second, strict=True))
+    red, green, blue = (a * (1 - share) + b * share for a, b in zip(first, second, strict=True))
+    return red, green, blue

@@ -4,7 +4,7 @@ import math
 import random
 
 from harness.data.streets.canvas import Pen, Point
-from harness.data.streets.palette import HAIR, SKIN, TROUSERS, mix
+from harness.data.streets.palette import HAIR, RGB, SKIN, TROUSERS, mix
 from harness.data.streets.thing import Thing
 
 
@@ -43,6 +43,7 @@ def draw_person(pen: Pen, thing: Thing) -> None:
         hem = rng.uniform(0.26, 0.40) * tall
         flare = rng.uniform(0.22, 0.32)
         pen.poly([(0, -flare, hem), (0, flare, hem), (0, 0.12, 0.6 * tall), (0, -0.12, 0.6 * tall)], shirt, lit * 0.95)
+    torso: list[tuple[float, float, float]]
     torso = [(0, -hip, 0.46 * tall), (0, hip, 0.46 * tall), (0, 0.11 if woman else 0.17, 0.62 * tall),
              (0, shoulder, 0.79 * tall), (0, 0.07, 0.845 * tall), (0, -0.07, 0.845 * tall), (0, -shoulder, 0.79 * tall),
              (0, -0.11 if woman else -0.17, 0.62 * tall)]  # fmt: skip
@@ -76,7 +77,7 @@ def draw_person(pen: Pen, thing: Thing) -> None:
         )
 
 
-def _long_hair(pen: Pen, tall: float, hair, lit: float) -> None:
+def _long_hair(pen: Pen, tall: float, hair: RGB, lit: float) -> None:
     pen.poly(
         [(0, -0.16, 0.76 * tall), (0, 0.16, 0.76 * tall), (0, 0.13, 0.96 * tall), (0, -0.13, 0.96 * tall)],
         hair,
@@ -84,7 +85,7 @@ def _long_hair(pen: Pen, tall: float, hair, lit: float) -> None:
     )
 
 
-def _arm(pen: Pen, shoulder: float, hand: float, tall: float, shirt, skin, shade: float) -> None:
+def _arm(pen: Pen, shoulder: float, hand: float, tall: float, shirt: RGB, skin: RGB, shade: float) -> None:
     elbow = (shoulder * 1.15 + hand) / 2
     pen.line(
         [(0, shoulder * 0.95, 0.78 * tall), (0, elbow, 0.62 * tall), (0, hand, 0.51 * tall)], shirt, 0.095, shade * 0.92
@@ -92,7 +93,7 @@ def _arm(pen: Pen, shoulder: float, hand: float, tall: float, shirt, skin, shade
     pen.ball((0, hand, 0.48 * tall), 0.05, skin, shade)
 
 
-def _head(pen: Pen, tall: float, skin, hair, shade: float, *, woman: bool, away: bool) -> None:
+def _head(pen: Pen, tall: float, skin: RGB, hair: RGB, shade: float, *, woman: bool, away: bool) -> None:
     centre = 0.925 * tall
     pen.line([(0, 0, 0.83 * tall), (0, 0, 0.88 * tall)], skin, 0.1, shade * 0.9)
     if away:

@@ -41,7 +41,7 @@ def pool_crops(
     seed: int, count: int, side: int = 64, *, start: int = 0, size: tuple[int, int] = (256, 512), domain: str = "pool"
 ) -> Iterator[PoolCrop]:
     """Crops number `start` to `start + count - 1`; number n depends on (seed, n) alone, its class is n modulo 8."""
-    names = sorted(LABELS, key=LABELS.get)
+    names = sorted(LABELS, key=lambda name: LABELS[name])
     for index in range(start, start + count):
         yield _crop(seed, index, names[index % len(names)], side, size, domain)
 

@@ -1,7 +1,7 @@
 """Writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,7 +48,7 @@ def render(
     root: Path,
     *,
     seed: int,
-    counts: dict[str, int],
+    counts: Mapping[str, int],
     size: tuple[int, int] = (256, 512),
     style: Style = PLAIN,
     workers: int = 1,
