@@ -24,7 +24,7 @@ FORMAT = 1
 FILE = "statistics.npz"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
     """`images` and `cities` name the frames, in the order of every image axis; `parts`: metric to its statistics.
 

@@ -15,6 +15,7 @@ Imports numpy only; reads no image.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -114,8 +115,8 @@ def intervals(
     over_seeds: Mapping[str, Spread] | None = None,
 ) -> dict[str, Interval | None]:
     """The intervals of several metrics from the same draws: class-wise ones cost nothing more."""
-    drawn, weights = _draws(evaluations, replicates, unit, seed)
-    samples = [_Sample.of(e, metrics, weights, seed) for e in evaluations]
+    drawn, _ = _draws(evaluations, replicates, unit, seed)
+    samples = [_sample(one, tuple(metrics), replicates, unit, seed) for one in evaluations]
     result: dict[str, Interval | None] = {}
     for metric in metrics:
         known = (over_seeds or {}).get(metric)
@@ -178,8 +179,8 @@ def differences(
     """The differences of several metrics from the same draws."""
     if not first or not second:
         raise HarnessError("a difference needs evaluations on both sides")
-    drawn, weights = _draws([*first, *second], replicates, unit, seed)
-    sides = [[_Sample.of(e, metrics, weights, seed) for e in side] for side in (first, second)]
+    drawn, _ = _draws([*first, *second], replicates, unit, seed)
+    sides = [[_sample(one, tuple(metrics), replicates, unit, seed) for one in side] for side in (first, second)]
     result: dict[str, Difference | None] = {}
     for metric in metrics:
         known = (over_seeds or {}).get(metric)
@@ -224,16 +225,18 @@ class _Sample:
     drawn: dict[str, np.ndarray]
     halves: dict[str, np.ndarray]
 
-    @classmethod
-    def of(cls, statistics: Statistics, metrics: Sequence[str], weights: np.ndarray, seed: int) -> "_Sample":
-        points = statistics.scores(names=metrics)
-        found = statistics.scores(np.concatenate((weights, _halves(len(statistics.images), seed))), names=metrics)
-        n = len(weights)
-        return cls(
-            points={m: float(points[m][0]) for m in metrics},
-            drawn={m: found[m][:n] for m in metrics},
-            halves={m: found[m][n:] for m in metrics},
-        )
+
+@lru_cache(maxsize=256)
+def _sample(statistics: Statistics, metrics: tuple[str, ...], replicates: int, unit: Unit, seed: int) -> _Sample:
+    """Scores again for every draw: what takes the time, kept for all intervals that the evaluation stands in."""
+    _, weights = _draws([statistics], replicates, unit, seed)
+    points = statistics.scores(names=metrics)
+    found = statistics.scores(np.concatenate((weights, _halves(len(statistics.images), seed))), names=metrics)
+    return _Sample(
+        points={metric: float(points[metric][0]) for metric in metrics},
+        drawn={metric: found[metric][:replicates] for metric in metrics},
+        halves={metric: found[metric][replicates:] for metric in metrics},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

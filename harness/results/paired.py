@@ -4,7 +4,7 @@ For the cells of a table, for the gains of a report, and for `check`, which wide
 statistics lie (beside a baseline, in a store); numpy is imported only when an interval is asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from harness.results.rows import Row, SeedResult, finished
 from harness.results.spread import over_seeds
 
 if TYPE_CHECKING:
+    from harness.metrics.frame_statistics import Statistics
     from harness.metrics.intervals import Difference, Interval
 
 Where = Callable[[SeedResult], Path | None]
@@ -30,7 +31,8 @@ def noise(before: Where, now: Where) -> Noise:
     """A `Noise` for a check: where the baseline's statistics lie, and where those of the measured rows do."""
 
     def difference(old: Row, new: Row, metric: str) -> "Difference | None":
-        return _differences(_folders(old, before), _folders(new, now), _keys(old, new), None).get(metric)
+        asked = tuple((key, None) for key in _keys(old, new))
+        return _differences(_folders(old, before), _folders(new, now), asked).get(metric)
 
     return difference
 
@@ -42,12 +44,11 @@ def intervals(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
     little, the same three of eight rows much more. Rows of one seed have it from the `accepted` rows of their kind.
     Where nothing says what another seed would give there is no interval: one of images alone would be too narrow.
     """
+    spreads = _Spreads(rows, accepted)
 
     def difference(before: Row, after: Row, metric: str) -> "Difference | None":
-        seeds = over_seeds(after, metric, rows, accepted)
-        if not seeds.freedom:
-            return None
-        return _differences(_folders(before, where), _folders(after, where), (metric,), seeds).get(metric)
+        asked = spreads.known(after, _keys(before, after))
+        return _differences(_folders(before, where), _folders(after, where), asked).get(metric)
 
     return difference
 
@@ -57,22 +58,34 @@ def estimates(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
 
     As in `intervals` the spread over seeds is that of the kind of row, and where none is known there is no interval.
     """
-    learnt: dict[tuple[str, ...], Spread] = {}
-
-    def spread(row: Row, score: str) -> Spread:
-        kind = (row.profile, row.data, row.labels, row.segmenter, row.backbone, score)
-        if kind not in learnt:
-            learnt[kind] = over_seeds(row, score, rows, accepted)
-        return learnt[kind]
+    spreads = _Spreads(rows, accepted)
 
     def interval(row: Row, score: str) -> "Interval | None":
         key, _, name = score.partition("/")
         # All classes, or all scores of the set, together: they share the draws.
         asked = [f"{key}/{other}" for run in row.seeds[:1] for other in run.classes] if name else _keys(row)
-        known_of = tuple((one, found) for one in asked if (found := spread(row, one)).freedom)
-        return _intervals(_folders(row, where), known_of).get(score)
+        return _intervals(_folders(row, where), spreads.known(row, asked)).get(score)
 
     return interval
+
+
+class _Spreads:
+    """What is known of the spread over seeds, learnt once for each kind of row."""
+
+    def __init__(self, rows: Sequence[Row], accepted: Sequence[Row]) -> None:
+        self.rows, self.accepted = rows, accepted
+        self.learnt: dict[tuple[str, ...], Spread] = {}
+
+    def known(self, row: Row, scores: Iterable[str]) -> tuple[tuple[str, Spread], ...]:
+        """Those of `scores` whose spread is known for rows of this kind."""
+        return tuple((score, found) for score in scores if (found := self.of(row, score)).freedom)
+
+    def of(self, row: Row, score: str) -> Spread:
+        """The spread of one score."""
+        kind = (row.profile, row.data, row.labels, row.segmenter, row.backbone, score)
+        if kind not in self.learnt:
+            self.learnt[kind] = over_seeds(row, score, self.rows, self.accepted)
+        return self.learnt[kind]
 
 
 def _keys(*rows: Row) -> tuple[str, ...]:
@@ -87,32 +100,43 @@ def _folders(row: Row, where: Where) -> tuple[Path, ...]:
 
 
 @cache
+def _load(folder: Path) -> "Statistics":
+    from harness.metrics import frame_statistics
+
+    return frame_statistics.load(folder)
+
+
+@cache
+def _known_scores(folder: Path) -> frozenset[str]:
+    """The scores that the statistics in a folder give."""
+    return frozenset(_load(folder).scores())
+
+
+@cache
 def _intervals(folders: tuple[Path, ...], seeds: tuple[tuple[str, Spread], ...]) -> dict[str, "Interval"]:
     """Intervals of those scores that the statistics give; `seeds`: what is known of each run's spread."""
-    from harness.metrics import frame_statistics
     from harness.metrics.intervals import intervals
 
     if not folders or not seeds:
         return {}
-    evaluations = [frame_statistics.load(path) for path in folders]
-    there = set.intersection(*(set(found.scores()) for found in evaluations))
+    there = frozenset.intersection(*map(_known_scores, folders))
     spreads = {score: spread for score, spread in seeds if score in there}
-    found = intervals(evaluations, [*spreads], over_seeds=spreads)
+    found = intervals([_load(path) for path in folders], [*spreads], over_seeds=spreads)
     return {score: one for score, one in found.items() if one is not None}
 
 
 @cache
 def _differences(
-    before: tuple[Path, ...], after: tuple[Path, ...], metrics: tuple[str, ...], seeds: Spread | None
+    before: tuple[Path, ...], after: tuple[Path, ...], seeds: tuple[tuple[str, Spread | None], ...]
 ) -> dict[str, "Difference"]:
-    """After minus before for those of `metrics` that both have; `seeds`: what is known of each run's spread."""
-    from harness.metrics import frame_statistics
+    """After minus before for those scores that both have; `seeds`: what is known of each run's spread."""
     from harness.metrics.intervals import differences
 
-    if not before or not after:
+    if not before or not after or not seeds:
         return {}
-    old, new = ([frame_statistics.load(path) for path in side] for side in (before, after))
-    both = set.intersection(*(set(found.scores()) for found in (*old, *new)))
-    asked = [metric for metric in metrics if metric in both]
-    found = differences(new, old, asked, over_seeds=dict.fromkeys(asked, seeds) if seeds else None)
-    return {metric: one for metric, one in found.items() if one is not None}
+    there = frozenset.intersection(*map(_known_scores, (*before, *after)))
+    spreads = {score: spread for score, spread in seeds if score in there}
+    known_of = {score: spread for score, spread in spreads.items() if spread}
+    old, new = ([_load(path) for path in side] for side in (before, after))
+    found = differences(new, old, [*spreads], over_seeds=known_of)
+    return {score: one for score, one in found.items() if one is not None}
