@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -39,6 +39,11 @@ class Network(nn.Module, ABC, Generic[TrainingT, InferenceT]):
     """What the network tells apart, and what its answers mean."""
     keep_votes = False
     """Set: predictions hold `votes` where the network makes them, so that windows of one image can be joined."""
+
+    @property
+    def reads(self) -> Literal["ids", "outlines"]:
+        """What it is taught by: ids of pixels; or, of a synthetic frame that has them, what polygons made of these."""
+        return "ids"
 
     @property
     @abstractmethod

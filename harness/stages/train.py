@@ -69,10 +69,11 @@ def _train(task: tuple[TrainSpec, Inputs, Path], report: Report) -> dict[str, An
 
     spec, inputs, out = task
     part = spec.segmenter
-    frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, derive(spec.seed, "train"))
-    validation = _validation(inputs["dataset"]) if part.training.validates else None
     torch.manual_seed(derive(spec.seed, "weights"))
     network = part.build(spec.backbone, inputs["dataset"].labels)
+    seed = derive(spec.seed, "train")
+    frames = stream(inputs["dataset"], inputs.get("synthesis"), spec.mix, seed, reads=network.reads)
+    validation = _validation(inputs["dataset"]) if part.training.validates else None
     weights = network.fit(frames, validation, part.training, out=out, report=report)
     facts = {
         "iterations": part.training.iterations,

@@ -8,6 +8,7 @@ import toy
 
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.segmenters import checkpoint
 from harness.stages.train import TrainSpec, run
@@ -42,6 +43,37 @@ def test_budget_frames_and_files(root, tmp_path):
     assert (facts["real_images"], facts["synthetic_images"]) == (6, 6)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "log.jsonl", "tensorboard"}
     assert run(spec(), {"dataset": Tree(root)}, tmp_path, silent) == facts, "a finished training is not done again"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "model", "seen"),
+    [
+        ("oneformer", {}, "instanceIds"),
+        ("mask2former", {"task": "panoptic"}, "instanceIds"),
+        ("mask2former", {"task": "instance"}, "outlineIds"),
+        ("fastinst", {}, "outlineIds"),
+    ],
+)
+def test_segmenters_of_polygons_are_taught_by_those_of_a_synthesis(root, tmp_path, monkeypatch, adapter, model, seen):
+    """As in the released scripts: OneFormer's panoptic images come from ids, detectron2's instances from polygons."""
+    synthesis = toy.tree(tmp_path / "synthesis", train=2, val=1)
+    first = Tree(synthesis).frames("train")[0]
+    first.outline_ids.write_bytes(first.instance_ids.read_bytes())
+    part = toy.part(adapter, model=model)
+    built = part.kind.build(part.backbones["resnet"], part.model, CITYSCAPES)
+    taught = []
+
+    def fit(self, frames, *_, **__):
+        taught.append(frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(built), "fit", fit)
+    one = TrainSpec(segmenter=part, backbone="resnet", seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(one, {"dataset": Tree(root), "synthesis": synthesis}, tmp_path / "out", silent)
+    with_outlines, without = (frame.instance_ids.name for frame in taught[0].synthetic)
+    assert with_outlines.endswith(f"{seen}.png") and without.endswith("instanceIds.png")
+    assert all(frame.instance_ids.name.endswith("instanceIds.png") for frame in taught[0].real)
 
 
 def test_interrupted_and_resumed_is_bit_identical(root, tmp_path):

@@ -68,6 +68,11 @@ class Detectron2Network(Network[Training, Inference]):
         return network
 
     @property
+    def reads(self) -> Literal["ids", "outlines"]:
+        """As its own data sets: polygons for instances, else panoptic images."""
+        return "outlines" if self.options.task == "instance" else "ids"
+
+    @property
     def shape(self) -> dict[str, Any]:
         """The whole configuration: all that is needed to build this network again without weights."""
         return {"config": self.cfg.dump()}

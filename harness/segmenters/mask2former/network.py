@@ -1,7 +1,7 @@
 """The network of Mask2Former: the model of transformers with our targets, loss and answers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,11 @@ class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model,
     Kind, Config = Mask2FormerForUniversalSegmentation, Mask2FormerConfig
     MAY_DIFFER = r"class_predictor|criterion|swin\.layernorm"
     """Other classes, and a norm that nothing reads."""
+
+    @property
+    def reads(self) -> Literal["ids", "outlines"]:
+        """For instances the authors' code trains on detectron2's data sets of polygons, else on panoptic images."""
+        return "outlines" if self.options.task == "instance" else "ids"
 
     @property
     def features(self) -> int:
