@@ -1,0 +1,65 @@
+"""What is known of public checkpoints without having them: classes, configurations, sizes, licences (public.toml).
+
+Torch-free. Building a network of them, on the meta device or at random, is `empty`.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.core.config import Strict, parse, read_toml
+
+_FILE = Path(__file__).with_name("public.toml")
+
+
+class Network(Strict):
+    """One network: its class ("diffusers.AutoencoderKL"), what that takes, and its parameters in millions."""
+
+    kind: str = Field(alias="class")
+    millions: float
+    config: dict[str, Any]
+
+
+class Checkpoint(Strict):
+    """A checkpoint of a generator: its networks by component ("." for the folder itself)."""
+
+    license: str
+    gated: bool = False
+    """Whether the hub asks for a login and consent first."""
+    parts: dict[str, str]
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """The networks themselves, by component."""
+        return {part: _table().networks[name] for part, name in self.parts.items()}
+
+    @property
+    def millions(self) -> float:
+        """Parameters of all its networks."""
+        return sum(network.millions for network in self.networks.values())
+
+
+class _Table(Strict):
+    networks: dict[str, Network]
+    generators: dict[str, Checkpoint]
+
+
+def generators() -> dict[str, Checkpoint]:
+    """The known checkpoints of generators, by hub id."""
+    return _table().generators
+
+
+def empty(network: Network) -> Any:
+    """The network without weights, on torch's current default device ("meta" takes no memory)."""
+    import importlib
+
+    library, _, name = network.kind.partition(".")
+    kind = getattr(importlib.import_module(library), name)
+    return kind(kind.config_class(**network.config)) if library == "transformers" else kind(**network.config)
+
+
+@functools.cache
+def _table() -> _Table:
+    return parse(_Table, read_toml(_FILE), _FILE)
