@@ -85,6 +85,7 @@ def add_suite(commands: Any, name: str, help_text: str) -> Any:
     one.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree (default: CITYSCAPES_DATASET)")
     one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
+    one.add_argument("--recipe", default="", metavar="NAME", help="for rows that name none (default: the profile's)")
     return one
 
 
@@ -95,7 +96,7 @@ def planned(options: argparse.Namespace) -> tuple["Plan", "Store"]:
     from harness.planning.plan import make_plan
     from harness.report import spec_of
 
-    plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root))
+    plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root), recipe=options.recipe)
     spec_of(plan.suite)  # a mistake in [table] is told before hours of training, not after them
     return plan, Store(store_root(options.store))
 

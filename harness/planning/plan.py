@@ -77,7 +77,7 @@ class PlannedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of a suite under a profile."""
+    """All of a suite under a profile. `recipe`: the one that was asked for in place of the profile's."""
 
     name: str
     suite: Suite
@@ -86,6 +86,7 @@ class Plan:
     dataset: Step
     labels: LabelSet
     rows: list[PlannedRow]
+    recipe: str = ""
 
     def steps(self) -> dict[str, Step]:
         """Every step once, inputs before what needs them."""
@@ -104,38 +105,43 @@ class Plan:
         return found
 
 
-def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None) -> Plan:
+def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None, recipe: str = "") -> Plan:
     """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, if the profile wants one.
 
-    HarnessError for every unknown name, key or option, before anything runs.
+    `recipe`: for rows that name none, in place of the profile's; the plan is then called after it, too. HarnessError
+    for every unknown name, key or option, before anything runs.
     """
     profile = load_profile(profile_name)
-    return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile)
+    return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile, recipe)
 
 
 def beside(plan: Plan, suite_name: str) -> Plan:
-    """The plan of another suite on the same data, under the same profile."""
-    return _on(plan.dataset, suite_name, plan.profile_name, plan.profile)
+    """The plan of another suite on the same data, under the same profile and recipe."""
+    return _on(plan.dataset, suite_name, plan.profile_name, plan.profile, plan.recipe)
 
 
-def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile) -> Plan:
+def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile, recipe: str) -> Plan:
     suite, labels = load_suite(suite_name), open_dataset(dataset.spec, dataset.external).labels
+    name, title = Path(suite_name).stem, f"{suite.title}, on {dataset.label}"
+    if recipe:
+        load_part("recipes", recipe, profile_name)  # a name that is unknown is told even where no row takes it
+        profile = profile.model_copy(update={"synthesis": profile.synthesis.model_copy(update={"recipe": recipe})})
+        name, title = f"{name}-{recipe}", f"{title}, recipe {recipe}"
     planned = list(arms(suite))
     named = {name: _generator(name, profile_name) for name in dict.fromkeys(arm.generator for arm in planned)}
     builder = _Builder(
         profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, labels=labels, generators=named
     )
-    rows = [builder.row(arm) for arm in planned]
-    # A title that named the data itself would be wrong under every profile but one.
-    suite = suite.model_copy(update={"title": f"{suite.title}, on {dataset.label}"})
     return Plan(
-        name=Path(suite_name).stem,
-        suite=suite,
+        name=name,
+        # A title that named the data itself would be wrong under every profile but one.
+        suite=suite.model_copy(update={"title": title}),
         profile_name=profile_name,
         profile=profile,
         dataset=dataset,
         labels=labels,
-        rows=rows,
+        rows=[builder.row(arm) for arm in planned],
+        recipe=recipe,
     )
 
 

@@ -187,3 +187,22 @@ def test_every_suite_can_be_planned():
 def test_a_suite_beside_another_is_planned_on_the_same_data():
     there = make_plan("ablation", "mini")
     assert set(beside(make_plan("table1", "mini"), "ablation").steps()) == set(there.steps())
+
+
+def test_another_recipe_takes_the_place_of_the_profiles_where_no_row_names_one():
+    plain, other = make_plan("table1", "mini"), make_plan("table1", "mini", recipe="released")
+    assert other.name == "table1-released" and other.suite.title == f"{plain.suite.title}, recipe released"
+    recipes = {step.spec.recipe.label for step in other.steps().values() if step.kind == "synthesize"}
+    assert recipes == {"released"} and make_plan("table1", "mini", recipe="corrected").steps() == plain.steps()
+    trainings = [{step.key for step in plan.steps().values() if step.kind == "train"} for plan in (plain, other)]
+    assert len(trainings[0] & trainings[1]) == 2, "real frames alone stay the same"
+    assert [row.arm.name for row in plain.rows] == [row.arm.name for row in other.rows]
+    assert beside(other, "ablation").name == "ablation-released"
+    named = {
+        s.spec.recipe.label
+        for s in make_plan("recipes", "mini", recipe="released").steps().values()
+        if s.kind == "synthesize"
+    }
+    assert named == {"corrected", "released"}, "rows that name one keep it"
+    with pytest.raises(HarnessError, match="unknown recipe 'relased'"):
+        make_plan("table1", "mini", recipe="relased")
