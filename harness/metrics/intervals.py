@@ -308,7 +308,7 @@ def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:
     second = float((added**2).mean()) - noise
     fourth = float((added**4).mean()) - 6 * second * noise - 3 * noise**2
     if second <= 0 or fourth <= second**2 * (1 + 2 / units):
-        return units - 1.0
+        return float(units - 1)
     return float(np.clip(2 * units / (fourth / second**2 - 1), 2.0 if units > 2 else 1.0, units - 1.0))
 
 
