@@ -1,5 +1,6 @@
 """Gains: what is compared with what stands in the rows, and an interval decides."""
 
+import ast
 import re
 import tomllib
 
@@ -146,3 +147,14 @@ def test_a_pasting_generator_is_compared_with_the_control_that_pastes():
     pasted = GeneratorHead(label="X", adapter="x", placement="other_frame")
     assert ("generated appearance", "x", "copy_paste") in shares("none", "focus", "copy_paste", "x", x=pasted)
     assert ("generated appearance", "x", "focus") not in shares("none", "focus", "copy_paste", "x", x=pasted)
+
+
+def test_no_module_that_compares_names_a_generator():
+    """What is compared with what stands in the parts: a new control is one file."""
+    named = []
+    for room in ("planning", "results", "report", "commands"):
+        for path in sorted((REPOSITORY / "harness" / room).rglob("*.py")):
+            texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+            # "none" is also an adapter, a truth and a way to mark a table.
+            named += [(path.name, text) for text in texts if text in PARTS and text != "none"]
+    assert named == []
