@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 ROWS = 200
 """Held-out crops that a generator is judged on."""
 _PROMPTS = {
-    24: ("a photo of a woman", "a photo of a man"),
-    25: ("a photo of a male rider", "a photo of a female rider"),
-    26: ("a photo of a red car", "a photo of a white car"),
-    27: ("a photo of a red truck", "a photo of a green truck"),
-    28: ("a photo of a red bus", "a photo of a green bus"),
-    31: ("a photo of a red train", "a photo of a black train"),
-    32: ("a photo of a black motorcycle", "a photo of a white motorcycle"),
-    33: ("a photo of a white bicycle", "a photo of a black bicycle"),
+    "person": ("a photo of a woman", "a photo of a man"),
+    "rider": ("a photo of a male rider", "a photo of a female rider"),
+    "car": ("a photo of a red car", "a photo of a white car"),
+    "truck": ("a photo of a red truck", "a photo of a green truck"),
+    "bus": ("a photo of a red bus", "a photo of a green bus"),
+    "train": ("a photo of a red train", "a photo of a black train"),
+    "motorcycle": ("a photo of a black motorcycle", "a photo of a white motorcycle"),
+    "bicycle": ("a photo of a white bicycle", "a photo of a black bicycle"),
 }
 _ABOUT = {
     "text_encoder": "CLIPTextModel of transformers, 2 x 64: the text tower of a CLIP, frozen, that all generators "
@@ -55,9 +55,11 @@ STARTS = ("oneformer_convnext", "swin", "resnet")
 def asked(pool: Pool) -> tuple[np.ndarray, list[str]]:
     """For the first crops of `pool` a prompt of the paper that names another detail than is there, where there is
     one."""
+    from harness.tiny_training.contrastive import class_name
+
     prompts = []
     for row, (label, drawn) in enumerate(zip(pool.label_ids[:ROWS], pool.prompts[:ROWS], strict=True)):
-        both = _PROMPTS[int(label)]
+        both = _PROMPTS[class_name(label)]
         other = [prompt for prompt in both if prompt != drawn]
         prompts.append(other[row // 8 % len(other)])
     return np.arange(len(prompts)), prompts

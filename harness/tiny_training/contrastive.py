@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
+from harness.data.cityscapes import CITYSCAPES
 from harness.tiny_training.loop import Budget, History, fit
 from harness.tiny_training.pool import SIDE, Pool, detail, phrase
 from harness.tiny_training.tokenizer import CLASSES, POSITIONS, token_ids
@@ -97,11 +98,11 @@ def _captions(batch: Pool, rng: np.random.Generator) -> list[Caption]:
 
 def class_name(label_id: int) -> str:
     """The name of a thing class: 26 -> "car"."""
-    return CLASSES[LABEL_IDS.index(int(label_id))]
+    return CITYSCAPES.by_id[int(label_id)].name
 
 
-LABEL_IDS = (24, 25, 26, 27, 28, 31, 32, 33)
-"""Cityscapes' ids of the eight classes, in the order of CLASSES."""
+LABEL_IDS = tuple(CITYSCAPES.by_name[name].id for name in CLASSES)
+"""Ids of the eight classes, in the order of CLASSES."""
 
 
 def _soft(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
