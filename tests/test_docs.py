@@ -40,6 +40,10 @@ SHOWN = {
     "toys/harness_toys/pixels.py": "harness_toys/pixels.py",
     "toys/harness_toys/pixels_network.py": "harness_toys/pixels_network.py",
     "configs/segmenters/pixels.toml": "configs/segmenters/pixels.toml",
+    "toys/harness_toys/orchard.py": "harness_toys/orchard.py",
+    "configs/datasets/orchard.toml": "configs/datasets/orchard.toml",
+    "configs/recipes/orchard.toml": "configs/recipes/orchard.toml",
+    "configs/profiles/orchard.toml": "configs/profiles/orchard.toml",
     "my_metrics/my_metrics/accuracy.py": "harness_toys/accuracy.py",
     "my_metrics/my_metrics/classes.py": "harness_toys/classes.py",
 }
@@ -53,7 +57,7 @@ ENDS = {
 """Commands that are shown because they end with an error."""
 
 TRAINS = ("harness run ",)
-"""Commands that take minutes: planned instead, and run in the slow test where the profile is smoke."""
+"""Commands that take minutes: planned instead, and run in the slow test where the profile is made for that."""
 
 PARSED = ("harness check ", "harness power ", "harness predict ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
@@ -135,7 +139,7 @@ class Reader:
         elif command.startswith("pip install "):
             self.install(shlex.split(command))
         elif command.startswith(TRAINS) and "--help" not in command:
-            quick = self.patient and "--profile smoke" in command
+            quick = self.patient and re.search("--profile (smoke|orchard)", command)
             self.shell(command if quick else planned(command))
         elif command.startswith(PARSED):
             parsed(command)
@@ -180,7 +184,8 @@ def planned(command: str) -> str:
     """`harness plan` with what a `harness run` says, its own options left out."""
     found = parsed(command)
     kept = [found.suite, "--profile", found.profile]
-    return shlex.join(["harness", "plan", *kept, *(["--store", found.store] if found.store else [])])
+    given = {"--store": found.store, "--data-root": found.data_root}
+    return shlex.join(["harness", "plan", *kept, *(word for pair in given.items() if pair[1] for word in pair)])
 
 
 def parsed(command: str) -> argparse.Namespace:
