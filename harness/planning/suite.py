@@ -52,6 +52,8 @@ class Profile(Strict):
     dataset: str
     seeds: Seeds
     synthesis: Synthesis
+    confidence: float = Field(default=0.8, ge=0, le=1)
+    """How sure an instance must be to be drawn in reports: of every row alike."""
     minutes: dict[str, float] = {}
 
 

@@ -36,18 +36,19 @@ def samples(runs: Sequence[Run]) -> Section:
     return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
 
 
-def predictions(runs: Sequence[Run], data: Step) -> Section:
+def predictions(runs: Sequence[Run], data: Step, confidence: float) -> Section:
     """What each row predicts on the same frames, beside ground truth."""
     from harness.report.pictures import prediction_grid
 
     seen = [run for run in first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]
     if not seen:
         return Section(anchor="predictions", title="Predictions")
-    grid = prediction_grid(dataset_of(seen[0], data), {run.label: run.folders["predict"] for run in seen})
+    folders = {run.label: run.folders["predict"] for run in seen}
+    grid = prediction_grid(dataset_of(seen[0], data), folders, confidence=confidence)
     return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
 
 
-def worst_frames(runs: Sequence[Run], data: Step) -> Section:
+def worst_frames(runs: Sequence[Run], data: Step, confidence: float) -> Section:
     """The frames on which the best row does worst."""
     import numpy as np
 
@@ -67,6 +68,7 @@ def worst_frames(runs: Sequence[Run], data: Step) -> Section:
         dataset_of(best, data),
         {best.label: best.folders["predict"]},
         names=[found.images[index] for index in order],
+        confidence=confidence,
         title=f"Worst frames of {best.label}, by PQ of the frame",
         notes={found.images[index]: f", PQ {number(float(scores[index]) * 100, 1)}" for index in order},
     )

@@ -46,7 +46,11 @@ def gather(
         warning = self_test.warning(found)
         first = [self_test.section(found, gains, profile), answer.section(gains), *first]
         things = [label.name for label in plan.labels.things]
-        first += [evidence.predictions(runs, plan.dataset), evidence.worst_frames(runs, plan.dataset)]
+        sure = profile.confidence
+        first += [
+            evidence.predictions(runs, plan.dataset, sure),
+            evidence.worst_frames(runs, plan.dataset, sure),
+        ]
         first += [evidence.classes(rows, profile, things=things, intervals=intervals)]
         first += [answer.quality(gains, quality)]
         last = [self_test.power(found), *last]

@@ -5,7 +5,9 @@ are imported by this file; only a report that shows pictures imports it.
 """
 
 import base64
+import colorsys
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,6 @@ from harness.synthesis.manifest import Entry, read_manifest
 SAMPLES = 12
 FRAMES = 4
 FAILURES = 3
-CONFIDENCE = 0.8
 THUMB = 128
 WIDE = 360
 OPACITY = 0.55
@@ -89,10 +90,11 @@ def prediction_grid(
     *,
     split: str = "val",
     names: Sequence[str] = (),
+    confidence: float,
     title: str = "Predictions beside ground truth",
     notes: Mapping[str, str] | None = None,
 ) -> Grid | None:
-    """Frames with ground truth and every prediction (label to folder) of at least 0.8 confidence.
+    """Frames with ground truth and every prediction (label to folder) of at least that confidence, 0..1.
 
     `names`: which frames; by default four, evenly spaced over the split. None when there is nothing predicted.
     """
@@ -106,12 +108,13 @@ def prediction_grid(
         row: list[Picture | None] = [Picture(uri=_jpeg(image, WIDE), alt=f"{frame.name}, image")]
         masks = _true_masks(frame.read_ids(), dataset.labels)
         row.append(_overlay(image, masks, dataset.labels, f"{frame.name}, ground truth"))
-        row += [_predicted(image, frame, folder, dataset.labels, label) for label, folder in predictions.items()]
+        for label, folder in predictions.items():
+            row.append(_predicted(image, frame, folder, dataset.labels, label, confidence))
         rows.append(tuple(row))
     return Grid(
         title=title,
-        text=f"Instances of at least {CONFIDENCE} confidence, in the benchmark's class colours, lighter or darker by "
-        "instance.",
+        text=f"Instances of at least {confidence:g} confidence, the same for every row of the table. Each class has a "
+        "colour of its own, lighter or darker by instance.",
         columns=("image", "ground truth", *predictions),
         heads=tuple(f"{frame.name}{(notes or {}).get(frame.name, '')}" for frame in shown),
         rows=tuple(rows),
@@ -165,13 +168,15 @@ def _file(folder: Path, name: str | None, alt: str, *, wide: bool = False) -> Pi
         return Picture(uri=_jpeg(np.asarray(image.convert("RGB")), side, enlarge=True), alt=alt)
 
 
-def _predicted(image: np.ndarray, frame: Frame, folder: Path, labels: LabelSet, label: str) -> Picture | None:
+def _predicted(
+    image: np.ndarray, frame: Frame, folder: Path, labels: LabelSet, label: str, confidence: float
+) -> Picture | None:
     path = folder / "instances" / f"{frame.name}.txt"
     if not path.is_file():
         return None
     masks = []
     for line in sorted(mask_lines(path, folder / "instances", labels), key=lambda line: line.score):
-        if line.score >= CONFIDENCE:
+        if line.score >= confidence:
             with Image.open(line.path) as mask:
                 masks.append((line.label_id, np.asarray(mask) > 0))
     return _overlay(image, masks, labels, f"{frame.name}, {label}")
@@ -187,10 +192,22 @@ def _overlay(image: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], labels:
     grey = image.mean(axis=2, keepdims=True)
     canvas = np.repeat(grey, 3, axis=2) * 0.8
     for order, (label_id, mask) in enumerate(masks):
-        color = np.array(labels.by_id[label_id].color, float) * (0.75 + 0.25 * (order % 3)) + 30 * (order % 2)
-        canvas[mask] = (1 - OPACITY) * image[mask] + OPACITY * color.clip(0, 255)
+        color = class_color(label_id, labels) * (0.7 + 0.15 * (order % 3))
+        canvas[mask] = (1 - OPACITY) * image[mask] + OPACITY * color
         canvas[mask & ~_eroded(mask)] = 255
-    return Picture(uri=_jpeg(canvas.clip(0, 255).astype(np.uint8), WIDE), alt=alt, note=f"{len(masks)} instances")
+    named = [labels.by_id[label_id].name for label_id, _ in masks]
+    counted = ", ".join(f"{named.count(name)} {name}" for name in sorted(set(named)))
+    return Picture(uri=_jpeg(canvas.clip(0, 255).astype(np.uint8), WIDE), alt=alt, note=counted or "no instance")
+
+
+def class_color(label_id: int, labels: LabelSet) -> np.ndarray:
+    """RGB in 0..255 of a class with instances: hues lie evenly round the wheel, those of neighbours in the list apart.
+
+    The benchmark's own colours call car, truck, bus and train four shades of one dark blue.
+    """
+    place, count = labels.thing_index[label_id], len(labels.things)
+    step = next(step for step in range(max(count * 3 // 8, 1), count + 2) if math.gcd(step, count) == 1)
+    return 255 * np.array(colorsys.hsv_to_rgb(place * step % count / count, 0.85, 1.0))
 
 
 def _eroded(mask: np.ndarray) -> np.ndarray:
