@@ -7,7 +7,6 @@ own share of a step is measured.
 """
 
 import importlib.util
-import json
 import time
 
 import numpy as np
@@ -19,7 +18,7 @@ from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, Stream
 from harness.data.tree import Tree
 from harness.segmenters import training as engine
-from harness.segmenters.options import Backbone, Training
+from harness.segmenters.options import Backbone
 
 STEPS, BATCH = 12, 4
 MODEL = {"encoder_layers": 1, "decoder_layers": 4, "queries": 28, "points": 1024, "min_pixels": 1}
@@ -44,7 +43,7 @@ def ours(adapter, root, out):
     """CPU seconds of the engine's steps, and the share of them that is neither network, nor optimizer, nor data."""
     network, table = parts(adapter)
     stream = Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames("train")), synthetic=(), mix=Mix(), seed=0)
-    run = engine._Run(network, stream, None, Training.model_validate_json(json.dumps(table)), out)
+    run = engine._Run(network, stream, None, table, out)
     run.resume()
     spent = {"inside": 0.0}
 
@@ -83,7 +82,7 @@ def plain(adapter, root):
     model = getattr(shipped, f"{name}ForUniversalSegmentation")(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     stream = Stream(labels=CITYSCAPES, real=tuple(Tree(root).frames("train")), synthetic=(), mix=Mix(), seed=0)
-    loader = engine.Loader(stream, Training.model_validate_json(json.dumps(table)), network.collate)
+    loader = engine.Loader(stream, table, network.collate)
     batches = [_as_transformers(adapter, network, loader.batch(step, 0)) for step in range(STEPS)]
     start = 0.0
     for step, batch in enumerate(batches):

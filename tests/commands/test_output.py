@@ -61,7 +61,7 @@ def test_signs_are_spelt_where_they_are_missing():
 def test_the_report_of_a_check_is_whole_before_anything_is_printed(tmp_path):
     """`check | head` used to end as if a metric were worse, and wrote no JUnit file."""
     rows = tmp_path / "baseline.json"
-    rows.write_text('{"format": 1, "suite": "table1", "profile": "mini", "reason": "r", "tolerance": {}, "rows": []}')
+    rows.write_text('{"format": 2, "suite": "table1", "profile": "mini", "reason": "r", "tolerance": {}, "rows": []}')
     junit = tmp_path / "junit.xml"
     arguments = ["check", "table1", "--store", str(tmp_path / "store"), "--baseline", str(rows), "--junit", str(junit)]
     whole = run([sys.executable, "-m", "harness", *arguments])

@@ -48,7 +48,7 @@ def test_it_is_listed_with_the_line_that_installs_it():
 def test_its_rows_are_not_built_and_the_others_run(tmp_path):
     suite = tmp_path / "neighbour.toml"
     suite.write_text(SUITE)
-    names = {row.cell.segmenter: row for row in make_plan(str(suite), "mini").rows}
+    names = {row.arm.segmenter: row for row in make_plan(str(suite), "mini").rows}
     assert "not installed" in names["detectron2"].why
     assert not names["detectron2"].finals
     assert names["oneformer"].finals

@@ -144,11 +144,11 @@ def test_an_unknown_option_is_one_clear_error():
     assert "queries" in error.value.hint
 
 
-def test_a_checkpoint_that_is_not_there_says_how_to_get_it(tmp_path):
+def test_a_folder_that_is_not_there_says_what_it_must_hold(tmp_path):
     missing = Backbone(label="x", family="swin", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(HarnessError, match="nowhere") as error:
         OneFormer.build(missing, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
-    assert "hf download" in error.value.hint
+    assert "config.json and model.safetensors" in error.value.hint and "harness convert" in error.value.hint
 
 
 def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
