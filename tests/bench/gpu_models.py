@@ -45,6 +45,8 @@ class Painter:
         """The adapter over the checkpoint in `folder`; channels last on a GPU, as the paper's parts have it."""
         data, path = load_part("generators", self.part, "paper")
         given = {"checkpoint": str(folder), "fallbacks": [], "precision": precision, "compile": compiled}
+        # BlendedDiff is timed against diffusers' own loop, which looks one step ahead for the background.
+        given |= {"background": "next"} if self.part == "blended" else {}
         given |= {"channels_last": device != "cpu", **self.options}
         return parse(GeneratorPart, data | {"options": data["options"] | given}, path).build(device)
 
