@@ -41,7 +41,10 @@ def jobs(
     """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
     frames, labels = dataset.truths(split), dataset.labels
     names = [frame.name for frame in frames]
-    located = {source: predictions.locate(*source, split, names, labels) for source in set(map(_source, given.items()))}
+    located = {
+        source: predictions.locate(*source, split, names, labels)
+        for source in dict.fromkeys(map(_source, given.items()))
+    }
     depths = [frame.depth_files() for frame in frames]
     deep = all(depths)  # scores by distance are of all frames or of none
     compiled = _pays(frames) if compiled is None else compiled

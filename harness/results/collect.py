@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.store import Store
+from harness.metrics.info import SIGNATURE_JOINT
 from harness.planning.plan import Plan, PlannedRow, Step, chain
 from harness.results.published import published
-from harness.results.rows import SIGNATURE_JOINT, Budget, Cost, Row, SeedResult, Status, mean_scores
+from harness.results.rows import Budget, Cost, Row, SeedResult, Status, mean_scores
 from harness.segmenters.options import Training
 from harness.stages.train import TrainSpec
 

@@ -16,7 +16,6 @@ from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegati
 from harness.core.config import Strict, parse
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
-from harness.metrics.info import SIGNATURE_JOINT as SIGNATURE_JOINT
 
 ROWS_FORMAT = 2
 """Version of the row file; a reader refuses what it doesn't know."""

@@ -50,7 +50,7 @@ from harness.synthesis.manifest import Entry, read_manifest
 
 VERSION = 1
 
-Metric = Literal["CLIP-I", "CLIP-T", "FID", "KID", "SSIM", "PSNR", "LPIPS"]
+QualityMetric = Literal["CLIP-I", "CLIP-T", "FID", "KID", "SSIM", "PSNR", "LPIPS"]
 
 SCORES, PAIRS = "scores.json", "pairs.npz"
 
@@ -71,7 +71,7 @@ class AssessSpec(Specification):
     }
     """Where files lie and how many images a network takes at a time; what the files hold is in `fingerprint`."""
 
-    metrics: tuple[Metric, ...] = Field(
+    metrics: tuple[QualityMetric, ...] = Field(
         default=("CLIP-I", "CLIP-T", "FID", "KID", "SSIM", "PSNR", "LPIPS"), min_length=1
     )
     recipes: tuple[Measurement, ...] = Field(default=(RELEASED, CORRECTED), min_length=1)
@@ -261,7 +261,7 @@ def _summary(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str
     }
 
 
-def _names(metric: Metric, recipes: tuple[Measurement, ...]) -> Iterator[str]:
+def _names(metric: QualityMetric, recipes: tuple[Measurement, ...]) -> Iterator[str]:
     """All names that a metric may have in scores.json."""
     others = [name for name in get_args(FeatureSpec.model_fields["network"].annotation) if name != "inception"]
     for label in (metric, *(f"{metric} ({name})" for name in others if metric in ("FID", "KID"))):
@@ -270,7 +270,7 @@ def _names(metric: Metric, recipes: tuple[Measurement, ...]) -> Iterator[str]:
 
 
 def _score(
-    spec: AssessSpec, metric: Metric, recipe: Measurement, region: Region, entries: list[Entry], table: Columns
+    spec: AssessSpec, metric: QualityMetric, recipe: Measurement, region: Region, entries: list[Entry], table: Columns
 ) -> Score | None:
     """The score of a metric in one region; None where it isn't measured (no network, no sense)."""
     prefix = f"{recipe.name}.{region}"
@@ -299,7 +299,7 @@ def _score(
     return Score(metric, recipe.name, region, value, error, n, **counts, signature=made_by, note=note)
 
 
-def _how(spec: AssessSpec, metric: Metric, recipe: Measurement, region: Region) -> dict[str, object]:
+def _how(spec: AssessSpec, metric: QualityMetric, recipe: Measurement, region: Region) -> dict[str, object]:
     """What a signature says of a metric beside recipe, region and counts."""
     pixels = {
         "SSIM": {"image": "grey", "window": f"{WINDOW} uniform", "range": 255},
@@ -327,7 +327,7 @@ def _tag(spec: Weights) -> str:
 
 
 def _set_distance(
-    metric: Metric, prefix: str, entries: list[Entry], table: Columns
+    metric: QualityMetric, prefix: str, entries: list[Entry], table: Columns
 ) -> tuple[float | None, float | None, str, dict[str, int]]:
     """Value, error, note and set sizes of FID or KID in one region."""
     real, generated = table[f"{prefix}.real_features"], table[f"{prefix}.generated_features"]

@@ -114,6 +114,13 @@ def test_a_metric_that_never_had_a_value_is_not_compared():
     assert compare([before], baseline(before, tolerance={"AP50": 0.1})) == []
 
 
+def test_a_score_that_no_installed_metric_describes_is_never_better_or_worse():
+    """The package of a plug-in is gone, and with it which way is better."""
+    before, now = (measured(status="ok", scores={"gone": value}, signature="gone", name="a") for value in (0.5, 0.9))
+    verdicts = compare([now], baseline(before, tolerance={"gone": 0.1}))
+    assert kinds(verdicts) == ["incomparable"] and "installed" in verdicts[0].reason
+
+
 def test_statistics_widen_the_tolerance_and_never_narrow_it():
     def noise(half: float):
         return lambda before, now, metric: difference(-0.04 - half, -0.04 + half)
