@@ -6,6 +6,8 @@ truth is kept: a mask is counted row by row against the ids below it. Compiled c
 first run on a machine compiles some seconds.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -15,21 +17,22 @@ from numba.extending import intrinsic
 BLOCK = 128
 """Bytes looked at together; the loop over a block is vectorised, leaving it is what costs."""
 _VECTOR = ir.VectorType(ir.IntType(8), 64)
-_compiled = njit(cache=True, nogil=True, boundscheck=False)
+_compiled: Any = njit(cache=True, nogil=True, boundscheck=False)
+_intrinsic: Any = intrinsic
 
 
-@intrinsic
-def _low_zeros(context, value):
+@_intrinsic
+def _low_zeros(context: Any, value: Any) -> Any:
     """Number of zero bits below the lowest set bit of a uint64 that is not 0."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], cgutils.true_bit)
 
     return types.uint64(types.uint64), generate
 
 
 @_compiled
-def _next(row, start):
+def _next(row: np.ndarray, start: int) -> int:
     """First index >= start of a non-zero byte; the length of the row where there is none."""
     n = len(row)
     i = start
@@ -46,28 +49,28 @@ def _next(row, start):
     return i
 
 
-def _load(context, builder, kind, array, start):
+def _load(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
     """64 bytes of an array from `start` on, as one vector."""
     place = builder.gep(context.make_array(kind)(context, builder, array).data, [start])
     return builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=1)
 
 
-@intrinsic
-def _unlike(context, a, b, start):
+@_intrinsic
+def _unlike(context: Any, a: Any, b: Any, start: Any) -> Any:
     """One bit for each of 64 bytes from `start` on: whether `a` and `b` differ there. Lowest first."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pair = [_load(context, builder, signature.args[k], arguments[k], arguments[2]) for k in (0, 1)]
         return builder.bitcast(builder.icmp_unsigned("!=", *pair), ir.IntType(64))
 
     return types.uint64(a, b, types.intp), generate
 
 
-@intrinsic
-def _not_zero(context, a, start):
+@_intrinsic
+def _not_zero(context: Any, a: Any, start: Any) -> Any:
     """As `_unlike`, with `b` all zeros."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         loaded = _load(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.bitcast(builder.icmp_unsigned("!=", loaded, ir.Constant(_VECTOR, None)), ir.IntType(64))
 
@@ -75,7 +78,7 @@ def _not_zero(context, a, start):
 
 
 @_compiled
-def _mark(raw, bits):
+def _mark(raw: np.ndarray, bits: np.ndarray) -> None:
     """One bit for each byte of `raw`, whether it is not 0, lowest first."""
     n = len(raw)
     for word in range(n // 64):
@@ -87,7 +90,7 @@ def _mark(raw, bits):
 
 
 @_compiled
-def _mark_unlike(row, other, bits):
+def _mark_unlike(row: np.ndarray, other: np.ndarray, bits: np.ndarray) -> None:
     """One bit for each byte, whether `row` and `other` differ there, lowest first."""
     n = len(row)
     for word in range(n // 64):
@@ -99,7 +102,7 @@ def _mark_unlike(row, other, bits):
 
 
 @_compiled
-def _seek(bits, start, end):
+def _seek(bits: np.ndarray, start: int, end: int) -> Any:
     """Place of the first set bit from `start` on; `end` where there is none before it."""
     word = start >> 6
     if word >= len(bits):
@@ -114,14 +117,14 @@ def _seek(bits, start, end):
 
 
 @_compiled
-def _copy(source, target, start, stop):
+def _copy(source: np.ndarray, target: np.ndarray, start: int, stop: int) -> None:
     a, b = source[start:stop], target[start:stop]
     for k in range(len(a)):
         b[k] = a[k]
 
 
 @_compiled
-def _paeth_row(raw, above, row, step, bits):
+def _paeth_row(raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray) -> None:
     """Undo the Paeth filter. Where left equals upper left a zero residual means "as above", and so on for all zeros."""
     n = len(raw)
     _mark(raw, bits)
@@ -154,7 +157,7 @@ def _paeth_row(raw, above, row, step, bits):
 
 
 @_compiled
-def _sub_row(raw, row, step):
+def _sub_row(raw: np.ndarray, row: np.ndarray, step: int) -> None:
     """Undo the Sub filter, which adds the pixel to the left: zeros repeat it."""
     n = len(raw)
     _copy(raw, row, 0, step)
@@ -172,7 +175,7 @@ def _sub_row(raw, row, step):
 
 
 @_compiled
-def _repeat(row, start, stop, step):
+def _repeat(row: np.ndarray, start: int, stop: int, step: int) -> None:
     """Repeat the pixel before `start`; its bytes are held in registers, since reading back what was written is slow."""
     if step == 1:
         row[start:stop] = row[start - 1]
@@ -189,7 +192,7 @@ def _repeat(row, start, stop, step):
 
 
 @_compiled
-def _unfilter(kind, raw, above, row, step, bits):
+def _unfilter(kind: int, raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray) -> bool:
     """Undo one of PNG's five row filters (PNG specification, section 9); False for an unknown one.
 
     `bits` (one for each byte) is room to work in.
@@ -214,13 +217,15 @@ def _unfilter(kind, raw, above, row, step, bits):
 
 
 @_compiled
-def _room(n):
+def _room(n: int) -> np.ndarray:
     """A bit for each of `n` bytes."""
     return np.zeros((n + 63) // 64, np.uint64)
 
 
 @_compiled
-def _advance(kind, raw, row, spare, step, bits, changed):
+def _advance(
+    kind: int, raw: np.ndarray, row: np.ndarray, spare: np.ndarray, step: int, bits: np.ndarray, changed: np.ndarray
+) -> int:
     """Turn `row` into the row below it in place, from that one's filter and filtered bytes.
 
     Fills `changed` with the pixels that differ, left to right, and returns their number; -1 for an unknown filter.
@@ -234,7 +239,8 @@ def _advance(kind, raw, row, spare, step, bits, changed):
         if not _unfilter(kind, raw, row, spare, step, bits):
             return -1
         _mark_unlike(spare, row, bits)
-    count, last = 0, -1
+    count = 0
+    last: Any = -1
     for word in range(len(bits)):
         left = bits[word]
         while left != 0:
@@ -249,7 +255,7 @@ def _advance(kind, raw, row, spare, step, bits, changed):
 
 
 @_compiled
-def _advance_paeth(raw, row, step, bits, changed):
+def _advance_paeth(raw: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray, changed: np.ndarray) -> int:
     """`_advance` for the Paeth filter. A zero says "as above" wherever the pixel to the left is as above too."""
     n = len(raw)
     _mark(raw, bits)
@@ -283,7 +289,7 @@ def _advance_paeth(raw, row, step, bits, changed):
 
 
 @_compiled
-def _pixel(row, i, step):
+def _pixel(row: np.ndarray, i: int, step: int) -> tuple[Any, Any, Any]:
     """The bytes of the pixel at `i`, zeros left of the row."""
     if i < 0:
         return np.uint8(0), np.uint8(0), np.uint8(0)
@@ -291,7 +297,7 @@ def _pixel(row, i, step):
 
 
 @_compiled
-def _paeth(residual, left, above, corner):
+def _paeth(residual: int, left: int, above: int, corner: int) -> Any:
     a, b, c = np.int32(left), np.int32(above), np.int32(corner)
     pa, pb, pc = abs(b - c), abs(a - c), abs(a + b - 2 * c)
     # Written without jumps: at outlines the processor cannot guess them.
@@ -301,7 +307,9 @@ def _paeth(residual, left, above, corner):
 
 
 @_compiled
-def decode16(data, height, width, moves, values, ends):
+def decode16(
+    data: np.ndarray, height: int, width: int, moves: np.ndarray, values: np.ndarray, ends: np.ndarray
+) -> bool:
     """Inflated rows of a 16-bit grey PNG as what differs from row to row; False when a row has no valid filter.
 
     `moves` and `values` [height * width + 1] get the columns that differ from the row above (of row 0: from zeros) and
@@ -324,7 +332,7 @@ def decode16(data, height, width, moves, values, ends):
 
 
 @_compiled
-def paint(moves, values, ends, ids):
+def paint(moves: np.ndarray, values: np.ndarray, ends: np.ndarray, ids: np.ndarray) -> None:
     """The pixels `ids` [H, W] of what `decode16` found."""
     start = 0
     ids[0] = 0
@@ -338,7 +346,7 @@ def paint(moves, values, ends, ids):
 
 
 @_compiled
-def find_moves(ids, moves, values, ends):
+def find_moves(ids: np.ndarray, moves: np.ndarray, values: np.ndarray, ends: np.ndarray) -> None:
     """What `decode16` finds, for ids [H, W] that were read in another way."""
     total = 0
     for y in range(len(ids)):
@@ -349,7 +357,7 @@ def find_moves(ids, moves, values, ends):
 
 
 @_compiled
-def unfiltered(data, height, width, step):
+def unfiltered(data: np.ndarray, height: int, width: int, step: int) -> int:
     """Undo the filters of all rows of an inflated PNG and keep none: the least that reading its pixels costs."""
     n = width * step
     row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
@@ -365,7 +373,7 @@ def unfiltered(data, height, width, step):
 
 
 @_compiled
-def regions(ids, place, found, areas, boxes):
+def regions(ids: np.ndarray, place: np.ndarray, found: np.ndarray, areas: np.ndarray, boxes: np.ndarray) -> int:
     """Regions of `ids` [H, W] in order of appearance: fills `found`, `areas` and `boxes` [K, 4], returns their number.
 
     `place` [65536] must be -1 everywhere, and is again afterwards. A number above K means there was no room.
@@ -401,7 +409,7 @@ def regions(ids, place, found, areas, boxes):
 
 
 @_compiled
-def _run_end(row, start):
+def _run_end(row: np.ndarray, start: int) -> int:
     """First index > start whose value differs from row[start]."""
     n = len(row)
     value = row[start]
@@ -420,7 +428,7 @@ def _run_end(row, start):
 
 
 @_compiled
-def under(data, ids, counts):
+def under(data: np.ndarray, ids: np.ndarray, counts: np.ndarray) -> bool:
     """Count `ids` [H, W] below the non-zero pixels of an inflated 8-bit grey PNG; False when a row has no valid filter.
 
     `counts` [65536] is added to.
@@ -454,7 +462,7 @@ def under(data, ids, counts):
 
 
 @_compiled
-def _slot(keys, key):
+def _slot(keys: np.ndarray, key: int) -> Any:
     """Where `key` is in the hash table `keys` (a power of two; -1 is free), or the free place where it belongs."""
     mask = np.uint64(len(keys) - 1)
     slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
@@ -464,7 +472,16 @@ def _slot(keys, key):
 
 
 @_compiled
-def pairs(data, step, width, moves, values, ends, keys, counts):
+def pairs(
+    data: np.ndarray,
+    step: int,
+    width: int,
+    moves: np.ndarray,
+    values: np.ndarray,
+    ends: np.ndarray,
+    keys: np.ndarray,
+    counts: np.ndarray,
+) -> int:
     """Joint histogram of ids and an inflated 8-bit PNG of `step` channels (1: grey, 3: R + 256 G + 65536 B).
 
     Each column is counted in runs from top to bottom: only what differs from the row above is looked at; twice where

@@ -38,18 +38,18 @@ class PanopticQuality(Weighted):
         label = np.array([segments.get(id_, -1) for id_ in ids.tolist()])  # -1: void of the prediction
         truth_label = of_label[pairs.first]
         void, crowd = truth_label < 0, crowds[pairs.first]
-        area = np.bincount(place, pairs.count, minlength=len(ids))
-        forgiven = np.bincount(place[void], pairs.count[void], minlength=len(ids))
+        area = np.bincount(place, pairs.counts, minlength=len(ids))
+        forgiven = np.bincount(place[void], pairs.counts[void], minlength=len(ids))
         truth_ids, truth_place = np.unique(pairs.first, return_inverse=True)
-        truth_area = np.bincount(truth_place, pairs.count)
+        truth_area = np.bincount(truth_place, pairs.counts)
 
         # Void pixels leave the union, crowd pixels don't.
         own = np.flatnonzero((truth_label == label[place]) & ~void & ~crowd)
-        union = area[place[own]] + truth_area[truth_place[own]] - pairs.count[own] - forgiven[place[own]]
-        iou = pairs.count[own] / union
+        union = area[place[own]] + truth_area[truth_place[own]] - pairs.counts[own] - forgiven[place[own]]
+        iou = pairs.counts[own] / union
         match, iou = own[iou > 0.5], iou[iou > 0.5]
         own_crowd = crowd & (truth_label == label[place])
-        forgiven = forgiven + np.bincount(place[own_crowd], pairs.count[own_crowd], minlength=len(ids))
+        forgiven = forgiven + np.bincount(place[own_crowd], pairs.counts[own_crowd], minlength=len(ids))
 
         found = np.zeros(len(truth_ids), bool)
         found[truth_place[match]] = True

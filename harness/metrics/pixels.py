@@ -9,14 +9,14 @@ import numpy as np
 
 
 class Pairs(NamedTuple):
-    """Co-occurrence of two id maps: `count[i]` pixels have `first[i]` in one and `second[i]` in the other.
+    """Co-occurrence of two id maps: `counts[i]` pixels have `first[i]` in one and `second[i]` in the other.
 
     Ordered by (first, second); every pair once.
     """
 
     first: np.ndarray
     second: np.ndarray
-    count: np.ndarray  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    counts: np.ndarray
 
 
 class Under(NamedTuple):

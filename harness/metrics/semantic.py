@@ -21,14 +21,14 @@ from harness.metrics.table import infos_of
 class _Places(NamedTuple):
     """What the scores need to know of a label set.
 
-    `ordered`: the labels that maps can hold; `count`: rows and columns of the confusion matrix, one for each id up to
-    the largest; `valid`: evaluated ids; `categories`: name to the ids of its evaluated labels; `of_instances`: the
+    `ordered`: the labels that maps can hold; `n_labels`: rows and columns of the confusion matrix, one for each id up
+    to the largest; `valid`: evaluated ids; `categories`: name to the ids of its evaluated labels; `of_instances`: the
     categories whose every label has instances, with all their ids, ignored ones too; `category_of`: id of a thing to
     the place of its category among these.
     """
 
     ordered: tuple[Label, ...]
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
+    n_labels: int
     valid: np.ndarray
     categories: Mapping[str, np.ndarray]
     of_instances: Mapping[str, np.ndarray]
@@ -43,7 +43,7 @@ class _Places(NamedTuple):
         of_instances = {name: np.array([x.id for x in mine]) for name, mine in inside.items() if name in sized}
         return cls(
             ordered=ordered,
-            count=1 + max(label.id for label in ordered),
+            n_labels=1 + max(label.id for label in ordered),
             valid=np.array([label.id for label in ordered if not label.ignored]),
             categories={name: np.array([x.id for x in mine if not x.ignored]) for name, mine in inside.items()},
             of_instances=of_instances,
@@ -64,7 +64,7 @@ class PixelIoU(Weighted):
         [1, G, 2]: weighted hits and misses over the instances of each class, and of each category of instances alone.
         HarnessError for a predicted id of L or more.
         """
-        labels, places, n_labels = self.labels, self._places, self._places.count
+        labels, places, n_labels = self.labels, self._places, self._places.n_labels
         truth, predicted, count = prediction.counts(target)
         if len(predicted) and int(predicted.max()) >= n_labels:
             raise HarnessError(
@@ -102,7 +102,7 @@ class PixelIoU(Weighted):
         places, table = self._places, statistics["confusion"]
         n_images = len(table)
         weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
-        confusion = (weights @ table.reshape(n_images, -1)).reshape(-1, places.count, places.count)
+        confusion = (weights @ table.reshape(n_images, -1)).reshape(-1, places.n_labels, places.n_labels)
         instance = np.tensordot(weights, statistics["instance"], axes=1)
         category = np.tensordot(weights, statistics["category"], axes=1)
         result: dict[str, np.ndarray] = {}

@@ -105,7 +105,7 @@ def test_more_pairs_than_the_table_has_room_for(tmp_path):
         tmp_path / "s.png"
     )
     one, other = (reader(compiled=c).segments(tmp_path / "s.png", truth) for c in (False, True))
-    assert len(one.count) == 30_000
+    assert len(one.counts) == 30_000
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
 
