@@ -95,9 +95,12 @@ def planned(options: argparse.Namespace) -> tuple["Plan", "Store"]:
     from harness.core.store import Store
     from harness.planning.plan import make_plan
     from harness.report import spec_of
+    from harness.results.collect import check_published
 
     plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root), recipe=options.recipe)
-    spec_of(plan.suite)  # a mistake in [table] is told before hours of training, not after them
+    # Mistakes that only the report would meet are told before hours of training, not after them.
+    spec_of(plan.suite)
+    check_published(plan)
     return plan, Store(store_root(options.store))
 
 

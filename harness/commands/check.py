@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.arguments import add_suite, console, planned
+from harness.core.errors import HarnessError
 
 
 def add(commands: Any) -> None:
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from harness.core.paths import results_folder
+    from harness.planning.suite import is_foreign
     from harness.report import print_table, verdicts
     from harness.report.leaderboard import NAME, write
     from harness.results import check
@@ -39,6 +41,11 @@ def _check(options: argparse.Namespace) -> int:
     plan, store = planned(options)
     default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
     path = Path(options.baseline) if options.baseline else default
+    if not options.baseline and is_foreign(options.suite):
+        raise HarnessError(
+            f"{options.suite}: another suite of this name is the project's own, and {default.name} is its baseline",
+            hint="name your file otherwise, or say with --baseline which rows are meant",
+        )
     measured = rows(plan, store)
 
     def where(run: Any) -> Path | None:

@@ -136,6 +136,13 @@ def arms(suite: Suite) -> Iterator[Arm]:
             )
 
 
+def is_foreign(name: str) -> bool:
+    """Whether `name` is the path of a suite that is called as one of suites/ and is not that one."""
+    path = Path(name)
+    own = SUITES / path.name
+    return name.endswith(".toml") and own.is_file() and path.resolve() != own.resolve()
+
+
 def load_suite(name: str) -> Suite:
     """The suite suites/<name>.toml, or the file that `name` is a path of."""
     path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"

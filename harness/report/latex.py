@@ -105,6 +105,8 @@ def _line(line: Line, columns: tuple[Column, ...]) -> str:
     cells = [_cell(cell, entry) for cell, entry in zip(line.cells, columns, strict=True)]
     if line.notes:
         cells[0] += rf"\textsuperscript{{{escape(','.join(line.notes))}}}"
+    if cells[0].startswith(("[", "*")):  # behind the \\ of the line before, these would be its arguments
+        cells[0] = "{}" + cells[0]
     return " & ".join(cells) + r" \\"
 
 

@@ -3,14 +3,13 @@
 Not here: how measured rows are compared with them (check.py).
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat
 
-from harness.core.config import parse
-from harness.core.errors import HarnessError
+from harness.core.config import parse, read_json
+from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes, write_text
 from harness.core.paths import results_folder
 from harness.metrics.table import find, known
@@ -87,17 +86,14 @@ def accept(
 
 def read_baseline(path: Path) -> Baseline:
     """The baseline at `path`; HarnessError when there is none or it is not one."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HarnessError(
-            f"{path}: there is no baseline", hint='make one: harness check ... --accept --reason "..."'
-        ) from None
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not a readable baseline: {error}") from None
+    if not path.exists():
+        raise HarnessError(f"{path}: there is no baseline", hint='make one: harness check ... --accept --reason "..."')
+    data = read_json(path, "baseline")
     if not isinstance(data, dict) or data.get("format") != BASELINE_FORMAT:
         raise HarnessError(f"{path}: expected a baseline of format {BASELINE_FORMAT}")
-    return parse(Baseline, data, path)
+    found = parse(Baseline, data, path)
+    _check_tolerances(found, path)
+    return found
 
 
 def read_baselines(folder: Path | None = None) -> list[Baseline]:
@@ -119,6 +115,18 @@ def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
         return folder if run.key and (folder / STATISTICS).is_file() else None
 
     return where
+
+
+def _check_tolerances(baseline: Baseline, path: Path) -> None:
+    """HarnessError for a tolerance of a score that no row has, or of one that would call everything the same."""
+    scored = {metric for row in baseline.rows for metric in row.scores}
+    for metric, tolerance in baseline.tolerance.items():
+        if baseline.rows and metric not in scored:
+            raise HarnessError(f"{path}: key 'tolerance.{metric}': no row has this score", hint=near(metric, scored))
+        info = find(metric)
+        if info is not None and info.scale == 100 and tolerance >= 1:
+            message = f"{path}: key 'tolerance.{metric}': {tolerance:g} is no share below 1"
+            raise HarnessError(message, hint="0.02 are two percent points")
 
 
 def _own_tolerances(rows: Sequence[Row]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, near
 from harness.core.store import Store
 from harness.metrics.info import SIGNATURE_JOINT
 from harness.planning.plan import Plan, PlannedRow, Step, chain
@@ -114,6 +114,30 @@ def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:
         return "not built"
     states = {run.status for run in seeds}
     return "ok" if states == {"ok"} else "failed" if "failed" in states else "not run"
+
+
+def check_published(plan: Plan) -> None:
+    """HarnessError for a printed table that there is not, or a counterpart that neither the suite nor it knows."""
+    suite = plan.suite
+    if suite.published is None:
+        if suite.counterparts:
+            raise HarnessError(f"suite {plan.name}: key 'counterparts': no key 'published' says of which table")
+        return
+    printed = published(suite.published)
+    ours = {planned.arm.backbone or "" for planned in plan.rows} | {_generator_label(planned) for planned in plan.rows}
+    theirs = {row.backbone for row in printed} | {row.generator_label for row in printed}
+    folded = {name.casefold() for name in theirs}
+    for mine, counterpart in suite.counterparts.items():
+        if mine not in ours:
+            raise HarnessError(
+                f"suite {plan.name}: key 'counterparts.{mine}': no row has such a backbone or generator",
+                hint=near(mine, ours - {""}),
+            )
+        if counterpart.casefold() not in folded:
+            raise HarnessError(
+                f"suite {plan.name}: key 'counterparts.{mine}': table {suite.published} prints no {counterpart!r}",
+                hint=near(counterpart, theirs - {""}),
+            )
 
 
 def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from harness.cli import main
+from harness.core.paths import REPOSITORY
 from harness.core.progress import silent
 from harness.core.store import Store
 from harness.data.tree import Tree
@@ -141,3 +142,14 @@ def test_an_empty_run_and_a_baseline_that_is_not_there_yet_are_not_fine(tree, tm
     assert "nothing to compare with" in capsys.readouterr().err
     assert check(*empty, "--baseline", str(tmp_path / "typo.json")) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.toml"]
+
+
+def test_a_suite_of_ones_own_that_is_called_like_ours_does_not_touch_our_baseline(tree, tmp_path, capsys):
+    options = run(tree, tmp_path, seed=0, found=FOUND)
+    mine = tmp_path / "elsewhere" / "table1.toml"
+    mine.parent.mkdir()
+    mine.write_text(Path(options[0]).read_text())
+    before = {path: path.read_bytes() for path in (REPOSITORY / "results").glob("*.md")}
+    assert check(str(mine), *options[1:], "--accept", "--reason", "a slip") == 2
+    assert "--baseline" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in before}

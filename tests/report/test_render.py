@@ -195,6 +195,12 @@ def test_latex_escapes_what_tex_would_read():
     assert r"\{x\} 50\% \#1 \_u\_ \$m\$ \textbackslash{}end \textasciitilde{} \textasciicircum{}" in body
 
 
+def test_latex_keeps_a_first_cell_that_looks_like_an_argument_of_the_line_before():
+    rows = [measured(run(), method="[mine]"), measured(run(), backbone="B", method="*star")]
+    text = render(table_for(suite(), MINI, rows), "latex")
+    assert "\n{}[mine]" in text and "\n{}*star" in text
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed")
 def test_latex_compiles(table, tmp_path):

@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 import pytest
 from result_rows import difference, measured, run
 
+from harness.core.errors import HarnessError
 from harness.report import render
 from harness.report.verdicts import describe, sentence, to_annotations, to_junit, to_summary, to_table, to_trend
-from harness.results.baselines import Baseline
+from harness.results.baselines import BASELINE_FORMAT, Baseline, read_baseline
 from harness.results.check import Exit, Verdict, compare, exit_code
 from harness.results.rows import Row, SeedResult
 
@@ -258,3 +259,23 @@ def test_trend_files_have_one_direction_each():
 def test_descriptions_are_words(mixed):
     assert describe(mixed[3]) == "missing: the suite has no such row"
     assert describe(mixed[0]).startswith("same: AP 30.00 -> 30.00 (0.00, tolerance 2.00 stated")
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        ('{"PQ": Infinity}', "Infinity is no finite number"),
+        ('{"pq": 0.02}', "'tolerance.pq': no row has this score(.|\n)*PQ"),
+        ('{"PQ": 2.0}', "2 is no share below 1"),
+        ('{"PQ": -0.1}', "greater than or equal to 0"),
+    ],
+)
+def test_a_slip_in_a_tolerance_is_refused_and_weakens_nothing(tmp_path, tolerance, words):
+    path = tmp_path / "b.json"
+    row = '{"suite": "table1", "name": "a", "profile": "mini", "method": "M", "scores": {"PQ": 0.5}}'
+    path.write_text(
+        f'{{"format": {BASELINE_FORMAT}, "suite": "table1", "profile": "mini", "reason": "r", '
+        f'"tolerance": {tolerance}, "rows": [{row}]}}'
+    )
+    with pytest.raises(HarnessError, match=words):
+        read_baseline(path)

@@ -1,13 +1,15 @@
 """Rows from the store: what a row cost, and whose data its table is about."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.core.store import Store
 from harness.planning.plan import Plan, chain, make_plan
-from harness.results.collect import SCORES, rows
+from harness.results.collect import SCORES, check_published, rows
 
 SUITE = 'title = "Table"\nquestion = "q"\nkind = "image_quality"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\n'
 
@@ -64,3 +66,23 @@ def test_rows_of_trainings_have_the_crop_and_what_they_are_compared_with(tmp_pat
     assert (baseline.role, baseline.recipe, baseline.compared_with) == ("baseline", "", {})
     assert (focus.role, focus.recipe, focus.compared_with) == ("control", "corrected", {"none": "zoom"})
     assert found["duplicate/oneformer/convnext"].expects == "none"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"published": 99}, ["no published table 99"]),
+        ({"counterparts": {"convnext": "Mapillary-ConvNext-L"}}, []),
+        ({"counterparts": {"convnxt": "Swin-L"}}, ["counterparts.convnxt", "'convnext'"]),
+        ({"counterparts": {"convnext": "Swim-L"}}, ["prints no 'Swim-L'", "'Swin-L'"]),
+        ({"published": None}, ["no key 'published'"]),
+    ],
+)
+def test_what_only_the_report_would_miss_is_told_with_the_plan(changes, words):
+    plan = make_plan("table1", "smoke")
+    wrong = replace(plan, suite=plan.suite.model_copy(update=changes))
+    if not words:
+        return check_published(wrong)
+    with pytest.raises(HarnessError) as error:
+        check_published(wrong)
+    assert all(word in str(error.value) for word in words), str(error.value)
