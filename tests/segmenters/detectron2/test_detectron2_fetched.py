@@ -29,6 +29,7 @@ import torch
 torch.set_num_threads(1)
 from harness.inference import predictor
 from harness.data import streets
+from harness.data.tree import Tree
 from harness.data.mix import Mix
 from harness.core.errors import HarnessError
 from harness.metrics.evaluation import evaluate
@@ -38,7 +39,7 @@ from harness.segmenters.base import SegmenterPart
 from harness.stages import predict, train
 
 work = Path(sys.argv[1])
-assert SEGMENTERS.missing("detectron2") == ""
+assert SEGMENTERS.load("detectron2").missing() == ""
 streets.render(work / "tree", seed=0, counts={"train": 4, "val": 2}, size=(96, 192), report=silent)
 SMALL = {
     "MODEL.WEIGHTS": "", "MODEL.RESNETS.DEPTH": 18, "MODEL.RESNETS.RES2_OUT_CHANNELS": 64, "MODEL.RESNETS.NORM": "BN",
@@ -82,7 +83,7 @@ found = predict.run(predict.PredictSpec(segmenter=part(), backbone="r18"), input
 scores = evaluate(Tree(work / "tree"), "val", instances=work / "answers" / "instances").scores
 loaded = predictor.load(str(work / "whole"))
 images = predictor.pictures(work / "tree" / "leftImg8bit" / "val")
-asked = predicting.Asked(inference="sliding", crop=(96, 96))
+asked = predictor.Asked(inference="sliding", crop=(96, 96))
 tasks = predictor.predict(loaded, images, work / "slid", asked)
 errors = []
 for options in ({"SOLVER.BASE_LR": 1e30, "SOLVER.CLIP_GRADIENTS.ENABLED": False}, {"MODEL.NO_SUCH_KEY": 1}):
