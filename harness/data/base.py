@@ -66,12 +66,14 @@ class Frame:
 class DatasetPart(Specification):
     """A file of configs/datasets: every data set has these keys, and those that the `Part` of its class adds."""
 
-    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"label": True}
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"label": True, "whole": True}
 
     label: str
     """Name in tables and titles."""
     adapter: str
     """Name in the registry of data sets."""
+    whole: dict[str, tuple[int, int]] = {}
+    """Frames and cities of each split of the benchmark that printed numbers are about; empty: none are about it."""
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
@@ -119,6 +121,16 @@ class Dataset(Adapter, ABC):
     def truths(self, split: str) -> Sequence[Frame]:
         """As `frames`, for an evaluation: the image of a frame may be missing."""
         return self.frames(split)
+
+    def shortfall(self) -> str:
+        """What lacks to the whole benchmark, as a clause; empty where nothing does."""
+        lacking = []
+        for split, (frames, cities) in self.part.whole.items():
+            found = self.frames(split)
+            counts = len(found), len({frame.city for frame in found})
+            if counts != (frames, cities):
+                lacking.append(f"{split} has {counts[0]} frames of {counts[1]} cities, expected {frames} of {cities}")
+        return "; ".join(lacking)
 
     def fingerprint(self) -> str:
         """Of a found one: what identifies it, from names and sizes of the files of train and val and from the labels.

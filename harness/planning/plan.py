@@ -121,7 +121,11 @@ def beside(plan: Plan, suite_name: str) -> Plan:
 
 
 def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile, recipe: str) -> Plan:
-    suite, labels = load_suite(suite_name), open_dataset(dataset.spec, dataset.external).labels
+    data = open_dataset(dataset.spec, dataset.external)
+    suite, labels = load_suite(suite_name), data.labels
+    if profile.comparable and (lacking := data.shortfall()):
+        caption = f"{profile.caption}, but not the whole of it: {lacking}"
+        profile = profile.model_copy(update={"comparable": False, "caption": caption})
     name, title = Path(suite_name).stem, f"{suite.title}, on {dataset.label}"
     if recipe:
         load_part("recipes", recipe, profile_name)  # a name that is unknown is told even where no row takes it

@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS, SUITES
 from harness.core.store import Store
+from harness.data.base import open_dataset
+from harness.data.tree import Tree
 from harness.planning import suite as suites
 from harness.planning.plan import Plan, beside, chain, make_plan
 
@@ -206,3 +209,15 @@ def test_another_recipe_takes_the_place_of_the_profiles_where_no_row_names_one()
     assert named == {"corrected", "released"}, "rows that name one keep it"
     with pytest.raises(HarnessError, match="unknown recipe 'relased'"):
         make_plan("table1", "mini", recipe="relased")
+
+
+def test_a_part_of_the_benchmark_is_evaluated_and_never_compared_with_print(tmp_path):
+    for split, city, number in (("train", "aachen", 0), ("val", "lindau", 0), ("val", "lindau", 1)):
+        ids = np.full((8, 16), 7, np.int32)
+        Tree(tmp_path).write_frame(split, city, f"{city}_{number:06d}_000019", np.zeros((8, 16, 3), np.uint8), ids)
+    plan = make_plan("table1", "paper", data_root=tmp_path)
+    assert not plan.profile.comparable
+    assert "train has 1 frames of 1 cities, expected 2975 of 18" in plan.profile.caption
+    assert "val has 2 frames of 1 cities, expected 500 of 3" in plan.profile.caption
+    part = plan.dataset.spec.model_copy(update={"whole": {"train": (1, 1), "val": (2, 1)}})
+    assert open_dataset(part, tmp_path).shortfall() == ""
