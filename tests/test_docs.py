@@ -348,6 +348,29 @@ def test_what_the_method_page_says_of_the_recipes_is_what_they_say():
         assert [str(recipe[field]) for recipe in recipes] == values, field
 
 
+def test_the_table_of_newer_generators_says_what_their_parts_and_checkpoints_are():
+    from harness.weights import public
+
+    lines = re.findall(r"^\| `(\w+)` \| (.+) \|$", section("paper-profile.md", "Newer generators"), re.MULTILINE)
+    assert {name for name, _ in lines} == {
+        path.stem
+        for path in (REPOSITORY / "configs/generators").glob("*.toml")
+        if 'adapter = "inpainting"' in path.read_text()
+    }
+    for name, cells in lines:
+        options = read_toml(REPOSITORY / f"configs/generators/{name}.toml")["options"]
+        named = [options["checkpoint"], *filter(None, [options.get("controlnet")])]
+        known = [public.generators()[one] for one in named]
+        guidance = options.get("guidance_scale", options.get("call", {}).get("true_cfg_scale"))
+        expected = [
+            " + ".join(named) + (" (login)" if known[0].gated else ""),
+            ", ".join(one.license for one in known),
+            f"{sum(one.millions for one in known) * 2 / 1000:.1f} GB",
+            f"{options['size']}, {options['steps']}, {guidance}",
+        ]
+        assert cells.split(" | ") == expected, name
+
+
 def test_the_printed_phrases_are_those_of_the_code():
     from harness.synthesis.prompts import PROMPTS
 

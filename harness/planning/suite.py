@@ -178,10 +178,20 @@ def load_dataset_part(name: str, profile: str) -> DatasetPart:
 
 
 def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
-    """The part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file."""
+    """The part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file.
+
+    A part that `extends` another is laid over that one as the profile has it.
+    """
     path = _part_path(kind, name)
+    data, _ = _laid_over(kind, [name], profile)
+    return data, path
+
+
+def _laid_over(kind: str, chain: list[str], profile: str) -> tuple[dict[str, Any], Path]:
+    """The last part of `chain`, whose others extend it one by one, over what it extends itself."""
+    path = _part_path(kind, chain[-1])
     data = read_toml(path)
-    overlays = data.pop("profiles", {})
+    base, overlays = data.pop("extends", None), data.pop("profiles", {})
     for overlay in overlays:
         if overlay not in names("profiles"):
             raise HarnessError(
@@ -189,7 +199,11 @@ def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]
             )
     for link in reversed(profile_chain(profile)):
         data = merge(data, overlays.get(link, {}))
-    return data, path
+    if base is None:
+        return data, path
+    if base in chain:
+        raise HarnessError(f"{path}: key 'extends': {' -> '.join([*chain, base])} is a circle")
+    return merge(_laid_over(kind, [*chain, base], profile)[0], data), path
 
 
 def names(kind: str) -> list[str]:

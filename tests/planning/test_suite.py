@@ -52,6 +52,10 @@ def parts(tmp_path, monkeypatch) -> Path:
         ("profiles", "paper", ""),
         ("things", "a", "x = 1\n[t]\ny = 1\nz = 1\n[profiles.mini.t]\ny = 2\n[profiles.smoke.t]\nz = 3\n"),
         ("things", "bad", "[profiles.mimi]\nx = 1\n"),
+        ("things", "b", 'extends = "a"\n[t]\nz = 9\n[profiles.smoke]\nx = 5\n'),
+        ("things", "round", 'extends = "trip"\n'),
+        ("things", "trip", 'extends = "round"\n'),
+        ("things", "lost", 'extends = "c"\n'),
     ):
         (tmp_path / kind).mkdir(exist_ok=True)
         (tmp_path / kind / f"{name}.toml").write_text(text)
@@ -113,3 +117,13 @@ def test_what_can_never_run_is_refused_when_it_is_read(key, value, reason):
     (suite if key == "seeds" else row)[key] = value
     with pytest.raises(HarnessError, match=reason):
         parse(suites.Suite, suite, "x.toml")
+
+
+def test_a_part_lies_over_the_one_it_extends_as_the_profile_has_that(parts):
+    assert load_part("things", "b", "paper")[0] == {"x": 1, "t": {"y": 1, "z": 9}}
+    assert load_part("things", "b", "mini")[0] == {"x": 1, "t": {"y": 2, "z": 9}}
+    assert load_part("things", "b", "smoke")[0] == {"x": 5, "t": {"y": 2, "z": 9}}
+    with pytest.raises(HarnessError, match="round -> trip -> round is a circle"):
+        load_part("things", "round", "mini")
+    with pytest.raises(HarnessError, match="unknown thing 'c'"):
+        load_part("things", "lost", "mini")

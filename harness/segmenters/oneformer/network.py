@@ -115,12 +115,12 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images of one size; the three questions share backbone and pixel decoder."""
+        """Answers for images of one size; all questions share backbone and pixel decoder."""
         device = next(self.parameters()).device
         inputs, view = shown(images, inference.short_side)
         features = self._features(inputs.to(device))
         answers = {}
-        for task in self.options.tasks:
+        for task in self.options.tasks if inference.questions == "own" else ["panoptic"]:
             decoded = self._decode(features, self._task_tokens([task] * len(images)).to(device))
             answers[task] = decoded.prediction_class, decoded.prediction_masks
         answers = {task: answers.get(task, answers["panoptic"]) for task in TASKS}

@@ -1,5 +1,7 @@
 """Options of OneFormer, with the published values."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from harness.segmenters.oneformer.text import Vocabulary
@@ -40,3 +42,6 @@ class Inference(MaskInference):
     """How answers are read; the defaults are the published ones."""
 
     topk: int = Field(default=250, ge=1)
+    questions: Literal["own", "panoptic"] = "own"
+    """Each answer is that to its own question; or all are read from the panoptic one, as the authors' default has it.
+    """

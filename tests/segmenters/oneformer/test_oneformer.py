@@ -138,6 +138,19 @@ def test_the_task_changes_the_answer():
     assert not torch.allclose(*classes)
 
 
+def test_all_answers_may_come_from_the_panoptic_question():
+    network = build(backbone="resnet").eval()
+    network.keep_votes = True
+    image, _ = toy.scene(0)
+    asked = []
+    plain = network._task_tokens
+    network._task_tokens = lambda tasks: asked.append(tasks[0]) or plain(tasks)
+    own, one = (network.predict([image], Inference(topk=5, questions=q))[0] for q in ("own", "panoptic"))
+    assert asked == ["instance", "semantic", "panoptic", "panoptic"]
+    assert (own.panoptic == one.panoptic).all()
+    assert not np.array_equal(own.votes, one.votes)
+
+
 def test_an_unknown_option_is_one_clear_error():
     with pytest.raises(HarnessError, match=r"oneformer.toml, model: unknown key 'querys'") as error:
         parse(SegmenterPart, toy.table(model={"querys": 3}), "oneformer.toml")
