@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from importlib import metadata
 
+from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.paths import REPOSITORY
 
@@ -26,8 +27,7 @@ PACKAGES = (
 def describe() -> dict[str, object]:
     """Commit, versions, processor and GPUs, as plain JSON."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **_provenance(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
@@ -70,12 +70,33 @@ def checked_device(device: str) -> str:
     return device
 
 
-def _git(*arguments: str) -> str:
+UNKNOWN = "unknown"
+"""Commit of code that lies in no clone of its own: an installed wheel, a copy without its history."""
+
+
+def _provenance() -> dict[str, object]:
+    """Version and commit of this code, and whether its files differ from that commit (None where that is unknown)."""
+    code: dict[str, object] = {"version": __version__}
+    # A wheel may lie in the clone of something else, whose commit says nothing of this code.
+    if _git("rev-parse", "--show-toplevel") != str(REPOSITORY):
+        return code | {"commit": UNKNOWN, "dirty": None}
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return code | {"commit": commit or UNKNOWN, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the folder of this code; None where it says nothing, as for a folder that is no clone.
+
+    Variables such as GIT_DIR, which a hook sets, name another repository. The clone may belong to another user, as a
+    mounted one does: it is this code that runs, so it is trusted already.
+    """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", f"safe.directory={REPOSITORY}", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, env=variables)
     except OSError:
-        return ""
-    return done.stdout.strip()
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(name: str) -> str | None:
