@@ -170,6 +170,10 @@ class LabelSet(Strict):
         del deep  # every field is frozen
         return type(self)(**({name: getattr(self, name) for name in type(self).model_fields} | dict(update or {})))
 
+    def __eq__(self, other: object) -> bool:
+        # Of the fields alone: tables that were made already are no part of the value.
+        return isinstance(other, LabelSet) and self._as_json == other._as_json
+
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 

@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Grown
+from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.data.base import Dataset, Frame
 from harness.data.labels import LabelSet
-from harness.data.tree import Tree
+from harness.data.tree import Tree, TreeFrame
 
 
 class Mix(Grown):
@@ -104,11 +105,20 @@ def stream(
     labels. (Those of real frames were drawn from polygons already.)
     """
     real: tuple[Frame, ...] = tuple(dataset.frames(split))
-    made = Tree(synthesis).frames(split) if synthesis else []
+    made = _made(synthesis, dataset, split) if synthesis else []
     synthetic: tuple[Frame, ...] = tuple(frame.outlined() if reads == "outlines" else frame for frame in made)
     if mix.labels == "shuffled":
         real, synthetic = shuffled(real, derive(seed, "labels")), shuffled(synthetic, derive(seed, "labels"))
     return Stream(labels=dataset.labels, real=real, synthetic=synthetic, mix=mix, seed=seed)
+
+
+def _made(synthesis: Path, dataset: Dataset, split: str) -> list[TreeFrame]:
+    tree = Tree(synthesis)
+    if tree.labels.fingerprint != dataset.labels.fingerprint:
+        raise HarnessError(
+            f"{synthesis}: its labels are {tree.labels.name}, those of the data set {dataset.labels.name}"
+        )
+    return tree.frames(split)
 
 
 def shuffled(every: tuple[Frame, ...], seed: int) -> tuple[Frame, ...]:

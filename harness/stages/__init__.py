@@ -58,7 +58,7 @@ ON_GPU = Resources(gpus=1, cpus=4, memory_gb=16.0)
 _NETWORK = ("torch", "torchvision", "accelerate", "transformers")
 
 STAGES = {
-    "dataset": Stage("harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.dataset",)),
+    "dataset": Stage("harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.render_tree",)),
     "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU, (*_NETWORK, "diffusers")),
     "train": Stage("harness.stages.train", "TrainSpec", ON_GPU, (*_NETWORK, "harness.segmenters.training")),
     "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU, _NETWORK),

@@ -104,3 +104,11 @@ def test_a_set_survives_pickle_and_json():
     assert LabelSet.model_validate_json(FRUIT.model_dump_json()) == FRUIT
     with pytest.raises(ValueError, match="read-only"):
         FRUIT.known[0] = False
+
+
+def test_sets_are_equal_by_their_fields_whatever_was_derived_of_them():
+    first, second = (LabelSet.model_validate(FRUIT.model_dump()) for _ in range(2))
+    assert first.known.any() and first == second and second == first and hash(first) == hash(second)
+    other = second.model_copy(update={"name": "vegetables"})
+    assert other.known.any() and first != other and first.fingerprint == other.fingerprint
+    assert first != FRUIT.labels

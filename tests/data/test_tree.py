@@ -8,6 +8,7 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sets import FRUIT
 
 from harness.core.errors import HarnessError
 from harness.data import png
@@ -139,6 +140,20 @@ def test_what_the_tree_cannot_hold_is_refused(tmp_path):
     with pytest.raises(HarnessError, match="cannot be written"):
         Tree(tmp_path / "file").write_frame("train", "aa", "aa_0_1", image, ids)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_tree_of_other_labels_says_so_and_a_broken_file_of_labels_is_named(tmp_path):
+    ids = np.zeros((8, 8), np.int32)
+    ids[4:] = 300
+    made = Tree.create(tmp_path, FRUIT)
+    frame = made.write_frame("train", "a", "a_000000_000000", np.zeros((8, 8, 3), np.uint8), ids)
+    assert Tree(tmp_path).labels == FRUIT
+    assert set(np.unique(png.read_labels(frame.label_ids))) == {0, 1}, "300 is an apple"
+    assert Tree(tmp_path / "other").labels == CITYSCAPES
+    for text, words in (("{", "not readable labels"), ('{"name": "x", "labels": [], "diviser": 9}', "diviser")):
+        (tmp_path / "labels.json").write_text(text)
+        with pytest.raises(HarnessError, match=rf"labels.json(.|\n)*{words}"):
+            _ = Tree(tmp_path).labels
 
 
 def test_an_id_of_no_label_is_named(tmp_path):

@@ -17,6 +17,9 @@ from PIL import Image
 
 from harness.core.files import write_bytes
 from harness.data.cityscapes import CITYSCAPES
+from harness.data.coco_panoptic import file_stem
+from harness.data.labels import LabelSet
+from harness.data.tree import Tree
 
 
 @contextlib.contextmanager
@@ -112,7 +115,7 @@ def panoptic_scores(truth: Path, predictions: Path, *, split: str = "val") -> di
     return result
 
 
-def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, float]:
+def coco_scores(frames: list["Frame"], *, boxes: bool = False, labels: LabelSet = CITYSCAPES) -> dict[str, float]:
     """pycocotools' result for the same ground truth and masks; -1 where it has none."""
     from pycocotools import mask as rle
     from pycocotools.coco import COCO
@@ -124,8 +127,8 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
     annotations, results = [], []
     for number, frame in enumerate(sorted(frames, key=lambda f: f.name), start=1):
         for id_ in np.unique(frame.ids).tolist():
-            label = id_ if id_ < 1000 else id_ // 1000
-            if label not in {thing.id for thing in CITYSCAPES.things}:
+            label = labels.label_of(id_)
+            if label not in labels.thing_index:
                 continue
             mask = frame.ids == id_
             annotations.append(
@@ -133,7 +136,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": label,
-                    "iscrowd": int(id_ < 1000),
+                    "iscrowd": int(not labels.is_instance(id_)),
                     "area": int(mask.sum()),
                     "bbox": [0, 0, 1, 1],
                     "segmentation": encoded(mask),
@@ -148,7 +151,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
             {"id": n, "height": f.ids.shape[0], "width": f.ids.shape[1]}
             for n, f in enumerate(sorted(frames, key=lambda f: f.name), start=1)
         ],
-        "categories": [{"id": label.id, "name": label.name} for label in CITYSCAPES.things],
+        "categories": [{"id": label.id, "name": label.name} for label in labels.things],
         "annotations": annotations,
     }
     with contextlib.redirect_stdout(io.StringIO()):
@@ -159,7 +162,7 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False) -> dict[str, floa
         run.summarize()
     names = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
     scores = dict(zip(names, run.stats[:6].tolist(), strict=True))
-    for index, label in enumerate(CITYSCAPES.things):
+    for index, label in enumerate(labels.things):
         precision = run.eval["precision"][:, :, index, 0, 2]
         scores[f"COCO_AP/{label.name}"] = float(precision.mean()) if (precision > -1).all() else -1.0
     return scores
@@ -301,28 +304,37 @@ def _score(rng: np.random.Generator, levels: np.ndarray) -> float:
     return float(rng.choice(levels)) if rng.random() < 0.6 else float(rng.random())
 
 
-def write(frames: list[Frame], root: Path, predictions: Path, rng: np.random.Generator, *, split: str = "val") -> None:
-    """The tree (without images) and all three results on disk."""
+def write(
+    frames: list[Frame],
+    root: Path,
+    predictions: Path,
+    rng: np.random.Generator,
+    *,
+    split: str = "val",
+    labels: LabelSet = CITYSCAPES,
+) -> None:
+    """The tree (without images) and all three results on disk; ids are those of `labels`."""
+    Tree.create(root, labels)
+    panoptic = predictions / "panoptic" / file_stem(labels, split)
     annotations = []
     for frame in frames:
         truth = root / "gtFine" / split / frame.city
         truth.mkdir(parents=True, exist_ok=True)
         Image.fromarray(frame.ids).save(truth / f"{frame.name}_gtFine_instanceIds.png")
-        labels = np.where(frame.ids < 1000, frame.ids, frame.ids // 1000).astype(np.uint8)
-        Image.fromarray(labels).save(truth / f"{frame.name}_gtFine_labelIds.png")
-        for folder in ("instances/masks", "semantic", f"panoptic/cityscapes_panoptic_{split}"):
-            (predictions / folder).mkdir(parents=True, exist_ok=True)
+        label_ids = labels.label_of(frame.ids).astype(np.uint8)
+        Image.fromarray(label_ids).save(truth / f"{frame.name}_gtFine_labelIds.png")
+        for folder in (predictions / "instances" / "masks", predictions / "semantic", panoptic):
+            folder.mkdir(parents=True, exist_ok=True)
         write_masks(frame, predictions / "instances", rng)
         Image.fromarray(frame.semantic).save(predictions / "semantic" / f"{frame.name}_pred_labelIds.png")
         rgb = np.stack([frame.panoptic % 256, frame.panoptic // 256 % 256, frame.panoptic // 65536], -1).astype(
             np.uint8
         )
         file = f"{frame.name}_panoptic.png"
-        Image.fromarray(rgb).save(predictions / "panoptic" / f"cityscapes_panoptic_{split}" / file)
+        Image.fromarray(rgb).save(panoptic / file)
         segments = [{"id": segment, "category_id": label} for segment, label in frame.labels.items()]
         annotations.append({"image_id": frame.name, "file_name": file, "segments_info": segments})
-    path = predictions / "panoptic" / f"cityscapes_panoptic_{split}.json"
-    write_bytes(path, json.dumps({"annotations": annotations}).encode())
+    write_bytes(panoptic.with_suffix(".json"), json.dumps({"annotations": annotations}).encode())
 
 
 def write_masks(frame: Frame, folder: Path, rng: np.random.Generator) -> None:

@@ -1,15 +1,18 @@
 """Plans: each step once, keys that follow what decides a result and nothing else, missing steps only."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import toy
 
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS, SUITES
 from harness.core.store import Store
 from harness.data.base import open_dataset
+from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.planning import suite as suites
 from harness.planning.plan import Plan, beside, chain, make_plan
@@ -174,6 +177,31 @@ def test_the_paper_profile_says_what_it_needs(configs: Path, tmp_path):
         planned(configs, "paper")
     with pytest.raises(HarnessError, match="no such folder"):
         planned(configs, "paper", data_root=tmp_path / "nowhere")
+
+
+def test_other_labels_are_other_steps_and_those_of_cityscapes_are_in_no_key(configs: Path, tmp_path):
+    roots = {name: tmp_path / name for name in ("plain", "said", "turned")}
+    for root in roots.values():
+        toy.tree(root, train=1, val=1)
+    turned = CITYSCAPES.model_copy(update={"name": "turned", "void": 1})
+    (roots["said"] / "labels.json").write_text(CITYSCAPES.model_dump_json())
+    (roots["turned"] / "labels.json").write_text(turned.model_dump_json())
+    found = {name: keys(planned(configs, "paper", data_root=root)) for name, root in roots.items()}
+    assert found["plain"] == found["said"]
+    assert found["plain"].keys() == found["turned"].keys()
+    assert not set(found["plain"].values()) & set(found["turned"].values())
+    digest = hashlib.sha256()
+    for split in ("train", "val"):
+        (frame,) = Tree(roots["plain"]).frames(split)
+        for path in (frame.image, frame.instance_ids, frame.label_ids):
+            digest.update(f"{path.relative_to(roots['plain'])}\0{path.stat().st_size}\n".encode())
+    assert planned(configs, "paper", data_root=roots["plain"]).dataset.key == digest.hexdigest()[:20]
+
+
+def test_a_data_set_of_an_unknown_adapter_is_told(configs: Path, tmp_path):
+    edit(configs / "datasets" / "cityscapes.toml", 'adapter = "cityscapes"', 'adapter = "cityscape"')
+    with pytest.raises(HarnessError, match=r"unknown dataset adapter 'cityscape'(.|\n)*'cityscapes'"):
+        planned(configs, "paper", data_root=toy.tree(tmp_path / "tree", train=1, val=1))
 
 
 def test_a_mistake_in_a_part_is_found_before_anything_runs(configs: Path):

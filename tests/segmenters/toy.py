@@ -7,38 +7,60 @@ from pathlib import Path
 import numpy as np
 
 from harness.core.config import parse
+from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import LabelSet
 from harness.data.tree import Tree
 from harness.segmenters.base import SegmenterPart
 
 ROAD, SKY, PERSON, CAR = 7, 23, 24, 26
+CLASSES = ("road", "sky", "person", "car")
 
 
-def scene(seed: int, *, size: tuple[int, int] = (64, 128), things: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """An image (uint8 [H, W, 3]) and its instance ids."""
+def scene(
+    seed: int,
+    *,
+    size: tuple[int, int] = (64, 128),
+    things: int = 3,
+    labels: LabelSet = CITYSCAPES,
+    classes: tuple[str, str, str, str] = CLASSES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image (uint8 [H, W, 3]) and its instance ids: two of stuff, and things of two classes."""
+    road, sky, person, car = (labels.by_name[name].id for name in classes)
     rng = np.random.default_rng(seed)
     height, width = size
     rows, columns = np.mgrid[:height, :width]
-    ids = np.where(rows < height // 2, SKY, ROAD).astype(np.int32)
+    ids = np.where(rows < height // 2, sky, road).astype(np.int32)
     image = np.where((rows < height // 2)[..., None], (140, 180, 230), (90, 90, 95)).astype(float)
     for number in range(things):
-        label = (CAR, PERSON)[int(rng.integers(2))]
+        label = (car, person)[int(rng.integers(2))]
         h, w = rng.integers(height // 5, height // 2), rng.integers(width // 8, width // 4)
         y, x = rng.integers(height // 4, height - h // 2), rng.integers(0, width - w)
-        if label == CAR:
+        if label == car:
             inside = (rows >= y) & (rows < y + h) & (columns >= x) & (columns < x + w)
         else:
             inside = ((rows - y - h / 2) / (h / 2)) ** 2 + ((columns - x - w / 4) / (w / 4)) ** 2 <= 1
-        ids[inside] = label * 1000 + number
-        image[inside] = rng.uniform(0, 60, 3) + ((150, 30, 20) if label == CAR else (20, 120, 40))
+        ids[inside] = label * labels.divisor + number
+        image[inside] = rng.uniform(0, 60, 3) + ((150, 30, 20) if label == car else (20, 120, 40))
     return np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8), ids
 
 
-def tree(root: Path, *, train: int = 6, val: int = 3, size: tuple[int, int] = (64, 128), things: int = 3) -> Path:
+def tree(
+    root: Path,
+    *,
+    train: int = 6,
+    val: int = 3,
+    size: tuple[int, int] = (64, 128),
+    things: int = 3,
+    labels: LabelSet = CITYSCAPES,
+    classes: tuple[str, str, str, str] = CLASSES,
+) -> Path:
     """Write a tree of toy scenes; the same every time."""
+    made = Tree.create(root, labels)
     for split, count in (("train", train), ("val", val)):
         for number in range(count):
-            image, ids = scene(number + 1000 * (split == "val"), size=size, things=things)
-            Tree(root).write_frame(split, "toy", f"toy_{number:06d}_000019", image, ids)
+            seed = number + 1000 * (split == "val")
+            image, ids = scene(seed, size=size, things=things, labels=labels, classes=classes)
+            made.write_frame(split, "toy", f"toy_{number:06d}_000019", image, ids)
     return root
 
 
