@@ -124,6 +124,8 @@ class Dataset(Adapter, ABC):
 
     def shortfall(self) -> str:
         """What lacks to the whole benchmark, as a clause; empty where nothing does."""
+        if not self.part.whole:
+            return f"no printed numbers are about {self.part.label}"
         lacking = []
         for split, (frames, cities) in self.part.whole.items():
             found = self.frames(split)

@@ -249,3 +249,5 @@ def test_a_part_of_the_benchmark_is_evaluated_and_never_compared_with_print(tmp_
     assert "val has 2 frames of 1 cities, expected 500 of 3" in plan.profile.caption
     part = plan.dataset.spec.model_copy(update={"whole": {"train": (1, 1), "val": (2, 1)}})
     assert open_dataset(part, tmp_path).shortfall() == ""
+    other = part.model_copy(update={"whole": {}, "label": "Orchard"})
+    assert open_dataset(other, tmp_path).shortfall() == "no printed numbers are about Orchard"
