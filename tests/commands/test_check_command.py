@@ -3,69 +3,18 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from evaluated_store import FOUND, SUITE, cars, run
 
 from harness.cli import main
 from harness.core.paths import REPOSITORY
-from harness.core.progress import silent
 from harness.core.store import Store
-from harness.data.tree import Tree
 from harness.planning.plan import make_plan
-from harness.stages import evaluate
-from harness.stages.evaluate import EvaluateSpec
-
-SUITE = """
-title = "One row"
-question = "q"
-seeds = [{seed}]
-[[rows]]
-method = "OneFormer"
-generator = "none"
-segmenter = "oneformer"
-backbone = "convnext"
-"""
-FRAMES, CARS = 60, 6
-FOUND = 0.6
-"""Share of the cars that an honest run finds."""
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("tree")
-    ids = np.full((32, 96), 7, np.int32)
-    for car in range(CARS):
-        ids[8:24, 16 * car + 2 : 16 * car + 14] = 26000 + car
-    for number in range(FRAMES):
-        Tree(root).write_frame("val", "aa", f"aa_{number:06d}_000019", np.zeros((32, 96, 3), np.uint8), ids)
-    return root
-
-
-def run(tree: Path, folder: Path, *, seed: int, found: float) -> list[str]:
-    """A store with one evaluated run that finds a share of the cars; the options that name suite and store."""
-    rng = np.random.default_rng(seed)
-    answers = folder / "predict" / "instances"
-    answers.mkdir(parents=True)
-    for car in range(CARS):
-        mask = np.zeros((32, 96), np.uint8)
-        mask[8:24, 16 * car + 2 : 16 * car + 14] = 255
-        Image.fromarray(mask).save(answers / f"{car}.png")
-    for number in range(FRAMES):
-        seen = [car for car in range(CARS) if rng.random() < found]
-        lines = [f"{car}.png 26 {rng.uniform(0.5, 1):.4f}\n" for car in seen]
-        (answers / f"aa_{number:06d}_000019.txt").write_text("".join(lines))
-    suite = folder / "one.toml"
-    suite.write_text(SUITE.format(seed=seed))
-    final = make_plan(str(suite), "smoke").rows[0].finals[seed]
-    store = Store(folder / "store")
-    store.open()
-    partial = store.partial(final.kind, final.key)
-    facts = evaluate.run(EvaluateSpec(), {"dataset": Tree(tree), "predict": answers.parent}, partial, silent)
-    environment = {"commit": "0" * 40, "dirty": False}
-    manifest = {"facts": facts | {"wall_s": 1.0}, "peak_memory_bytes": 2**20, "environment": environment}
-    store.commit(final.kind, final.key, manifest)
-    return [str(suite), "--profile", "smoke", "--store", str(store.root)]
+    return cars(tmp_path_factory.mktemp("tree"))
 
 
 def check(*options: str) -> int:
@@ -78,12 +27,12 @@ def check(*options: str) -> int:
 def baseline(tree, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("baseline")
     path = str(folder / "b.json")
-    assert check(*run(tree, folder, seed=0, found=FOUND), "--baseline", path, "--accept", "--reason", "first") == 0
+    assert check(*run(tree, folder, seeds=[0], found=FOUND), "--baseline", path, "--accept", "--reason", "first") == 0
     return path
 
 
 def test_a_deliberately_worse_run_is_caught_with_its_row_and_interval(tree, tmp_path, baseline, capsys):
-    options = run(tree, tmp_path, seed=1, found=FOUND / 2)
+    options = run(tree, tmp_path, seeds=[1], found=FOUND / 2)
     assert check(*options, "--baseline", baseline, "--annotations", "--junit", str(tmp_path / "c.xml")) == 1
     said = capsys.readouterr().out
     assert "WORSE" in said and "none/oneformer/convnext" in said
@@ -95,14 +44,14 @@ def test_a_deliberately_worse_run_is_caught_with_its_row_and_interval(tree, tmp_
 def test_five_honest_reruns_with_other_seeds_raise_no_alarm(tree, tmp_path, baseline):
     for seed in range(1, 6):
         folder = tmp_path / str(seed)
-        assert check(*run(tree, folder, seed=seed, found=FOUND), "--baseline", baseline) == 0
+        assert check(*run(tree, folder, seeds=[seed], found=FOUND), "--baseline", baseline) == 0
 
 
 def test_accepting_again_says_what_changed_with_the_intervals_of_what_it_replaces(tree, tmp_path, capsys):
     options = ["--baseline", str(tmp_path / "b.json"), "--accept", "--reason", "r"]
-    assert check(*run(tree, tmp_path / "one", seed=0, found=FOUND), *options) == 0
+    assert check(*run(tree, tmp_path / "one", seeds=[0], found=FOUND), *options) == 0
     capsys.readouterr()
-    assert check(*run(tree, tmp_path / "two", seed=1, found=FOUND), *options) == 0
+    assert check(*run(tree, tmp_path / "two", seeds=[1], found=FOUND), *options) == 0
     assert "resampling" in capsys.readouterr().out
     assert len(list((tmp_path / "statistics").iterdir())) == 1
 
@@ -135,7 +84,7 @@ def test_image_quality_is_accepted_without_statistics_and_checked_by_stated_tole
 
 
 def test_an_empty_run_and_a_baseline_that_is_not_there_yet_are_not_fine(tree, tmp_path, baseline, capsys):
-    (tmp_path / "one.toml").write_text(SUITE.format(seed=0))
+    (tmp_path / "one.toml").write_text(SUITE.format(seeds=[0]))
     empty = [str(tmp_path / "one.toml"), "--profile", "smoke", "--store", str(tmp_path / "store")]
     assert check(*empty, "--baseline", baseline) == 3
     assert check(*empty) == 3
@@ -145,7 +94,7 @@ def test_an_empty_run_and_a_baseline_that_is_not_there_yet_are_not_fine(tree, tm
 
 
 def test_a_suite_of_ones_own_that_is_called_like_ours_does_not_touch_our_baseline(tree, tmp_path, capsys):
-    options = run(tree, tmp_path, seed=0, found=FOUND)
+    options = run(tree, tmp_path, seeds=[0], found=FOUND)
     mine = tmp_path / "elsewhere" / "table1.toml"
     mine.parent.mkdir()
     mine.write_text(Path(options[0]).read_text())
