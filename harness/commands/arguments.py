@@ -83,7 +83,9 @@ def add_suite(commands: Any, name: str, help_text: str) -> Any:
     one = commands.add_parser(name, help=help_text)
     one.add_argument("suite", help="a name of suites/*.toml, or a path of such a file")
     one.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
-    one.add_argument("--data-root", metavar="DIR", help="the Cityscapes tree (default: CITYSCAPES_DATASET)")
+    one.add_argument(
+        "--data-root", metavar="DIR", help="the data set, for a profile of one on disk (default: CITYSCAPES_DATASET)"
+    )
     one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
     one.add_argument("--recipe", default="", metavar="NAME", help="for rows that name none (default: the profile's)")
     return one

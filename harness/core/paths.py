@@ -21,7 +21,7 @@ def store_root(given: str | None) -> Path:
 
 
 def data_root(given: str | None) -> Path | None:
-    """The Cityscapes tree: `--data-root`, else CITYSCAPES_DATASET, else None."""
+    """The data set on disk: `--data-root`, else CITYSCAPES_DATASET, else None."""
     root = given or os.environ.get("CITYSCAPES_DATASET")
     return Path(root).absolute() if root else None
 

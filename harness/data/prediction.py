@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Instance(NamedTuple):
-    """A predicted thing: mask bool [H, W], label id (24..33) and score in 0..1."""
+    """A predicted thing: mask bool [H, W], label id and score in 0..1."""
 
     mask: np.ndarray
     label_id: int
@@ -26,8 +26,8 @@ class Prediction:
     """What a segmenter says of one image; None for a task it does not do.
 
     `instances` by falling score; `semantic` uint8 [H, W] label ids; `panoptic` int32 [H, W] segment ids, 0 = void.
-    `votes` float32 [19, H, W]: what `semantic` is the largest of, in train-id order; only from a network that is told
-    to `keep_votes`.
+    `votes` float32 [K, H, W]: what `semantic` is the largest of, K evaluated classes in train-id order; only from a
+    network that is told to `keep_votes`.
     """
 
     instances: list[Instance] | None = None

@@ -48,7 +48,7 @@ NONE = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One piece of work. `external`: it is not made but found there (a Cityscapes tree on disk)."""
+    """One piece of work. `external`: it is not made but found there (a data set on disk)."""
 
     kind: str
     label: str
@@ -106,7 +106,8 @@ class Plan:
 
 
 def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None, recipe: str = "") -> Plan:
-    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the Cityscapes tree, if the profile wants one.
+    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the data set, if the profile wants one that
+    lies on disk.
 
     `recipe`: for rows that name none, in place of the profile's; the plan is then called after it, too. HarnessError
     for every unknown name, key or option, before anything runs.

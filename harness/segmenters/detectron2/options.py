@@ -30,7 +30,7 @@ class Model(Strict):
     trainer: str = ""
     """A class "module:Class" whose `build_optimizer` and `build_lr_scheduler` are used; absent: detectron2's own."""
     task: Literal["instance", "panoptic"] = "instance"
-    """instance: the eight thing classes. panoptic: all nineteen by train id, as in detectron2's own Cityscapes."""
+    """instance: the classes of things. panoptic: all evaluated ones by train id, as in detectron2's own Cityscapes."""
     options: dict[str, Any] = {}
     """Keys of the configuration that differ: `"SOLVER.BASE_LR" = 0.01`."""
 
