@@ -49,15 +49,20 @@ def draw() -> str:
     boxes, y = [], GAP
     for layer in reversed([layer for layer in LAYERS if layer != ("__main__",)]):
         wide = (WIDTH - GAP * (len(layer) + 1)) / len(layer)
-        told = [textwrap.wrap(sentence(room), int((wide - 2 * PAD) / 6.1)) for room in layer]
+        told = [textwrap.wrap(sentence(room), int((wide - 2 * PAD) / 6.5)) for room in layer]
         high = 2 * PAD + LINE * (1 + max(map(len, told)))
         for place, (room, lines) in enumerate(zip(layer, told, strict=True)):
             x = GAP + place * (wide + GAP)
-            boxes.append(f'<rect x="{x:.0f}" y="{y}" width="{wide:.0f}" height="{high}" rx="6"/>')
-            boxes.append(f'<text class="name" x="{x + PAD:.0f}" y="{y + PAD + 12}">{escape(room)}</text>')
+            boxes.append(
+                f'<rect x="{x:.0f}" y="{y}" width="{wide:.0f}" height="{high}" rx="6" fill="#eef2f7" stroke="#8a99ad"/>'
+            )
+            boxes.append(
+                f'<text class="name" fill="#16202c" x="{x + PAD:.0f}" y="{y + PAD + 12}">{escape(room)}</text>'
+            )
             for number, line in enumerate(lines, start=1):
                 boxes.append(
-                    f'<text class="what" x="{x + PAD:.0f}" y="{y + PAD + 12 + LINE * number}">{escape(line)}</text>'
+                    f'<text class="what" fill="#3b4856" x="{x + PAD:.0f}" y="{y + PAD + 12 + LINE * number}">'
+                    f"{escape(line)}</text>"
                 )
         y += high + GAP
     boxes.append(f'<text class="down" x="{GAP}" y="{y + 8}">Imports go down, never up, and form no circle.</text>')

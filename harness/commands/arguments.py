@@ -1,4 +1,4 @@
-"""What several commands share: the parser that suggests near names, arguments that are checked, where text goes."""
+"""Commands share this: a parser that suggests near names, checked arguments, and the console they print to."""
 
 import argparse
 import re

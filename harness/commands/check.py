@@ -1,4 +1,4 @@
-"""Commands about accepted rows: check, leaderboard."""
+"""The commands check and leaderboard compare and list accepted rows."""
 
 import argparse
 import sys

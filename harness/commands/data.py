@@ -1,4 +1,4 @@
-"""Commands for single pieces, on anybody's data: synthesize, evaluate, instances, convert, export."""
+"""The commands synthesize, evaluate, instances, convert and export work on any data, outside of suites."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Standard output that takes every text, and whose refusal (closed, full, nobody reads) has a name of its own.
+"""Standard output accepts every text, and its refusal (closed, full, no reader) raises an error of its own.
 
 Signs that its encoding lacks are spelt with others: a minus must not become a question mark.
 """

@@ -1,4 +1,4 @@
-"""The command `power`: what a suite can show, and how many seeds and images a stated effect takes."""
+"""The command power says what a suite can show, and how many seeds and images a stated effect needs."""
 
 import argparse
 from pathlib import Path

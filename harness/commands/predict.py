@@ -1,4 +1,4 @@
-"""The command predict: a trained segmenter on anybody's images."""
+"""The command predict runs a trained segmenter on any images."""
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     todo = predictor.pictures(Path(options.images))
     loaded = predictor.load(options.checkpoint, options.segmenter, options.backbone, options.profile)
-    asked = predictor.Asked(
+    asked = predictor.PredictSettings(
         inference=options.inference,
         crop=options.crop,
         overlap=options.overlap,

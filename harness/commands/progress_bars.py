@@ -1,4 +1,4 @@
-"""What a person sees while a suite runs: one line per finished step, one bar per running step, one for the whole.
+"""The progress view prints one line per finished step and draws a bar per running step and one for the run.
 
 Without a terminal only the lines are printed, so that a log stays readable.
 """

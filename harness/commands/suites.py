@@ -1,4 +1,4 @@
-"""Commands about suites: list, plan, run, report."""
+"""The commands list, plan, run and report work on suites."""
 
 import argparse
 from dataclasses import replace
@@ -248,7 +248,7 @@ def _print_table(plan: "Plan", store: "Store", name: str = "results") -> None:
 
 def _page(plan: "Plan", store: "Store") -> str:
     """The whole report as one HTML file."""
-    from harness.planning.plan import beside
+    from harness.planning.plan import make_plan_on_same_data
     from harness.report.gather import gather
     from harness.report.page import render_page
     from harness.results.collect import rows
@@ -256,7 +256,7 @@ def _page(plan: "Plan", store: "Store") -> str:
     collected = rows(plan, store)
     paired, cells = _intervals(plan, store, collected)
     # What the same generators score as images, where that was measured: it stands beside what their frames gain.
-    quality = rows(beside(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
+    quality = rows(make_plan_on_same_data(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
     return render_page(gather(plan, store, collected, paired=paired, intervals=cells, quality=quality))
 
 

@@ -1,4 +1,4 @@
-"""The command that launchers start: worker."""
+"""The command worker makes steps; launchers start it."""
 
 import argparse
 from typing import Any

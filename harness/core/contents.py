@@ -1,4 +1,4 @@
-"""What an artifact holds: the size and the hash of each of its files, in a list that the manifest vouches for.
+"""The list of contents holds size and hash of each file of an artifact; the manifest holds the hash of the list.
 
 The files have reached the disk before the list is written, and the list before the manifest.
 """

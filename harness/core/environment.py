@@ -1,4 +1,4 @@
-"""What machine and software a step runs on: goes into every manifest, never into a key."""
+"""The environment record describes machine and software of a step; it enters every manifest and no key."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""The one error that users see.
+"""Users see one class of error.
 
 Anything a user can cause (a bad file, key, path, name) is raised as `HarnessError`; the command line prints it
 without a traceback and exits with 2. Our own mistakes stay ordinary exceptions, so that they are noticed.

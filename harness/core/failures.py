@@ -1,4 +1,4 @@
-"""Why a step did not end well: a record with a kind, kept in the store and never compared as a text.
+"""A failure record says why a step ended badly; code compares its kind and never its text.
 
 The kind decides what follows: the exit code of `run`, and whether the same command tries the step again.
 """

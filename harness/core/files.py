@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name and renamed.
+"""Files appear whole or not at all: they are written under a temporary name and renamed.
 
 `replace` and `write_bytes` are for the folder of one step, which nobody else writes to: the temporary name is the
 same every time, so what kill -9 left behind is taken over by the next try and no artifact keeps it. `write_text` is

@@ -1,4 +1,4 @@
-"""A lease says who works on a step. Its holder keeps it alive; when he is gone, another takes over.
+"""A lease says which worker makes a step. The worker renews it; when it dies, another worker takes over.
 
 A folder holds numbered tenures; the newest one counts. A tenure is taken by link(2), which one of many wins on every
 file system. The holder rewrites a counter, and who waits times it with his own monotonic clock: no clock of one machine

@@ -1,4 +1,4 @@
-"""Prints numbers: one form for tables, sentences, figures and checks."""
+"""All tables, sentences, figures and checks print numbers by these functions."""
 
 
 def number(value: float, decimals: int, *, signed: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Where things lie: the repository's own data folders, and the roots that a command may choose.
+"""Paths of the repository's own data, and the roots that a command may choose.
 
 Two environment variables exist and no more: CITYSCAPES_DATASET (the data root) and HARNESS_STORE (where artifacts
 go).

@@ -1,4 +1,4 @@
-"""How long work says where it is: a callback `report(done, total, note)`; the command line draws it.
+"""Long work reports its progress by a callback `report(done, total, note)`; the command line draws it.
 
 The callback may raise `Stopped` when the work is to end early. Work that keeps a state saves it then and lets the
 exception pass; other work needs no line for it.

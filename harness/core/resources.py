@@ -1,4 +1,5 @@
-"""What a step needs of a machine. It decides where and when the step runs, never its result: it is in no key."""
+"""Resources say what a step needs of a machine. They decide where and when it runs, never its result: no key holds
+them."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Mixing real and synthetic frames into one training stream.
+"""A mix joins real and synthetic frames into one training stream.
 
 The stream is a function of (seed, position): which frame stands at position i, and with which seed it is cropped, does
 not depend on workers, on resume or on who asks. Budgets are counted in positions, so every arm of a table sees equally

@@ -1,4 +1,5 @@
-"""Reads images, and reads and writes label PNGs: ids (16 bit), label ids (8 bit), panoptic ids (RGB), masks.
+"""This module reads images, and reads and writes label PNGs: ids (16 bit), label ids (8 bit), panoptic ids (RGB),
+masks.
 
 Whatever is wrong with a file becomes one HarnessError that names it.
 """

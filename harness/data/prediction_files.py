@@ -1,4 +1,4 @@
-"""Predictions on disk, in the formats of the official evaluation scripts, so that other tools can score them too.
+"""Predictions are stored in the formats of the official evaluation scripts, so that other tools can score them too.
 
 instances/<frame>.txt with masks/*.png beside it, semantic/<frame>_pred_labelIds.png,
 panoptic/<label set>_panoptic_<split>.json with its folder of PNGs. A frame counts as written when its entry under

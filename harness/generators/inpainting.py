@@ -1,4 +1,4 @@
-"""Any inpainting pipeline of diffusers as a generator: newer models are one TOML each, and no code.
+"""Any inpainting pipeline of diffusers is a generator: a newer model needs one TOML and no code.
 
 SDXL inpainting, Stable Diffusion 3.5, FLUX.1 Fill, Qwen-Image and ControlNet inpainting have parts in
 configs/generators. The paper's three generators have adapters of their own, because they cache texts and need more

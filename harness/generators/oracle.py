@@ -1,4 +1,4 @@
-"""The oracle: a generator that cannot be wrong, for frames of streets alone.
+"""The oracle paints what the prompt asks for without error; it works on frames of streets alone.
 
 The program that drew the frame draws it again, with the chosen instance in the colour and figure that the prompt asks
 for. What it gains is the most that any generator can gain in its place, and shows whether a table can see a gain.

@@ -1,5 +1,5 @@
-"""How a diffusion generator runs a batch: rows checked, texts encoded once, halved when memory ends, on a device that
-is there.
+"""A painter runs a batch of a diffusion generator: it checks rows, encodes texts once, and halves a batch that is too
+large for memory.
 
 What is painted is the adapter's: diff_inpainting, blended, gligen, inpainting.
 """

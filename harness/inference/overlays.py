@@ -1,4 +1,4 @@
-"""Pictures of answers: instances and panoptic segments drawn over the image, with class and score.
+"""Overlays draw predicted instances and panoptic segments over the image, with class and score.
 
 Only what is surer than a threshold is drawn; the paper's Fig. 2 takes 0.8. Not here: files of predictions, which keep
 everything.

@@ -1,4 +1,4 @@
-"""Ask a trained segmenter about anybody's images: official prediction files, and pictures to look at.
+"""The predictor runs a trained segmenter on any images and writes official prediction files and pictures.
 
 A checkpoint is the folder of a training (`harness run` leaves it in the store), or a public one: a hub id, a folder or
 a file that the adapter's `checkpoint` takes. torch is imported when something runs.
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PredictSettings:
     """How images are shown to the network and what is kept.
 
     `crop` (height, width) and `overlap` (share of a side) count for sliding windows; `threshold` for overlays alone.
@@ -110,7 +110,9 @@ def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = N
     return _public(checkpoint, _part(segmenter, profile or "paper"), backbone)
 
 
-def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, report: Report = silent) -> list[str]:
+def predict(
+    loaded: Loaded, todo: Sequence[Picture], out: Path, asked: PredictSettings, report: Report = silent
+) -> list[str]:
     """Answer for every picture; the tasks that were answered. Writes instances/, semantic/, panoptic/, overlays/.
 
     Images of one size that follow each other are one batch. What is written already is left alone, so a run that was
@@ -134,7 +136,9 @@ def predict(loaded: Loaded, todo: Sequence[Picture], out: Path, asked: Asked, re
     return prediction_files.finish(out, asked.split, [picture.name for picture in todo], loaded.network.labels)
 
 
-def _answers(network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loaded, asked: Asked) -> list[Prediction]:
+def _answers(
+    network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loaded, asked: PredictSettings
+) -> list[Prediction]:
     if asked.inference == "whole":
         return network.predict(images, loaded.inference)
 
@@ -146,7 +150,7 @@ def _answers(network: "Network[Any, Any]", images: list[np.ndarray], loaded: Loa
 
 
 def _ready(
-    network: "Network[Any, Any]", asked: Asked
+    network: "Network[Any, Any]", asked: PredictSettings
 ) -> "tuple[Network[Any, Any], Callable[[], AbstractContextManager[None]]]":
     """The network on its device, and what its calls run inside of: no gradients, mixed precision."""
     import torch
@@ -176,7 +180,7 @@ def _groups(todo: Sequence[Picture], size: int) -> Iterator[list[Picture]]:
         yield group
 
 
-def _keep_settings(out: Path, loaded: Loaded, asked: Asked) -> None:
+def _keep_settings(out: Path, loaded: Loaded, asked: PredictSettings) -> None:
     """Write what decides the answers, or compare with what an earlier run wrote."""
     wanted = {
         "source": loaded.source,

@@ -1,4 +1,4 @@
-"""A synthesis on its own: a generator repaints the instances of any data set, outside of every suite.
+"""A synthesis outside of suites: a generator repaints the instances of any Cityscapes tree.
 
 The work is the stage's (stages/synthesize.py); here are the names of parts, and a folder that appears when it is whole.
 """

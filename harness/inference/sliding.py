@@ -1,4 +1,4 @@
-"""One image asked window by window, and the answers joined: for images larger than what a network was trained on.
+"""Sliding inference predicts a large image window by window and joins the predictions.
 
 Windows of one size cover the image evenly. Label ids: the votes of the classes are averaged over the windows that see a
 pixel. Instances: two of one class, from two windows, are one object when their masks agree (IoU >= 0.5) where both

@@ -1,4 +1,4 @@
-"""Where AP is lost: the six kinds of error of TIDE (Bolya et al., ECCV 2020), for the AP of Cityscapes.
+"""The anatomy splits lost AP into the six kinds of error of TIDE (Bolya et al., ECCV 2020), for the AP of Cityscapes.
 
 Every counted false positive has one kind, every object without a hit is claimed by an error or is a miss; the *loss* of
 a kind is how much AP rises when an oracle repairs all errors of that kind and nothing else. As in TIDE:

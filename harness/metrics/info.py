@@ -1,4 +1,4 @@
-"""What is known of one score beside its value: how it is called, read, printed and compared.
+"""MetricInfo describes one score: its name, unit, direction, decimals, tolerance and the prediction it reads.
 
 The infos of all metrics stand in one table (table.py). Imports no array library.
 """

@@ -1,4 +1,4 @@
-"""Finding and parsing what is evaluated: ground truth of a split, and predictions in the official result formats.
+"""This module finds and parses what is evaluated: ground truth of a split, and predictions in the official formats.
 
 Nothing is decoded here. Every mistake is one HarnessError that names the file, and the line where there is one.
 """

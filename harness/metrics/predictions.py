@@ -1,4 +1,4 @@
-"""What metrics read of a frame: a map of labels, a panoptic map, or instances, from arrays or from result files.
+"""Metrics read these views of a frame's prediction: a label map, a panoptic map, or instances.
 
 A prediction gives its pixels, and what lies over what: counts against the ground truth. From files both are read when
 they are first asked for, so that a metric of counts keeps no image (harness/metrics/reader.py). A metric can't tell

@@ -1,4 +1,4 @@
-"""From files to counts: reads a frame's PNGs against its ground truth, by Pillow and numpy or by compiled loops.
+"""The reader counts a frame's PNGs against its ground truth, by Pillow and numpy or by compiled loops.
 
 `Reader` is the definition; `CompiledReader` (libdeflate, numba) gives the same numbers ten times faster on full-size
 frames, and hands every file that is not an ordinary label PNG to `Reader`: palettes, other depths, interlacing, and

@@ -1,4 +1,4 @@
-"""The one table of metrics: what each is called, which way is better, how it is printed, how far a rerun may stray.
+"""One table lists all metrics: name, direction, printed form, and how far a rerun may deviate.
 
 Evaluation, reports, checks and the leaderboard read it and list no metric of their own. A new built-in metric is one
 file with a `Metric` (harness/metrics/base.py) and one entry here; a plug-in's metric brings its own infos. Nothing here

@@ -1,4 +1,4 @@
-"""The content key of a step: a hash of everything that decides its result, in a text that never changes its form.
+"""The content key of a step is the hash of everything that decides its result.
 
 Steps of one plan share most of what their specifications hold, so what they share is rendered once.
 """

@@ -1,4 +1,4 @@
-"""What there is to choose from: suites, profiles and parts, and whether each is built here."""
+"""The listing names all suites, profiles and parts, and says whether each is built here."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -116,7 +116,7 @@ def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = No
     return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile, recipe)
 
 
-def beside(plan: Plan, suite_name: str) -> Plan:
+def make_plan_on_same_data(plan: Plan, suite_name: str) -> Plan:
     """The plan of another suite on the same data, under the same profile and recipe."""
     return _on(plan.dataset, suite_name, plan.profile_name, plan.profile, plan.recipe)
 

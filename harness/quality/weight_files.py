@@ -1,4 +1,4 @@
-"""Finds the weight files of the image metrics and says what they are (SHA-256). Nothing is ever fetched."""
+"""This module finds the weight files of the image metrics and identifies them by SHA-256. It fetches nothing."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""What a report shows of the runs themselves: samples, predictions, failure cases, scores per class, loss curves.
+"""The evidence of a report: samples, predictions, failure cases, scores per class, loss curves.
 
 Pictures are embedded by pictures.py, drawn figures by figures.py. Not here: gains (answer.py), cost (provenance.py).
 """

@@ -1,4 +1,4 @@
-"""Puts the fields of a row together as they are printed: one place for every table, figure and picture."""
+"""Names of rows: the fields of a row are put together here, for every table, figure and picture."""
 
 from harness.results.rows import Row
 

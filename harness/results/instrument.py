@@ -1,4 +1,4 @@
-"""Whether the instrument works: controls whose truth is known, and the smallest effect that a table can show.
+"""The instrument is judged here: controls whose truth is known, and the smallest detectable effect of a table.
 
 A control that expects a gain must show one, a control that expects none must show none, and labels of other frames must
 teach nothing. Read from the same rows and intervals as the answer. Not here: the words (harness/report/self_test.py).

@@ -1,4 +1,4 @@
-"""How sure a score and the difference between two rows are, from the stored statistics of their seeds.
+"""Paired intervals say how sure a score and a difference of two rows are, from the stored statistics of their seeds.
 
 For the cells of a table, for the gains of a report, and for `check`, which widens its tolerance. The caller says where
 statistics lie (beside a baseline, in a store); numpy is imported only when an interval is asked for.

@@ -1,4 +1,4 @@
-"""What a planned suite will be able to show, and how many seeds and images a stated effect takes, minutes included.
+"""The projection says what a planned suite will show, and how many seeds, images and minutes a stated effect needs.
 
 Spreads come from what was measured before: rows in the store, or accepted ones. Nothing here trains. Not here: the
 arithmetic of power (harness/metrics/power.py), the words (harness/report/prospects.py).

@@ -1,4 +1,4 @@
-"""How much a score varies over seeds and over images, learnt from rows of a kind.
+"""The spread says how much a score varies over seeds and over images; it is learnt from rows of one kind.
 
 A row of one seed says nothing of what another seed would give; rows of the same network on the same data do. Not here:
 the statistics of images (paired.py), what a spread can tell (harness/metrics/power.py).

@@ -1,4 +1,4 @@
-"""Two aids for networks that start from nothing and have some hundred steps; both are off as published.
+"""Two aids help networks that start from random weights and have few steps; both are off in the published settings.
 
 Position in the mask features lets a query tell apart objects that look alike; a class for every cell teaches the
 features long before queries and targets agree on who is who.

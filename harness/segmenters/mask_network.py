@@ -1,4 +1,4 @@
-"""What OneFormer and Mask2Former have alike: a model of transformers with our targets, loss and answers.
+"""OneFormer and Mask2Former share this: a model of transformers with our targets, loss and predictions.
 
 What the model is asked, and what is read off it, is in oneformer/network.py and mask2former/network.py.
 """

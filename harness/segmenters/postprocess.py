@@ -1,4 +1,4 @@
-"""From class and mask logits to answers, by the formulas of Mask2Former and OneFormer (their `*_inference` functions).
+"""Post-processing turns class and mask logits into predictions by the formulas of Mask2Former and OneFormer.
 
 Our own, because the post-processing of transformers reuses segment ids after it joins stuff, leaves out the 0.5 test of
 a mask and resizes every mask to 384 x 384 on the way.

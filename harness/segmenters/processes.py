@@ -1,4 +1,4 @@
-"""One training on several devices of this machine: a process each, which find one another as torch's launcher has it.
+"""One training runs on several devices of this machine, one process each, started by torch's launcher.
 
 The first process reports; the first failure ends all. They end with whoever started them, too (torch asks the kernel
 for that).

@@ -1,4 +1,4 @@
-"""From instance ids to what a mask classifier must find: one class index and one mask per target.
+"""Targets of a mask classifier: one class index and one mask for each instance or stuff class.
 
 Our own, because the processors of transformers count the objects of a whole batch and fail on crops without things.
 Group regions (a thing class without a number) are never a target instance, and what is ignored never a target at all.

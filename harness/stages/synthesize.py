@@ -45,9 +45,9 @@ from harness.synthesis.integrate import (
     as_polygons,
     draw_window,
     focus,
+    match_colour,
     paste,
     resize,
-    settle_colour,
     shows_all,
     whole,
     without_specks,
@@ -238,7 +238,7 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     if isinstance(landing, str):
         return _entry(item, status="skipped", reason=landing, **known)
     target, identity = landing
-    crop = settle_colour(crop, item.real, item.mask, recipe.colour)
+    crop = match_colour(crop, item.real, item.mask, recipe.colour)
     image = paste(target.image, item.square, crop, item.mask)
     ids = target.ids if target is item.picture else paste(target.ids, item.square, identity, item.mask)
     city = item.picture.frame.city

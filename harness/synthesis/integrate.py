@@ -47,7 +47,7 @@ def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return ids.take(columns, axis=1).take(rows, axis=0)
 
 
-def settle_colour(
+def match_colour(
     generated: np.ndarray, real: np.ndarray, mask: np.ndarray, how: Literal["none", "darken", "match"]
 ) -> np.ndarray:
     """The generated crop (uint8 [S, S, 3], as `real`) after the colour step of the recipe; `mask`: bool [S, S].

@@ -1,4 +1,4 @@
-"""What to ask a generator for: two phrases per class, one drawn per instance and shared by its variants (Phase 2).
+"""Prompts: two phrases per class, one drawn per instance and shared by its variants (phase 2).
 
 The table is data (a recipe may replace it); the draw depends on seed, image and instance alone.
 """

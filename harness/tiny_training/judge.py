@@ -1,5 +1,4 @@
-"""Who says whether a generator followed its prompt: a small classifier of its own seed and make, and a plain colour
-test.
+"""The judge says whether a generator followed its prompt: a small classifier with its own seed, and a colour test.
 
 Neither had a part in training a generator. The classifier sees the whole crop as a person would and names class and
 detail (colour, woman, man, male, female); the colour test looks at the pixels inside the mask and has no weights.

@@ -1,4 +1,4 @@
-"""What the tiny checkpoints learn from: captioned crops of the streets pool, as arrays.
+"""The tiny checkpoints learn from the pool: captioned crops of streets, as arrays.
 
 The pool is drawn apart from every train and val split, so nothing here has seen a frame that a segmenter is trained or
 scored on. Drawn once per folder in chunks, so that a killed run draws nothing twice.

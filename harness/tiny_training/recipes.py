@@ -1,4 +1,4 @@
-"""One function a checkpoint: which data, which parts, what is measured on held-out crops, what is written.
+"""Each checkpoint has one function: which data and parts it uses, what it measures on held-out crops, what it writes.
 
 Left to train.py: the command line. Left to clip, vae, judge, denoiser: the models and their losses.
 """

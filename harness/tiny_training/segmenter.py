@@ -1,4 +1,4 @@
-"""The weights that mini segmenters start from: what Mapillary and ImageNet are to the published ones.
+"""Starting weights of the mini segmenters: they stand for the Mapillary and ImageNet weights of the published ones.
 
 A network of configs/segmenters learns from scenes of the pool, drawn apart from every train and val split, in its mini
 sizes. Kept is the whole network without its class head, or its backbone alone. Not here: the networks, the batches (the

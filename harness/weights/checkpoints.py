@@ -1,4 +1,4 @@
-"""Where a generator's weights are: shipped with the harness, in a local folder, or on the hub by name.
+"""A generator's weights are shipped with the harness, in a local folder, or on the hub; this module finds them.
 
     embedded:NAME      harness/weights/tiny/NAME, trained here
     a path             a folder in diffusers' layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/)

@@ -65,7 +65,7 @@ def test_killed_and_run_again_gives_the_same_files(tree, trained, tmp_path, how)
         ["predict", str(tree), "--checkpoint", str(trained), "--output", str(tmp_path / "parts"), *how]
     )
     todo = predictor.pictures(tree / "leftImg8bit/val")
-    asked = predictor.Asked(inference=options.inference, crop=options.crop)
+    asked = predictor.PredictSettings(inference=options.inference, crop=options.crop)
 
     def stop(done, total, note):
         raise KeyboardInterrupt
@@ -177,7 +177,7 @@ def test_a_public_checkpoint_answers_as_the_training_does(tree, trained, tmp_pat
     mine = predictor.load(str(trained))
     todo = predictor.pictures(tree / "leftImg8bit/val")
     for which, where in ((loaded, "a"), (mine, "b")):
-        predictor.predict(which, todo, tmp_path / where, predictor.Asked())
+        predictor.predict(which, todo, tmp_path / where, predictor.PredictSettings())
     for path in sorted((tmp_path / "b/instances").glob("*.txt")):
         lines = [(tmp_path / where / "instances" / path.name).read_text().split() for where in "ab"]
         scores = [np.array(line[2::3], float) for line in lines]
@@ -218,7 +218,7 @@ def test_a_device_that_is_not_there_is_told(trained, tmp_path):
             predictor.load(str(trained)),
             predictor.pictures(image),
             tmp_path / "out",
-            predictor.Asked(device="cuda:99"),
+            predictor.PredictSettings(device="cuda:99"),
         )
 
 

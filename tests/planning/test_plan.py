@@ -15,7 +15,7 @@ from harness.data.base import open_dataset
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.planning import suite as suites
-from harness.planning.plan import Plan, beside, chain, make_plan
+from harness.planning.plan import Plan, chain, make_plan, make_plan_on_same_data
 
 SUITE = """
 title = "t"
@@ -217,7 +217,7 @@ def test_every_suite_can_be_planned():
 
 def test_a_suite_beside_another_is_planned_on_the_same_data():
     there = make_plan("ablation", "mini")
-    assert set(beside(make_plan("table1", "mini"), "ablation").steps()) == set(there.steps())
+    assert set(make_plan_on_same_data(make_plan("table1", "mini"), "ablation").steps()) == set(there.steps())
 
 
 def test_another_recipe_takes_the_place_of_the_profiles_where_no_row_names_one():
@@ -228,7 +228,7 @@ def test_another_recipe_takes_the_place_of_the_profiles_where_no_row_names_one()
     trainings = [{step.key for step in plan.steps().values() if step.kind == "train"} for plan in (plain, other)]
     assert len(trainings[0] & trainings[1]) == 2, "real frames alone stay the same"
     assert [row.arm.name for row in plain.rows] == [row.arm.name for row in other.rows]
-    assert beside(other, "ablation").name == "ablation-released"
+    assert make_plan_on_same_data(other, "ablation").name == "ablation-released"
     named = {
         s.spec.recipe.label
         for s in make_plan("recipes", "mini", recipe="released").steps().values()

@@ -23,7 +23,7 @@ from harness.data.tree import Tree
 from harness.generators.base import GENERATORS, Generator, GeneratorPart
 from harness.inference.repaint import synthesize
 from harness.stages.synthesize import SynthesisSpec, run
-from harness.synthesis.integrate import focus, settle_colour
+from harness.synthesis.integrate import focus, match_colour
 from harness.synthesis.manifest import read_manifest
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box
@@ -188,7 +188,7 @@ def test_the_released_recipe_pads_darkens_and_takes_the_nearest(tmp_path):
     real, mask, painted = (np.array(Image.open(tmp_path / "out" / file)) for file in files)
     assert not real[:, 12:].any() and np.array_equal(real[:, :12], image[50:64, 116:])
     nearest = np.array(Image.fromarray(painted).resize((14, 14), Image.Resampling.NEAREST))
-    expected = settle_colour(nearest, real, mask > 0, "darken")
+    expected = match_colour(nearest, real, mask > 0, "darken")
     composite = read_image(tmp_path / "out" / entry.composite)
     assert np.array_equal(composite[50:, 118:], expected[:, 2:12])
 

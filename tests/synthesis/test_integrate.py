@@ -15,10 +15,10 @@ from harness.synthesis.integrate import (
     as_polygons,
     draw_window,
     focus,
+    match_colour,
     paste,
     resize,
     resize_ids,
-    settle_colour,
     whole,
 )
 from harness.synthesis.select import Box
@@ -164,25 +164,25 @@ def test_darkening_is_the_released_formula():
             total += sum(abs(a - b) for a, b in zip(r, g, strict=True))
             count += 3
     m = math.ceil(total / count)
-    result = settle_colour(generated, real, mask, "darken")
+    result = match_colour(generated, real, mask, "darken")
     assert result.dtype == np.uint8 and result.tolist() == [
         [[abs(v - m) for v in pixel] for pixel in row] for row in generated.tolist()
     ]
-    assert np.array_equal(settle_colour(real, real, mask, "darken"), real)
+    assert np.array_equal(match_colour(real, real, mask, "darken"), real)
 
 
 def test_match_moves_each_channel_to_the_real_mean_outside():
     real, mask = noise(20, 20, 3) // 2 + 60, noise(20, 20, seed=2) > 128
     generated = real + np.array([20, 0, 7], np.uint8)
-    assert np.array_equal(settle_colour(generated, real, mask, "match"), real)
-    bright = settle_colour(np.full_like(real, 250), np.full_like(real, 255), mask, "match")
+    assert np.array_equal(match_colour(generated, real, mask, "match"), real)
+    bright = match_colour(np.full_like(real, 250), np.full_like(real, 255), mask, "match")
     assert (bright == 255).all()
 
 
 def test_colour_steps_leave_a_crop_that_is_all_mask():
     full = np.ones((4, 4), bool)
     for how in ("none", "darken", "match"):
-        assert np.array_equal(settle_colour(noise(4, 4, 3), noise(4, 4, 3, seed=1), full, how), noise(4, 4, 3))
+        assert np.array_equal(match_colour(noise(4, 4, 3), noise(4, 4, 3, seed=1), full, how), noise(4, 4, 3))
 
 
 def test_polygons_fill_holes_join_parts_and_swallow():

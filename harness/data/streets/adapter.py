@@ -1,4 +1,4 @@
-"""streets as a data set: what a part of configs/datasets says of it, and how it gets into the store."""
+"""The data set streets: its part (configs/datasets) and how it is written into the store."""
 
 from typing import TYPE_CHECKING, Any, Literal
 

@@ -1,4 +1,4 @@
-"""FastInst as the engine sees it: batches, losses, answers (FastInst, sections 3.3 and 3.4)."""
+"""FastInst for the training engine: batches, losses, predictions (FastInst, sections 3.3 and 3.4)."""
 
 from collections.abc import Sequence
 from functools import partial

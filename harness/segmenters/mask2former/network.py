@@ -1,4 +1,4 @@
-"""The network of Mask2Former: the model of transformers with our targets, loss and answers."""
+"""The network of Mask2Former: the model of transformers with our targets, loss and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -83,7 +83,7 @@ found = predict.run(predict.PredictSpec(segmenter=part(), backbone="r18"), input
 scores = evaluate(Tree(work / "tree"), "val", instances=work / "answers" / "instances").scores
 loaded = predictor.load(str(work / "whole"))
 images = predictor.pictures(work / "tree" / "leftImg8bit" / "val")
-asked = predictor.Asked(inference="sliding", crop=(96, 96))
+asked = predictor.PredictSettings(inference="sliding", crop=(96, 96))
 tasks = predictor.predict(loaded, images, work / "slid", asked)
 errors = []
 for options in ({"SOLVER.BASE_LR": 1e30, "SOLVER.CLIP_GRADIENTS.ENABLED": False}, {"MODEL.NO_SUCH_KEY": 1}):
