@@ -69,6 +69,7 @@ SEGMENTERS: Registry[SegmenterAdapter[Any]] = Registry(
     {
         "detectron2": "harness.segmenters.detectron2.adapter:Detectron2",
         "fastinst": "harness.segmenters.fastinst.adapter:FastInst",
+        "kmax": "harness.segmenters.kmax.adapter:KMaX",
         "mask2former": "harness.segmenters.mask2former.adapter:Mask2Former",
         "oneformer": "harness.segmenters.oneformer.adapter:OneFormer",
         "panoptic_deeplab": "harness.segmenters.panoptic_deeplab.adapter:PanopticDeepLab",

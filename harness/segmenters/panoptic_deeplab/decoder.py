@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.segmenters.deeplab_backbones.layers import ConvNorm, NormLayer, SeparableConv, resized, truncated_normal_
+from harness.segmenters.deeplab_backbones.layers import (
+    Activation,
+    ConvNorm,
+    NormLayer,
+    SeparableConv,
+    resized,
+    truncated_normal_,
+)
 
 Convolution = Literal["separable", "double"]
 
@@ -98,9 +105,18 @@ class Decoder(nn.Module):
 class Head(nn.Module):
     """Convolutions and a linear prediction for every cell, [B, outputs, H, W]."""
 
-    def __init__(self, inputs: int, channels: int, outputs: int, *, kind: Convolution, norm: NormLayer) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        outputs: int,
+        *,
+        kind: Convolution,
+        norm: NormLayer,
+        activation: Activation = F.relu,
+    ) -> None:
         super().__init__()
-        self.layers = convolution(kind, inputs, channels, middle=inputs, norm=norm)
+        self.layers = convolution(kind, inputs, channels, middle=inputs, norm=norm, activation=activation)
         self.predict = nn.Conv2d(channels, outputs, 1)
         truncated_normal_(self.predict.weight, 0.01)
         assert self.predict.bias is not None
@@ -110,11 +126,19 @@ class Head(nn.Module):
         return self.predict(self.layers(x))
 
 
-def convolution(kind: Convolution, inputs: int, outputs: int, *, middle: int, norm: NormLayer) -> nn.Module:
+def convolution(
+    kind: Convolution,
+    inputs: int,
+    outputs: int,
+    *,
+    middle: int,
+    norm: NormLayer,
+    activation: Activation = F.relu,
+) -> nn.Module:
     """A 5 x 5 separable convolution, or two of 3 x 3 (`middle` channels between) that see as far."""
     if kind == "separable":
-        return SeparableConv(inputs, outputs, 5, norm=norm, activation=F.relu)
+        return SeparableConv(inputs, outputs, 5, norm=norm, activation=activation)
     return nn.Sequential(
-        ConvNorm(inputs, middle, 3, norm=norm, activation=F.relu),
-        ConvNorm(middle, outputs, 3, norm=norm, activation=F.relu),
+        ConvNorm(inputs, middle, 3, norm=norm, activation=activation),
+        ConvNorm(middle, outputs, 3, norm=norm, activation=activation),
     )

@@ -1,0 +1,1 @@
+"""kMaX-DeepLab, the k-means mask transformer."""
