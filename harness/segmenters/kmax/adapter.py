@@ -6,6 +6,7 @@ transformer.py (k-means cross-attention), criterion.py, answers.py, network.py (
 
 from typing import TYPE_CHECKING, Any
 
+from harness.data.labels import LabelSet
 from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.kmax import options
 from harness.segmenters.options import Backbone
@@ -21,8 +22,10 @@ class KMaX(SegmenterAdapter[options.Model]):
     Inference = options.Inference
 
     @classmethod
-    def build(cls, backbone: Backbone, model: options.Model, *, shape: dict[str, Any] | None = None) -> "KMaXNetwork":
+    def build(
+        cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
+    ) -> "KMaXNetwork":
         """See `SegmenterAdapter.build`."""
         from harness.segmenters.kmax.network import KMaXNetwork
 
-        return KMaXNetwork.build(backbone, model, shape=shape)
+        return KMaXNetwork.build(backbone, model, labels, shape=shape)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.cityscapes import Label
+from harness.data.labels import Label
 from harness.data.prediction import Instance, Segment
 from harness.segmenters.kmax.options import Inference
 

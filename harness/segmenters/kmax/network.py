@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.data.cityscapes import EVALUATED
+from harness.data.labels import IGNORE, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
 from harness.segmenters.deeplab_backbones.images import deeplab_pixels
@@ -24,7 +24,7 @@ from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
 from harness.segmenters.panoptic_deeplab.decoder import Head
 from harness.segmenters.panoptic_deeplab.losses import semantic_loss
-from harness.segmenters.panoptic_deeplab.targets import IGNORED, targets
+from harness.segmenters.panoptic_deeplab.targets import targets
 from harness.segmenters.postprocess import elected
 from harness.segmenters.targets import targets as masks_of
 from harness.segmenters.training import Trainable
@@ -38,13 +38,13 @@ class KMaXNetwork(Trainable[Inference]):
 
     backbone_prefix = "backbone."
 
-    def __init__(self, backbone: AxialResNet, options: Model) -> None:
+    def __init__(self, backbone: AxialResNet, options: Model, labels: LabelSet) -> None:
         super().__init__()
-        self.options, self.labels = options, EVALUATED
+        self.options, self.labels = options, labels
         self.backbone = backbone
         sizes = backbone.options
         norm = norm_layer(eps=sizes.norm_eps, momentum=sizes.norm_momentum)
-        activation, classes = ACTIVATIONS[sizes.activation], len(self.labels)
+        activation, classes = ACTIVATIONS[sizes.activation], len(self.labels.evaluated)
         coarse_to_fine = backbone.channels[::-1]
         stages = len(options.decoder_channels)
         self.pixel_decoder = PixelDecoder(
@@ -61,10 +61,12 @@ class KMaXNetwork(Trainable[Inference]):
         )
 
     @classmethod
-    def build(cls, backbone: Backbone, options: Model, *, shape: dict[str, Any] | None) -> "KMaXNetwork":
+    def build(
+        cls, backbone: Backbone, options: Model, labels: LabelSet, *, shape: dict[str, Any] | None
+    ) -> "KMaXNetwork":
         """See `SegmenterAdapter.build`."""
         config = shape["backbone"] if shape is not None else {"output_stride": STRIDE} | backbone.config
-        network = cls(AxialResNet(backbone_options(config, backbone.label)), options)
+        network = cls(AxialResNet(backbone_options(config, backbone.label)), options, labels)
         if shape is None:
             start(network, backbone, anew=CLASS_HEADS)
         return network
@@ -85,7 +87,7 @@ class KMaXNetwork(Trainable[Inference]):
         grown = (0, inputs.shape[-1] - width, 0, inputs.shape[-2] - height)
         owners, kinds, classes, weights = [], [], [], []
         for sample in samples:
-            found = masks_of(sample.ids, "panoptic", self.labels)
+            found = masks_of(sample.ids, "panoptic", self.labels, self.labels.evaluated)
             owner = np.full(sample.ids.shape, criterion.NOBODY, np.int64)
             for number, mask in enumerate(found.masks):
                 owner[mask] = number
@@ -99,7 +101,7 @@ class KMaXNetwork(Trainable[Inference]):
             )
             owners.append(F.pad(torch.from_numpy(owner), grown, value=criterion.NOBODY))
             kinds.append(torch.from_numpy(found.classes))
-            classes.append(F.pad(torch.from_numpy(maps.classes), grown, value=IGNORED))
+            classes.append(F.pad(torch.from_numpy(maps.classes), grown, value=IGNORE))
             weights.append(F.pad(torch.from_numpy(maps.weights), grown))
         return {
             "pixels": inputs,
@@ -113,7 +115,7 @@ class KMaXNetwork(Trainable[Inference]):
         """Weighted losses: class, dice, mask and contrast over all predictions, and semantic."""
         found, semantic = self.answers(batch["pixels"])
         truths = [
-            criterion.truth(_strided(owner, found[-1].masks), _strided(classes, found[-1].masks) != IGNORED, kinds)
+            criterion.truth(_strided(owner, found[-1].masks), _strided(classes, found[-1].masks) != IGNORE, kinds)
             for owner, classes, kinds in zip(batch["owners"], batch["classes"], batch["kinds"], strict=True)
         ]
         own = semantic_loss(
@@ -144,10 +146,10 @@ class KMaXNetwork(Trainable[Inference]):
     def _prediction(self, classes: Tensor, masks: Tensor, inference: Inference) -> Prediction:
         likely, chances = classes.float().softmax(-1)[:, :-1], masks.softmax(0)
         votes = torch.einsum("sk,shw->khw", likely, chances)
-        panorama, segments = answers.panoptic(likely, chances, self.labels, inference)
+        panorama, segments = answers.panoptic(likely, chances, self.labels.evaluated, inference)
         return Prediction(
-            instances=answers.instances(likely, chances, self.labels, inference),
-            semantic=elected(votes, self.labels),
+            instances=answers.instances(likely, chances, self.labels.evaluated, inference),
+            semantic=elected(votes, self.labels.evaluated),
             votes=votes.cpu().numpy() if self.keep_votes else None,
             panoptic=panorama,
             segments=segments,
