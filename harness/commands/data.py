@@ -50,8 +50,20 @@ def add(commands: Any) -> None:
     one.set_defaults(command=_instances)
 
     one = commands.add_parser("convert", help="the authors' checkpoint as a folder that a segmenter starts from")
-    one.add_argument("network", choices=("oneformer",), help="whose it is; FastInst's files are read as they are")
-    one.add_argument("file", metavar="FILE", help="the .pth of detectron2, with a ConvNeXt or Swin backbone")
+    one.add_argument(
+        "network",
+        choices=("oneformer", "deeplab2", "panoptic_deeplab"),
+        help="whose it is; FastInst's files are read as they are",
+    )
+    one.add_argument(
+        "file",
+        metavar="FILE",
+        help="oneformer: the .pth of detectron2; deeplab2: what the files of the checkpoint have in common "
+        "(ckpt-60000); panoptic_deeplab: the .pth of its author, or the .pkl or .pth of detectron2",
+    )
+    one.add_argument("--segmenter", metavar="NAME", help="all but oneformer: the part whose network it is")
+    one.add_argument("--backbone", metavar="NAME", help="and which of its backbones")
+    one.add_argument("--profile", default="paper", help="under which the part has the checkpoint's sizes")
     one.add_argument("--output", required=True, metavar="DIR", help="the new folder: config.json, model.safetensors")
     one.set_defaults(command=_convert)
 
@@ -138,13 +150,38 @@ def _instances(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from harness.segmenters.oneformer.convert import convert
-
-    facts = convert(options.file, options.output)
+    facts = _converted(options)
     text = console(stderr=True)
     text.print(", ".join(f"{name}: {value}" for name, value in facts.items()))
     text.print(f"written to {options.output}", soft_wrap=True)
     return 0
+
+
+def _converted(options: argparse.Namespace) -> dict[str, Any]:
+    """What a conversion says of what it found."""
+    if options.network == "oneformer":
+        from harness.segmenters.oneformer.convert import convert
+
+        return convert(options.file, options.output)
+    from harness.core.config import parse
+    from harness.data.cityscapes import CITYSCAPES
+    from harness.planning.suite import load_part
+    from harness.segmenters.base import SegmenterPart
+
+    if not (options.segmenter and options.backbone):
+        raise HarnessError(
+            f"convert {options.network}: --segmenter and --backbone are missing",
+            hint="they say which network the checkpoint is of: --segmenter panoptic_deeplab --backbone swidernet, say",
+        )
+    content, path = load_part("segmenters", options.segmenter, options.profile)
+    part = parse(SegmenterPart, content, path)
+    if options.network == "deeplab2":
+        from harness.segmenters.deeplab2.convert import convert as of_deeplab2
+
+        return of_deeplab2(Path(options.file), part, options.backbone, CITYSCAPES, Path(options.output))
+    from harness.segmenters.panoptic_deeplab.convert import convert as of_pytorch
+
+    return of_pytorch(Path(options.file), part, options.backbone, CITYSCAPES, Path(options.output))
 
 
 def _export(options: argparse.Namespace) -> int:

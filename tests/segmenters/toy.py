@@ -166,15 +166,37 @@ PANOPTIC_DEEPLAB = {
     "offset_weight": 0.1,
 }
 
+KMAX = {
+    "decoder_channels": [16, 16, 8, 8],
+    "decoder_blocks": [1, 1, 1, 1],
+    "layers": [1, 1, 1],
+    "slots": 16,
+    "hidden": 32,
+    "key": 16,
+    "heads": 2,
+    "feedforward": 64,
+    "head_channels": 16,
+    "embedding": 16,
+    "convolution": "double",
+    "drop_path": 0.0,
+    "samples": 256,
+    "hardest": 1.0,
+    "small_area": 64,
+}
+
 MODELS = {
     "oneformer": ONEFORMER,
     "mask2former": MASK2FORMER,
     "fastinst": FASTINST,
+    "kmax": KMAX,
     "panoptic_deeplab": PANOPTIC_DEEPLAB,
 }
 
 
-INFERENCE = {"panoptic_deeplab": {"stuff_area": 8, "nms_kernel": 7}}
+INFERENCE = {
+    "kmax": {"topk": 10, "thing_area": 4, "stuff_area": 8},
+    "panoptic_deeplab": {"stuff_area": 8, "nms_kernel": 7},
+}
 
 
 def table(adapter: str = "oneformer", *, model: dict | None = None, inference: dict | None = None, **training) -> dict:

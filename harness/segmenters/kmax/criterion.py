@@ -125,20 +125,27 @@ def mask_loss(masks: Tensor, truth: Truth, matched: Match) -> Tensor:
 def contrast_loss(embedding: Tensor, truth: Truth, options: Model) -> Tensor:
     """Pixels of one mask are to be alike, all others not (CMT-DeepLab, Yu et al., CVPR 2022, section 3.3).
 
-    `embedding` [C, P] of length one. Pixels are drawn with chance ~ area ** -sample_temperature of their mask; what is
-    no part of a mask is never drawn.
+    `embedding` [C, P] of length one.
     """
-    owned = truth.owner >= 0
-    count = min(options.samples, int(owned.sum()))
-    if count < 2:
+    chosen = sampled(truth, options)
+    if len(chosen) < 2:
         return embedding.sum() * 0
-    rarity = -options.sample_temperature * truth.areas.log()[truth.owner.clamp(min=0)]
-    noise = -torch.log(-torch.log(torch.rand_like(rarity).clamp(1e-9, 1 - 1e-7)))
-    chosen = torch.where(owned, rarity + noise, -torch.inf).topk(count, sorted=False).indices
     owner, drawn = truth.owner[chosen], embedding[:, chosen]
     alike = (owner[:, None] == owner[None]).float()
     similarity = drawn.T @ drawn / options.contrast_temperature
     return mean_of_nonzero(-(alike / alike.sum(1, keepdim=True) * similarity.log_softmax(1)).sum(1)[None])
+
+
+def sampled(truth: Truth, options: Model) -> Tensor:
+    """`samples` pixels with a mask, int64, none twice; each with chance ~ area ** -sample_temperature of its mask."""
+    owned = truth.owner >= 0
+    count = min(options.samples, int(owned.sum()))
+    if count == 0:
+        return truth.owner[:0]
+    rarity = -options.sample_temperature * truth.areas.log()[truth.owner.clamp(min=0)]
+    # The largest of logarithms with Gumbel noise are a sample without replacement.
+    noise = -torch.log(-torch.log(torch.rand_like(rarity).clamp(1e-9, 1 - 1e-7)))
+    return torch.where(owned, rarity + noise, -torch.inf).topk(count, sorted=False).indices
 
 
 def _class_weights(chances: Tensor, truth: Truth, matched: Match) -> Tensor:

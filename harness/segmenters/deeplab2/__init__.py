@@ -1,0 +1,1 @@
+"""Checkpoints of Google's DeepLab2 as networks of the harness."""
