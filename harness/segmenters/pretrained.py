@@ -6,7 +6,8 @@ They come from the hub, its cache or a folder, or are shipped here. A configurat
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as library
 
 from harness.core.errors import HarnessError
 from harness.weights import checkpoints
@@ -33,12 +35,27 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 def fetched(source: str, load: Callable[..., Found], **options: Any) -> Found:
     """`load(source)`: a hub id or a local folder; HarnessError that says how to get it when it can't be read."""
     try:
-        return load(_place(source), **options)
+        with _quiet():
+            return load(_place(source), **options)
     except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
         raise HarnessError(
             f"the checkpoint {source!r} can't be read: {why(error)}",
             hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
         ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's bars and its table of missing tensors, which are checked here."""
+    before, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(before)
+        if bars:
+            library.enable_progress_bar()
 
 
 def described(source: str) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_backbones_come_from_a_complete_cache_without_network(tmp_path):
     program = (
         "import sys, torch; sys.path.insert(0, 'tests/segmenters')\n"
         "from harness.segmenters.backbones import pretrained_backbone\n"
-        "from test_published import start, wanted\n"
+        "from test_published_layouts import start, wanted\n"
         "for family, name in wanted():\n"
         "    found = pretrained_backbone(start(family, name)).eval()\n"
         "    print(name, [map.shape[-1] for map in found(torch.zeros(1, 3, 64, 64)).feature_maps])"
@@ -107,7 +107,7 @@ def test_an_absent_backbone_is_told_with_the_command_that_brings_it(tmp_path):
         "import sys; sys.path.insert(0, 'tests/segmenters')\n"
         "from harness.core.errors import HarnessError\n"
         "from harness.segmenters.backbones import pretrained_backbone\n"
-        "from test_published import start\n"
+        "from test_published_layouts import start\n"
         "for name in ('microsoft/resnet-50', 'timm/resnet50.tv_in1k'):\n"
         "    try: pretrained_backbone(start('resnet', name))\n"
         "    except HarnessError as error: print(error.message, '|', error.hint)"
@@ -252,10 +252,12 @@ def test_logits_of_a_public_checkpoint_are_those_of_transformers(whole, case):
 
 
 @pytest.mark.parametrize("name", ["oneformer-old-bin", "mask2former-instance-old-bin", "mask2former-panoptic-old-bin"])
-def test_predict_answers_from_a_public_folder(whole, photo, tmp_path, name):
+def test_predict_answers_from_a_public_folder(whole, photo, tmp_path, name, capsys):
     case = next(case for case in CASES if case.name == name)
     arguments = ["predict", str(photo), "--checkpoint", str(whole / name), "--output", str(tmp_path)]
     assert _run([*arguments, "--segmenter", case.segmenter, "--backbone", case.backbone]) == 0
+    told = capsys.readouterr().err
+    assert "MISSING" not in told and "Loading weights" not in told, "transformers' own reports are not the user's"
     assert tuple(json.loads((tmp_path / "entries" / "photo.json").read_text())["tasks"]) == case.tasks
 
 

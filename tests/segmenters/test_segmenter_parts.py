@@ -42,7 +42,7 @@ class Plain(SegmenterAdapter[Lines]):
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    monkeypatch.setitem(SEGMENTERS.entries, "plain", "test_base:Plain")
+    monkeypatch.setitem(SEGMENTERS.entries, "plain", "test_segmenter_parts:Plain")
 
 
 def table(**tables: Any) -> dict[str, Any]:
