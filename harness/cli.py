@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import check, data, output, power, predict, suites, worker
+from harness.commands import check, data, output, power, predict, status, store, suites, worker
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -66,7 +66,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, check, power, data, predict, worker):
+    for group in (suites, status, check, power, store, data, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

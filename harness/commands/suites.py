@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from harness.core.failures import Failure
     from harness.core.store import Store
     from harness.planning.plan import Plan, Step
     from harness.report.table import Table as ResultTable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harness.results.paired import Single
     from harness.results.rows import Row, SeedResult
 
+LAUNCHERS = ("local", "slurm", "ray")
 MANY = 200
 """Steps above which `plan` counts them instead of listing them."""
 QUALITY = "ablation"
@@ -36,8 +38,14 @@ def add(commands: Any) -> None:
     one.set_defaults(command=_plan)
 
     one = add_suite(commands, "run", "make what is missing, then print the table")
+    one.add_argument(
+        "--launcher", choices=LAUNCHERS, help="where steps run (default: as harness.toml says, else local)"
+    )
     one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
-    one.add_argument("--devices", type=count, default=1, help="GPUs that share each training (default: 1)")
+    one.add_argument(
+        "--devices", type=count, help="GPUs that share each training (default: as the profile says, else 1)"
+    )
+    one.add_argument("--detach", action="store_true", help="of slurm: start the workers and leave them alone")
     one.add_argument("--retry-failed", action="store_true", help="try again also what the stage itself failed at")
     one.set_defaults(command=_run_suite)
 
@@ -142,25 +150,22 @@ def _kinds_table(
 
 
 def _run_suite(options: argparse.Namespace) -> int:
-    from harness.commands.progress_bars import RunView
-    from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN, Failure
-    from harness.running.scheduler import run
+    from harness.core import upkeep
+    from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN
 
     plan, store = planned(options)
     missing = plan.missing(store)
     out = console(stderr=True)
     failed: dict[str, Failure] = {}
     if missing:
+        store.open()
+        name = f"{plan.name}-{plan.profile_name}"
+        upkeep.remember(store, name, upkeep.Run(options.suite, plan.profile_name, tuple(plan.steps())))
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
-        with RunView(out, len(missing)) as view:
-            failed = run(
-                plan,
-                store,
-                workers=options.workers,
-                devices=options.devices,
-                retry_failed=options.retry_failed,
-                tell=view,
-            ).failed
+        failed = _make(plan, store, len(missing), options)
+        if options.detach:
+            out.print("the workers go on: `harness status` looks at them; the same command without --detach waits")
+            return 0
     try:
         written = f"written to {_write_reports(plan, store)}"
     except HarnessError as error:
@@ -178,6 +183,35 @@ def _run_suite(options: argparse.Namespace) -> int:
         again += ", those whose stage failed with --retry-failed"
     out.print(f"{len(failed)} steps did not end; {again}. Logs: {store.root / 'logs'}", markup=False, soft_wrap=True)
     return 2 if all(record.kind in FROM_OUTSIDE for record in failed.values()) else 1
+
+
+def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace) -> "dict[str, Failure]":
+    """Make what is missing, where the launcher says; the failures."""
+    from harness.commands.progress_bars import RunView
+    from harness.core import environment
+    from harness.running.scheduler import run, submit
+    from harness.running.settings import launcher_of
+
+    needs = plan.profile.needs()
+    devices = options.devices or (max(1, needs["train"].gpus) if environment.gpus() else 1)
+    launcher = launcher_of(options.launcher, store, workers=options.workers, devices=devices)
+    if launcher.name != "local":
+        devices = options.devices or max(1, needs["train"].gpus)
+        needs["train"] = needs["train"].model_copy(update={"gpus": devices if devices > 1 else needs["train"].gpus})
+    if options.detach:
+        submit(plan, store, launcher, devices=devices, resources=needs, retry_failed=options.retry_failed)
+        return {}
+    with RunView(console(stderr=True), count) as view:
+        asked = run(
+            plan,
+            store,
+            launcher=launcher,
+            devices=devices,
+            resources=needs,
+            retry_failed=options.retry_failed,
+            tell=view,
+        )
+    return asked.failed
 
 
 def _report(options: argparse.Namespace) -> int:

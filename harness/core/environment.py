@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
 from harness import __version__
 from harness.core.errors import HarnessError
@@ -21,6 +22,7 @@ PACKAGES = (
     "torchmetrics",
     "cityscapesscripts",
 )
+_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
 
 
 @functools.cache
@@ -44,6 +46,8 @@ def cores() -> int:
 @functools.cache
 def gpus() -> list[str]:
     """NVIDIA GPUs this process may use, by index or by the entries of CUDA_VISIBLE_DEVICES; no torch needed."""
+    if not any(Path(sign).exists() for sign in _DRIVER) and not shutil.which("nvidia-smi"):
+        return []  # a cluster may number GPUs that CUDA cannot use
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [entry for entry in visible.split(",") if entry.strip() not in ("", "-1")]
     if not shutil.which("nvidia-smi"):

@@ -54,11 +54,12 @@ class Record(Strict):
 
 
 class Holder(NamedTuple):
-    """Who takes a lease."""
+    """Who takes a lease. `node`: what a cluster calls the machine, where that is not its host name."""
 
     launcher: str = "local"
     job: str = ""
     device: str = ""
+    node: str = ""
 
 
 class Tenure(NamedTuple):
@@ -93,7 +94,7 @@ class Lease:
     def __init__(self, folder: Path, number: int, record: Record) -> None:
         self.folder, self.number, self.record = folder, number, record
         self._began = time.monotonic()
-        self._handle = os.open(folder / _name(number), os.O_WRONLY)
+        self._handle = os.open(folder / file_name(number), os.O_WRONLY)
 
     def beat(self, done: int | None = None, total: int = 0, note: str = "") -> bool:
         """Renew the lease; False when another holder has taken over."""
@@ -105,6 +106,10 @@ class Lease:
             os.fsync(self._handle)
         return newest(self.folder).number == self.number
 
+    def give_back(self) -> None:
+        """Release the lease as the one before was left."""
+        self.release(stalled=self.record.stalled)
+
     def release(self, *, stalled: int = 0) -> None:
         """Let others take the step, which is not done. `stalled`: tenures in a row that came no further."""
         self.record = self.record.model_copy(update={"held": False, "stalled": stalled})
@@ -115,7 +120,7 @@ class Lease:
         """End the lease of a step that is done, and the folder with it."""
         self.close()
         with contextlib.suppress(OSError):
-            (self.folder / _name(self.number)).unlink()
+            (self.folder / file_name(self.number)).unlink()
             self.folder.rmdir()
 
     def close(self) -> None:
@@ -130,11 +135,15 @@ class Lease:
         return self.record.done > self.record.first
 
 
-def take(folder: Path, holder: Holder, watch: Watch) -> Lease | None:
-    """The lease of `folder`, or None while another one holds it."""
+def take(folder: Path, holder: Holder, watch: Watch, *, over: str = "") -> Lease | None:
+    """The lease of `folder`, or None while another one holds it.
+
+    `over`: the token of a tenure that is known to be over, whatever its beats say.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     before = newest(folder)
-    if before.number and not watch.is_gone(folder, before):
+    is_over = before.record is not None and before.record.token == over
+    if before.number and not is_over and not watch.is_gone(folder, before):
         return None
     record = _begin(holder, before.record)
     number = before.number + 1
@@ -142,7 +151,7 @@ def take(folder: Path, holder: Holder, watch: Watch) -> Lease | None:
     try:
         unique.write_bytes(_render(record))
         try:
-            os.link(unique, folder / _name(number))
+            os.link(unique, folder / file_name(number))
         except FileExistsError:
             if unique.stat().st_nlink != 2:  # not ours; with 2 the link was made and only the reply was lost
                 return None
@@ -155,7 +164,7 @@ def take(folder: Path, holder: Holder, watch: Watch) -> Lease | None:
     for older in _numbers(folder):
         if older < number:
             with contextlib.suppress(OSError):
-                (folder / _name(older)).unlink()
+                (folder / file_name(older)).unlink()
     watch.seen.pop(folder, None)
     return lease
 
@@ -163,7 +172,7 @@ def take(folder: Path, holder: Holder, watch: Watch) -> Lease | None:
 def newest(folder: Path) -> Tenure:
     """The newest tenure; number 0 where there is none."""
     number = max(_numbers(folder), default=0)
-    return Tenure(number, _read(folder / _name(number)) if number else None)
+    return Tenure(number, _read(folder / file_name(number)) if number else None)
 
 
 def is_dead(record: Record) -> bool:
@@ -201,7 +210,7 @@ def _begin(holder: Holder, before: Record | None) -> Record:
         stalled = before.stalled if not gone else 0 if before.done > before.first else before.stalled + 1
     return Record(
         token=uuid.uuid4().hex,
-        host=socket.gethostname(),
+        host=holder.node or socket.gethostname(),
         space=process_space(),
         pid=pid,
         born=born(pid),
@@ -221,7 +230,8 @@ def _numbers(folder: Path) -> list[int]:
         return []
 
 
-def _name(number: int) -> str:
+def file_name(number: int) -> str:
+    """What the file of a tenure is called."""
     return f"{number:06d}"
 
 

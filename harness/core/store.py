@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.core.failures import Failure
 from harness.core.files import TEMPORARY, refused, replace, sync_folder, write_text, write_through
 
 MANIFEST = "manifest.json"
-FOLDERS = ("artifacts", "partial", "failed", "logs", "leases")
+FOLDERS = ("artifacts", "partial", "failed", "logs", "leases", "runs")
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,38 @@ class Store:
         """Who holds the step, or held it last."""
         return leases.newest(self._lease(kind, key))
 
+    def tenure_file(self, kind: str, key: str, number: int) -> Path:
+        """The file that its holder writes."""
+        return self._lease(kind, key) / leases.file_name(number)
+
     def leased(self) -> list[tuple[str, str]]:
         """Kind and key of every step that somebody holds, or held without finishing it."""
-        found = (name.partition("-") for name in os.listdir(self.root / "leases") if not name.startswith("."))
+        found = (name.partition("-") for name in self.names("leases"))
         return [(kind, key) for kind, _, key in found]
+
+    def release(self, is_over: Callable[[leases.Record], bool]) -> list[tuple[str, str]]:
+        """Take the leases back whose holders are known to be gone; kind and key of each.
+
+        The next worker need not wait until their silence is long enough. A holder that lives after all loses its step.
+        """
+        released = []
+        for kind, key in self.leased():
+            record = self.tenure(kind, key).record
+            if record is not None and record.held and is_over(record):
+                lease = leases.take(self._lease(kind, key), leases.Holder("release"), self.watch, over=record.token)
+                if lease is not None:
+                    lease.give_back()
+                    released.append((kind, key))
+        return released
+
+    def failures(self) -> list[tuple[str, str]]:
+        """Kind and key of every step that has failed."""
+        names = (name.removesuffix(".json").partition("-") for name in self.names("failed"))
+        return [(kind, key) for kind, _, key in names]
 
     def half_done(self) -> set[str]:
         """Keys of the steps that were begun and are not done."""
-        folder = self.root / "partial"
-        names = os.listdir(folder) if folder.is_dir() else []
-        return {name.partition("-")[2].partition(".")[0] for name in names}
+        return {name.partition("-")[2].partition(".")[0] for name in self.names("partial")}
 
     def is_gone(self, kind: str, key: str) -> bool:
         """Whether nobody lives who holds the step. Ask again and again: the silence of a holder is timed from here."""
@@ -175,6 +198,13 @@ class Store:
     def forget(self, kind: str, key: str) -> None:
         """Drop the record of a failure."""
         self._failed(kind, key).unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder of the store; nothing where the store is not there yet."""
+        try:
+            return [name for name in os.listdir(self.root / folder) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
 
     def _failed(self, kind: str, key: str) -> Path:
         return self.root / "failed" / f"{kind}-{key}.json"

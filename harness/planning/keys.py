@@ -6,6 +6,7 @@ Steps of one plan share most of what their specifications hold, so what they sha
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from harness.core.config import Specification, Strict
 
@@ -15,10 +16,25 @@ KEY_VERSION = 1
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
-def key_of(kind: str, version: int, spec: str, inputs: Mapping[str, str], weights: str) -> str:
-    """The key, 20 hex digits. `spec`: a text of `Texts`; `inputs`: name to key of what the step reads."""
+class Keys(NamedTuple):
+    """What a step is called. `identity`: the key without versions of stage and keys: what was asked for, whoever made
+    it."""
+
+    key: str
+    identity: str
+
+
+def keys_of(kind: str, version: int, spec: str, inputs: Mapping[str, Keys], weights: str) -> Keys:
+    """The keys of a step, 20 hex digits each. `spec`: a text of `Texts`; `inputs`: what the step reads, by name."""
+    return Keys(
+        key=_hash(kind, KEY_VERSION, version, spec, {name: keys.key for name, keys in inputs.items()}, weights),
+        identity=_hash(kind, 0, 0, spec, {name: keys.identity for name, keys in inputs.items()}, weights),
+    )
+
+
+def _hash(kind: str, key_version: int, version: int, spec: str, inputs: dict[str, str], weights: str) -> str:
     text = (
-        f'{{"inputs":{_json(dict(inputs))},"key_version":{KEY_VERSION},"kind":{_json(kind)},"spec":{spec},'
+        f'{{"inputs":{_json(inputs)},"key_version":{key_version},"kind":{_json(kind)},"spec":{spec},'
         f'"version":{version},"weights":{_json(weights)}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()[:20]

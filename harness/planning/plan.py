@@ -18,7 +18,7 @@ from harness.data.base import DATASETS, labels_key, open_dataset
 from harness.data.labels import LabelSet
 from harness.data.mix import Mix
 from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
-from harness.planning.keys import Texts, key_of
+from harness.planning.keys import Keys, Texts, keys_of
 from harness.planning.suite import (
     Arm,
     Profile,
@@ -48,13 +48,18 @@ NONE = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One piece of work. `external`: it is not made but found there (a data set on disk)."""
+    """One piece of work.
+
+    `identity`: the key without the versions of the code: what is asked for, whoever makes it. `external`: it is not
+    made but found there (a data set on disk).
+    """
 
     kind: str
     label: str
     spec: Specification
     inputs: dict[str, "Step"]
     key: str
+    identity: str = ""
     external: Path | None = None
 
 
@@ -167,8 +172,9 @@ def make_step(
     """
     text = (texts or Texts()).of(spec)
     version = STAGES[kind].version if version is None else version
-    key = key_of(kind, version, text, {name: step.key for name, step in inputs.items()}, weights)
-    return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key)
+    read = {name: Keys(step.key, step.identity or step.key) for name, step in inputs.items()}
+    key, identity = keys_of(kind, version, text, read, weights)
+    return Step(kind=kind, label=label, spec=spec, inputs=inputs, key=key, identity=identity)
 
 
 @dataclass(frozen=True, kw_only=True)

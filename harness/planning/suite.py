@@ -17,8 +17,10 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError, near
 from harness.core.paths import CONFIGS, SUITES
+from harness.core.resources import Resources
 from harness.data.base import DatasetPart, part_model
 from harness.data.mix import Mix
+from harness.stages import STAGES
 
 
 def distinct(values: list[int]) -> list[int]:
@@ -55,6 +57,22 @@ class Profile(Strict):
     confidence: float = Field(default=0.8, ge=0, le=1)
     """How sure an instance must be to be drawn in reports: of every row alike."""
     minutes: dict[str, float] = {}
+    resources: dict[str, dict[str, Any]] = {}
+    """By stage, what its steps need of a machine, where that is not what the stage says."""
+
+    @model_validator(mode="after")
+    def _resources_of_stages(self) -> "Profile":
+        if unknown := sorted(self.resources.keys() - STAGES.keys()):
+            raise ValueError(f"resources: no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
+        self.needs()
+        return self
+
+    def needs(self) -> dict[str, Resources]:
+        """What the steps of each stage need."""
+        return {
+            kind: Resources.model_validate({**stage.resources.model_dump(), **self.resources.get(kind, {})})
+            for kind, stage in STAGES.items()
+        }
 
 
 class Rows(Strict):

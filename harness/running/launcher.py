@@ -5,13 +5,16 @@ Not here: which step comes next (scheduler.py), how a step is made (worker.py).
 """
 
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from harness.core.resources import Resources
 
 
 class Job(NamedTuple):
-    """A worker to be started. `given` is what it reads from its standard input: a task."""
+    """A worker to be started.
+
+    `given`: the task that it is to make, as JSON; of a worker that looks for work itself, the file of the run.
+    """
 
     id: str
     kind: str
@@ -19,11 +22,11 @@ class Job(NamedTuple):
     resources: Resources
 
 
-Why = Literal["exited", "lost", "cancelled"]
+Why = Literal["exited", "lost", "cancelled", "requeued"]
 
 
 class Ended(NamedTuple):
-    """A worker that runs no more. `lost`: it ended by itself without a word."""
+    """A worker that runs no more. `lost`: it ended by itself without a word; `requeued`: it will run again."""
 
     id: str
     why: Why
@@ -47,3 +50,15 @@ class Launcher(Protocol):
 
     def close(self) -> None:
         """End all jobs, within 5 seconds, and leave no process behind."""
+
+
+@runtime_checkable
+class PullLauncher(Launcher, Protocol):
+    """Starts workers that look for work themselves, and that go on without the process that started them."""
+
+    limit: int
+    """Workers of one kind at a time."""
+
+    def attach(self, run: str, resources: Resources) -> list[str]:
+        """Ids of workers that are there already for this run and these resources."""
+        ...

@@ -20,7 +20,8 @@ from harness.core import environment
 from harness.core.errors import HarnessError
 from harness.core.store import Store
 from harness.running.launcher import Ended, Job, Why
-from harness.running.worker import Order
+from harness.running.orders import Order
+from harness.running.worker import stage_variables
 from harness.stages import STAGES
 
 KEEP_FREED_MEMORY = {
@@ -126,14 +127,8 @@ class Local:
 
     def _order(self, number: int, job: Job, place: Place) -> Order:
         visible = (place.gpus or "") if job.resources.gpus else ""
-        threads = str(self.threads)
-        variables = {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "TOKENIZERS_PARALLELISM": "false",
-            "CUDA_VISIBLE_DEVICES": visible,
-        }
         device = f"cuda {visible}" if visible else "cpu"
+        variables = stage_variables(self.threads, visible)
         return Order(number, job.given, str(self.store.root), self.name, job.id, device, variables)
 
     def _listen(self, seconds: float) -> None:

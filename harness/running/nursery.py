@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from harness.core import environment
 from harness.core.files import write_all
-from harness.running import worker
+from harness.running.orders import serve
 from harness.stages import STAGES
 
 GRACE = 3.0
@@ -103,7 +103,7 @@ class _Nursery:
                 signal.signal(name, signal.SIG_DFL)
             for descriptor in (*self.inherited, writing, *(other.orders for other in self.workers.values())):
                 os.close(descriptor)
-            worker.serve(reading, self.answers)
+            serve(reading, self.answers)
             os._exit(0)
         finally:
             os._exit(1)

@@ -6,87 +6,34 @@ fails is recorded, what needs it fails with it, and everything else still runs. 
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
 
-from harness.core.failures import INPUT_FAILED, TRIED_AGAIN, Failure
+from harness.core.errors import HarnessError
+from harness.core.failures import Failure
+from harness.core.resources import Resources
 from harness.core.store import Store
 from harness.planning.plan import Step
-from harness.running.launcher import Ended, Job, Launcher
+from harness.running.graph import Graph
+from harness.running.launcher import Ended, Job, Launcher, PullLauncher
 from harness.running.local import Local
+from harness.running.monitor import Monitor
 from harness.running.task import task_of
+from harness.running.watch import Event, Outcome, Tell, Watcher
+
+__all__ = ["Event", "Outcome", "run"]
 
 LOOK = 1.0
 """Seconds between two looks at what the running steps say of themselves."""
-AGAIN = "it would fail in the same way; after a change of the code, --retry-failed tries it again"
 TRIES = 3
-"""Workers in a row that may end without a word, before they have taken the step's lease."""
-
-
-class Event(NamedTuple):
-    """What happened to a step: "start", "progress", "done" or "failed"."""
-
-    step: Step
-    what: str
-    done: int = 0
-    total: int = 0
-    note: str = ""
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a run did: steps made now, and steps that failed with their records."""
-
-    made: list[Step] = field(default_factory=list)
-    failed: dict[str, Failure] = field(default_factory=dict)
+"""Workers in a row that may end without a word, before they have taken a lease."""
 
 
 class Wanted(Protocol):
     """What a run needs of a plan: the steps that are not in the store, inputs first."""
 
     def missing(self, store: Store) -> dict[str, Step]: ...
-
-
-class Graph:
-    """Which steps can be made: those whose inputs are there. Each step and each input is looked at once."""
-
-    def __init__(self, steps: Mapping[str, Step]) -> None:
-        self.unmet = {key: sum(i.key in steps for i in _inputs(step)) for key, step in steps.items()}
-        self.needed_by: dict[str, list[str]] = {key: [] for key in steps}
-        for key, step in steps.items():
-            for needed in _inputs(step):
-                if needed.key in steps:
-                    self.needed_by[needed.key].append(key)
-        self.ready = deque(key for key, count in self.unmet.items() if not count)
-        self.open = set(steps)
-
-    def take(self) -> list[str]:
-        """The steps that became ready since the last call, in the order of the plan."""
-        taken = list(self.ready)
-        self.ready.clear()
-        return taken
-
-    def done(self, key: str) -> None:
-        """The step is made; what waited for it alone becomes ready."""
-        self.open.discard(key)
-        for dependant in self.needed_by[key]:
-            self.unmet[dependant] -= 1
-            if not self.unmet[dependant] and dependant in self.open:
-                self.ready.append(dependant)
-
-    def fail(self, key: str) -> list[str]:
-        """The step failed; the steps that need it, directly or not, each once: they will never be ready."""
-        self.open.discard(key)
-        found, waiting = [], deque(self.needed_by[key])
-        while waiting:
-            dependant = waiting.popleft()
-            if dependant in self.open:
-                self.open.discard(dependant)
-                found.append(dependant)
-                waiting.extend(self.needed_by[dependant])
-        return found
 
 
 def run(
@@ -96,39 +43,70 @@ def run(
     launcher: Launcher | None = None,
     workers: int | None = None,
     devices: int = 1,
+    resources: Mapping[str, Resources] | None = None,
     retry_failed: bool = False,
-    tell: Callable[[Event], None] = lambda event: None,
+    tell: Tell = lambda event: None,
 ) -> Outcome:
     """Make what is missing of `plan`.
 
     `launcher`: where; default this machine, with `workers` and `devices` as `Local` takes them. `devices` share each
-    training. `retry_failed`: try the steps again, too, that would fail in the same way. `tell` hears every event.
-    Returns what was made and what failed; HarnessError, before anything is made, for devices that are not there or
-    cannot share a batch.
+    training. `resources`: what steps need, by kind; default what their stages say. `retry_failed`: try the steps again,
+    too, that would fail in the same way. `tell` hears every event. Returns what was made and what failed; HarnessError,
+    before anything is made, for devices that are not there or cannot share a batch.
     """
     store.open()
-    steps = {key: _on(step, devices) for key, step in plan.missing(store).items()}
+    steps = _steps(plan, store, devices)
     launcher = launcher or Local(store, workers=workers, devices=devices)
+    needs = resources or {}
     try:
-        return _Run(steps, store, launcher, tell).run(retry_failed=retry_failed)
+        if isinstance(launcher, PullLauncher):
+            return Monitor(steps, store, launcher, tell, needs).run(retry_failed=retry_failed)
+        return _Push(steps, store, launcher, tell, needs).run(retry_failed=retry_failed)
     finally:
         launcher.close()
 
 
-class _Run:
-    """A run at work."""
+def submit(
+    plan: Wanted,
+    store: Store,
+    launcher: Launcher,
+    *,
+    devices: int = 1,
+    resources: Mapping[str, Resources] | None = None,
+    retry_failed: bool = False,
+) -> None:
+    """Start workers that make what is missing of `plan`, and leave them alone; HarnessError for a launcher whose
+    workers need somebody to tell them what to do."""
+    if not isinstance(launcher, PullLauncher):
+        raise HarnessError(f"launcher {launcher.name!r}: its steps end with this command", hint="leave out --detach")
+    store.open()
+    monitor = Monitor(_steps(plan, store, devices), store, launcher, lambda event: None, resources or {})
+    monitor.old_failures(retry_failed=retry_failed)
+    monitor.enlist()
 
-    def __init__(self, steps: dict[str, Step], store: Store, launcher: Launcher, tell: Callable[[Event], None]) -> None:
-        self.steps, self.store, self.launcher, self.tell = steps, store, launcher, tell
-        self.graph = Graph(steps)
-        self.outcome = Outcome()
+
+class _Push(Watcher):
+    """A run that gives every step that is ready to the launcher, as a job of its own."""
+
+    def __init__(
+        self,
+        steps: dict[str, Step],
+        store: Store,
+        launcher: Launcher,
+        tell: Tell,
+        resources: Mapping[str, Resources],
+    ) -> None:
+        super().__init__(steps, store, tell)
+        self.launcher, self.resources = launcher, resources
+        self.graph = Graph({key: [i.key for i in step.inputs.values()] for key, step in steps.items()})
         self.running: dict[str, tuple[int, int]] = {}
         """Steps given to the launcher: tenure when it was given, workers lost without taking the lease."""
-        self.begun: dict[str, tuple[int, int, str]] = {}
-        """Steps that a worker has begun, with their last progress."""
 
     def run(self, *, retry_failed: bool) -> Outcome:
-        self._settle_old_failures(retry_failed=retry_failed)
+        """Until every step is made or has failed."""
+        for key, record in self.old_failures(retry_failed=retry_failed).items():
+            if key in self.graph.open:
+                self.failed(key, record, self.graph.fail(key))
         looked = time.monotonic()
         while self.graph.open:
             self._start(self.graph.take())
@@ -136,24 +114,10 @@ class _Run:
             for ended in self.launcher.poll(LOOK):
                 self._ended(ended)
             if time.monotonic() - looked >= LOOK:
-                self._look()
+                if silent := self.look(self.running.keys()):
+                    self.launcher.cancel(silent)
                 looked = time.monotonic()
         return self.outcome
-
-    def _settle_old_failures(self, *, retry_failed: bool) -> None:
-        """Forget the failures that are tried again; a step that would fail in the same way has failed already.
-
-        A step is tried again, whatever happened to it, when one of its inputs is made anew.
-        """
-        for key, step in self.steps.items():
-            if (record := self.store.failure(step.kind, key)) is None:
-                continue
-            fresh = any(needed.key in self.steps for needed in _inputs(step))
-            if retry_failed or fresh or record.kind in TRIED_AGAIN:
-                self.store.forget(step.kind, key)
-            elif key in self.graph.open:
-                note = f"failed before: {record.message}"
-                self._fail(key, record.model_copy(update={"message": note, "hint": AGAIN}))
 
     def _start(self, keys: Iterable[str]) -> None:
         jobs = []
@@ -161,7 +125,7 @@ class _Run:
             if key not in self.graph.open:
                 continue
             step = self.steps[key]
-            task = task_of(step)
+            task = task_of(step, self.resources.get(step.kind))
             lost = self.running.get(key, (0, 0))[1]
             self.running[key] = self.store.tenure(step.kind, key).number, lost
             jobs.append(Job(key, step.kind, task.model_dump_json(), task.resources))
@@ -174,13 +138,12 @@ class _Run:
             return
         step = self.steps[key]
         if self.store.has(step.kind, key):
-            self._begin(key)
             del self.running[key]
-            self.outcome.made.append(step)
+            self.made(key)
             self.graph.done(key)
-            self.tell(Event(step, "done"))
         elif (record := self.store.failure(step.kind, key)) is not None:
-            self._fail(key, record)
+            del self.running[key]
+            self.failed(key, record, self.graph.fail(key))
         else:
             self._lost(key, ended)
 
@@ -189,49 +152,17 @@ class _Run:
         tenure, lost = self.running[key]
         step = self.steps[key]
         lost = lost + 1 if self.store.tenure(step.kind, key).number == tenure else 0
-        if lost >= TRIES:
-            message = f"{TRIES} workers ended before they began ({ended.why}: {ended.detail})"
-            self._fail(key, Failure(kind="lost", message=message, label=step.label))
+        if lost < TRIES:
+            self.running[key] = tenure, lost
+            self._start([key])
             return
-        self.running[key] = tenure, lost
-        self._start([key])
-
-    def _fail(self, key: str, record: Failure) -> None:
-        self._begin(key)
-        self.running.pop(key, None)
-        self.outcome.failed[key] = record
-        self.tell(Event(self.steps[key], "failed", note=record.message))
-        for dependant in self.graph.fail(key):
-            self.outcome.failed[dependant] = INPUT_FAILED
-
-    def _begin(self, key: str) -> None:
-        if key not in self.begun:
-            self.begun[key] = 0, 0, ""
-            self.tell(Event(self.steps[key], "start"))
-
-    def _look(self) -> None:
-        """What the running steps say; the workers of leases that no longer beat are ended."""
-        silent = []
-        for kind, key in self.store.leased():
-            if key not in self.running:
-                continue
-            record = self.store.tenure(kind, key).record
-            if record is None or not record.held:
-                continue
-            self._begin(key)
-            news = record.done, record.total, record.note
-            if news != self.begun[key]:
-                self.begun[key] = news
-                self.tell(Event(self.steps[key], "progress", *news))
-            if self.store.is_gone(kind, key):
-                silent.append(key)
-        if silent:
-            self.launcher.cancel(silent)
+        del self.running[key]
+        message = f"{TRIES} workers ended before they began ({ended.why}: {ended.detail})"
+        self.failed(key, Failure(kind="lost", message=message, label=step.label), self.graph.fail(key))
 
 
-def _inputs(step: Step) -> Iterable[Step]:
-    """The inputs of a step, each once, those that are made."""
-    return {needed.key: needed for needed in step.inputs.values() if not needed.external}.values()
+def _steps(plan: Wanted, store: Store, devices: int) -> dict[str, Step]:
+    return {key: _on(step, devices) for key, step in plan.missing(store).items()}
 
 
 def _on(step: Step, devices: int) -> Step:

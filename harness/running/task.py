@@ -1,5 +1,7 @@
 """What travels to a worker: a step with everything that is needed to make it, as JSON."""
 
+import shlex
+import sys
 from typing import Any
 
 from harness.core.config import Strict
@@ -28,6 +30,9 @@ class Task(Strict):
     spec: dict[str, Any]
     inputs: dict[str, Input]
     resources: Resources = Resources()
+    identity: str = ""
+    command: str = ""
+    """The command that asked for it."""
 
     def folder(self, name: str, store: Store) -> str:
         """Where the input `name` lies."""
@@ -53,4 +58,6 @@ def task_of(step: Step, resources: Resources | None = None) -> Task:
         spec=step.spec.model_dump(mode="json"),
         inputs=inputs,
         resources=resources or STAGES[step.kind].resources,
+        identity=step.identity,
+        command=shlex.join(["harness", *sys.argv[1:]]),
     )

@@ -22,6 +22,7 @@ from harness.core.failures import Failure, Kind
 from harness.core.leases import BEAT, Holder, Lease
 from harness.core.store import Store
 from harness.running import stage_process
+from harness.running.signals import Signals, read
 from harness.running.task import Task
 from harness.stages import STAGES
 
@@ -40,27 +41,24 @@ ROOM = 64 * 2**20
 """Free bytes below which a disk counts as full."""
 
 
-class Order(NamedTuple):
-    """What a launcher tells a worker, as JSON. `number` names the order in the answer."""
-
-    number: int
-    given: str
-    store: str
-    launcher: str
-    job: str
-    device: str
-    variables: dict[str, str]
-    """Laid over the environment of the stage."""
-
-
 class Site(NamedTuple):
-    """Where a worker runs. `life`: a descriptor that reads as ended when the launcher is gone."""
+    """Where a worker runs. `variables` are laid over the environment of its stages."""
 
     holder: Holder
     variables: dict[str, str]
-    life: int | None = None
     grace: float = 3.0
     """Seconds that a stage has to save its state when it is asked to end."""
+
+
+def stage_variables(threads: int, gpus: str) -> dict[str, str]:
+    """The environment of a stage: so many threads, and these GPUs, as CUDA_VISIBLE_DEVICES has them; none: it sees
+    none."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": gpus,
+    }
 
 
 class Ending(NamedTuple):
@@ -74,53 +72,21 @@ class Ending(NamedTuple):
     signal: int = 0
 
 
-def serve(orders: int, answers: int) -> bool:
-    """Make the steps that are ordered, one after the other, until the descriptor `orders` ends; False when told to end.
-
-    Each line of `orders` is an order, and a line of `answers` says what became of it.
-    """
-    while line := _line(orders):
-        order = Order(**json.loads(line))
-        outcome = obey(order, life=orders)
-        files.write_all(answers, json.dumps({"number": order.number, "outcome": outcome}).encode() + b"\n")
-        if outcome == "stopped":
-            return False
-    return True
-
-
-def obey(order: Order, *, life: int | None) -> Outcome:
-    """Make the step of an order; the launcher is gone when the descriptor `life` has ended."""
-    holder = Holder(order.launcher, order.job, order.device)
-    site = Site(holder=holder, variables=order.variables, life=life)
-    return make(Task.model_validate_json(order.given), Store(Path(order.store)), site)
-
-
-def _line(descriptor: int) -> bytes:
-    """The next line, or nothing at the end. One line is written at a time, and the next only after it was answered."""
-    line = b""
-    while not line.endswith(b"\n"):
-        if not (part := os.read(descriptor, 2**16)):
-            return b""
-        line += part
-    return line
-
-
-def make(task: Task, store: Store, site: Site) -> Outcome:
+def make(task: Task, store: Store, site: Site, signals: Signals) -> Outcome:
     """Make the artifact of `task`, or wait until another worker has made it."""
-    with _Signals(site.life) as signals:
-        lease = _take(task, store, site, signals)
-        if lease is None:
-            return "made" if store.has(task.kind, task.key) else "stopped"
-        return _Try(task, store, site, lease, signals).run()
-
-
-def _take(task: Task, store: Store, site: Site, signals: "_Signals") -> Lease | None:
-    """The lease; None when the artifact stands already, or the worker is to end."""
-    while not store.has(task.kind, task.key) and not signals.asked:
-        if lease := store.lease(task.kind, task.key, site.holder):
-            return lease
+    while not store.has(task.kind, task.key):
+        if signals.asked:
+            return "stopped"
+        if outcome := attempt(task, store, site, signals):
+            return outcome
         signals.wait(0.2)
-    return None
+    return "made"
+
+
+def attempt(task: Task, store: Store, site: Site, signals: Signals) -> Outcome | None:
+    """Make the artifact of `task`; None while another worker holds the step."""
+    lease = store.lease(task.kind, task.key, site.holder)
+    return _Try(task, store, site, lease, signals).run() if lease else None
 
 
 @dataclass
@@ -131,7 +97,7 @@ class _Try:
     store: Store
     site: Site
     lease: Lease
-    signals: "_Signals"
+    signals: Signals
     started: float = field(default_factory=time.time)
 
     def run(self) -> Outcome:
@@ -158,7 +124,7 @@ class _Try:
                 self.lease.close()
                 return "lost"
             if ending.stopped:
-                self.lease.release(stalled=self.lease.record.stalled)
+                self._release()
                 return "stopped"
             if ending.failure is not None and not (ending.failure.kind == "disk" and self._room(ending.errno)):
                 return self._fail(ending.failure)
@@ -199,7 +165,7 @@ class _Try:
         deadline: float | None = None
         while True:
             status = _ended(stage.pid)
-            said += _read(stage.channel)
+            said += read(stage.channel)
             *lines, said = said.split(b"\n")
             for message in map(json.loads, lines):
                 if "done" in message:
@@ -231,7 +197,9 @@ class _Try:
             "version": 2,
             "kind": task.kind,
             "key": task.key,
+            "identity": task.identity,
             "label": task.label,
+            "command": task.command,
             "spec": task.spec,
             "inputs": {name: {"kind": i.kind, "key": i.key} for name, i in task.inputs.items()},
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
@@ -272,6 +240,12 @@ class _Try:
             self.lease.release()
         return "failed"
 
+    def _release(self) -> None:
+        """Give the step back unfinished. Who is stopped by a cluster without having come further counts it."""
+        record = self.lease.record
+        preempted = bool(self.signals.number) and not self.lease.progressed
+        self.lease.release(stalled=record.stalled + 1 if preempted else 0)
+
     def _job(self) -> dict[str, str]:
         record = self.lease.record
         return {"host": record.host, "launcher": record.launcher, "id": record.job, "device": record.device}
@@ -288,47 +262,6 @@ class _Try:
             if _free(self.store) > max(free, ROOM):
                 return True
         return False
-
-
-class _Signals:
-    """Hears that the worker is to end: a signal, or the end of the launcher. Wakes whoever waits."""
-
-    def __init__(self, life: int | None) -> None:
-        self.life, self.asked = life, False
-        self.selector = selectors.DefaultSelector()
-        self._reading, self._writing = os.pipe()
-
-    def __enter__(self) -> "_Signals":
-        for descriptor in (self._reading, self._writing):
-            os.set_blocking(descriptor, False)
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGUSR2, signal.SIGINT), self._ask)
-        self._old = {name: signal.signal(name, handler) for name, handler in handlers.items()}
-        self._old[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.selector.register(self._reading, selectors.EVENT_READ)
-        if self.life is not None:
-            self.selector.register(self.life, selectors.EVENT_READ)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name, handler in self._old.items():
-            signal.signal(name, handler)
-        signal.set_wakeup_fd(self._wakeup)
-        self.selector.close()
-        os.close(self._reading)
-        os.close(self._writing)
-
-    def wait(self, seconds: float) -> None:
-        """Until something happens, at most so long."""
-        for key, _ in self.selector.select(seconds):
-            if key.fd == self._reading:
-                _read(self._reading)
-            elif key.fd == self.life and not os.read(self.life, 4096):
-                self.asked = True
-                self.selector.unregister(self.life)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
 
 
 def _ended(pid: int) -> int | None:
@@ -378,15 +311,6 @@ def _of_store(error: HarnessError | OSError) -> Failure:
 
 def _free(store: Store) -> int:
     return shutil.disk_usage(store.root).free
-
-
-def _read(descriptor: int) -> bytes:
-    """All that can be read without waiting."""
-    found = b""
-    with contextlib.suppress(BlockingIOError):
-        while part := os.read(descriptor, 65536):
-            found += part
-    return found
 
 
 def _tail(log: Path, characters: int = 4000) -> str:

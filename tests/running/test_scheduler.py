@@ -1,7 +1,6 @@
 """The runner: each step once, resume after kill -9, failures recorded while the rest goes on, nothing left behind."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import subprocess
@@ -12,42 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from steps import COUNT, Steps, drawing, fingerprint
 
 from harness.core.contents import problems
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure
 from harness.core.leases import born
 from harness.core.store import Store
-from harness.data.streets.adapter import StreetsPart
 from harness.planning.plan import Step, make_step
 from harness.running.local import groups_of
-from harness.running.scheduler import Graph, run
+from harness.running.scheduler import run
 from harness.segmenters.base import SegmenterPart
 from harness.stages.train import TrainSpec
-
-COUNT = 12
-
-
-class Steps:
-    """The part of a plan that the runner sees."""
-
-    def __init__(self, *steps: Step) -> None:
-        self.steps = steps
-
-    def missing(self, store: Store) -> dict[str, Step]:
-        return {step.key: step for step in self.steps if not store.has(step.kind, step.key)}
-
-
-def drawing(count: int = COUNT, seed: int = 5) -> Step:
-    spec = StreetsPart(label="s", adapter="streets", seed=seed, size=(64, 128), counts={"train": count})
-    return make_step("dataset", f"streets {count}", spec, {})
-
-
-def fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def test_makes_each_step_once_and_tells_what_happens(tmp_path):
@@ -175,7 +150,7 @@ def test_a_stage_that_is_killed_once_goes_on(tmp_path):
 
 RUN = (
     "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); "
-    "from test_scheduler import Steps, drawing; "
+    "from steps import Steps, drawing; "
     "from harness.running.scheduler import run; from harness.core.store import Store; "
     "run(Steps(drawing(int(sys.argv[3]))), Store(Path(sys.argv[1])))"
 )
@@ -240,20 +215,6 @@ def test_two_runners_on_one_store_make_a_step_once(tmp_path):
     assert first.wait(60) == 0
     assert outcome.made == [step]
     assert problems(store.path("dataset", step.key), store.manifest("dataset", step.key)["contents"]) == []
-
-
-def test_the_graph_gives_each_step_once_its_inputs_are_there():
-    data, other = drawing(1), drawing(2)
-    middle = make_step("dataset", "middle", data.spec, {"a": data, "b": other, "again": data})
-    last = make_step("dataset", "last", other.spec, {"a": middle, "b": data})
-    steps = {step.key: step for step in (data, other, middle, last)}
-    graph = Graph(steps)
-    assert graph.take() == [data.key, other.key] and graph.take() == []
-    graph.done(data.key)
-    assert graph.take() == []
-    graph.done(other.key)
-    assert graph.take() == [middle.key]
-    assert Graph(steps).fail(other.key) == [middle.key, last.key]
 
 
 def training(**changes) -> Step:

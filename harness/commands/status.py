@@ -1,0 +1,110 @@
+"""Commands that look at a run from outside: status, logs."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from harness.commands.arguments import add_suite, console, count, planned
+
+if TYPE_CHECKING:
+    from harness.running.status import RunningStep, Status
+
+PAUSE = 5.0
+"""Seconds between two looks of --watch."""
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    one = add_suite(commands, "status", "what is done, running, waiting and failed, wherever it runs")
+    one.add_argument("--watch", action="store_true", help=f"look every {PAUSE:.0f} s until nothing is left")
+    one.add_argument("--json", action="store_true", help="print it as JSON, one line a look")
+    one.set_defaults(command=_status)
+
+    one = commands.add_parser("logs", help="what a step said")
+    one.add_argument("step", help="its key or the beginning of it, or <kind>-<key>")
+    one.add_argument("--store", metavar="DIR", help="where artifacts are (default: HARNESS_STORE or results/store)")
+    one.add_argument("--lines", type=count, metavar="N", help="only the last so many lines")
+    one.set_defaults(command=_logs)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from harness.running.status import status
+
+    plan, store = planned(options)
+    out = console()
+    while True:
+        found = status(plan, store)
+        if options.json:
+            print(found.model_dump_json(), flush=True)
+        else:
+            if options.watch and out.is_terminal:
+                out.clear()
+            _print(found, out)
+        left = sum(stage.running + stage.waiting for stage in found.stages.values())
+        if not options.watch or not left:
+            return 1 if found.failed else 0
+        time.sleep(PAUSE)
+
+
+def _print(found: "Status", out: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("stage", "done", "running", "waiting", "failed", "blocked", box=None, pad_edge=False)
+    for kind, stage in found.stages.items():
+        table.add_row(kind, *(str(number) for number in stage.model_dump().values()))
+    out.print(f"{found.suite}, profile {found.profile}, store {found.store}", markup=False, soft_wrap=True)
+    out.print(table)
+    if found.running:
+        table = Table("running", "of", "where", "job", "progress", "beat", "left", box=None, pad_edge=False)
+        for step in found.running:
+            table.add_row(*map(escape, _cells(step)))
+        out.print(table)
+    for bad in found.failed:
+        out.print(f"failed: {bad.kind} {bad.label}: {bad.message}\n  {bad.log}", markup=False, soft_wrap=True)
+
+
+def _cells(step: "RunningStep") -> list[str]:
+    progress = f"{step.done} of {step.total}" if step.total else ""
+    return [
+        step.kind,
+        step.label,
+        f"{step.host} {step.device}",
+        f"{step.launcher} {step.job}",
+        f"{progress} {step.note}".strip(),
+        "" if step.beat_age is None else f"{step.beat_age:.0f} s ago",
+        "" if step.eta is None else _duration(step.eta),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _key(name: str) -> str:
+    return name.partition("-")[2]
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from harness.core.errors import HarnessError, near
+    from harness.core.paths import store_root
+    from harness.core.store import Store
+
+    store = Store(store_root(options.store))
+    folder = store.root / "logs"
+    names = {path.stem: path for path in sorted(folder.glob("*-*.log"))}
+    wanted = options.step
+    found = [path for name, path in names.items() if wanted in (name[: len(wanted)], _key(name)[: len(wanted)])]
+    if len(found) != 1:
+        hint = near(wanted, names) if not found else "give more of the key: " + ", ".join(p.stem for p in found[:5])
+        raise HarnessError(f"{len(found)} logs in {folder} begin with {wanted!r}", hint=hint)
+    lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    kind, _, key = found[0].stem.partition("-")
+    print("\n".join(lines[-options.lines :] if options.lines else lines))
+    if (record := store.failure(kind, key)) is not None:
+        print(f"failed ({record.kind}): {record.message}")
+        if record.progress:
+            print("at {} of {} {}".format(*record.progress))
+    return 0

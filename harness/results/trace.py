@@ -1,0 +1,36 @@
+"""Where the number in a cell of a result table comes from: the file that holds it, and the artifact that this is of."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harness.core.errors import HarnessError, near
+from harness.core.store import Store
+from harness.planning.plan import Plan
+from harness.results.collect import SCORES, rows
+
+
+class Source(NamedTuple):
+    """The source of one number. `key`: of the artifact; empty where there is none."""
+
+    seed: int
+    text: str
+    where: str
+    key: str
+
+
+def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[Source]:
+    """The sources of the number of `metric` in the row called `row`, seed by seed; HarnessError for unknown names."""
+    measured = {found.name: found for found in rows(plan, store) if found.origin == "measured"}
+    if row not in measured:
+        raise HarnessError(f"suite {plan.name!r} has no measured row {row!r}", hint=near(row, measured))
+    planned = next(found for found in plan.rows if found.arm.name == row)
+    for run in measured[row].seeds:
+        final = planned.finals[run.seed]
+        if run.status != "ok":
+            yield Source(run.seed, f"none: {run.status}", run.error.splitlines()[-1] if run.error else "", "")
+            continue
+        if metric not in run.scores:
+            raise HarnessError(f"row {row!r} has no metric {metric!r}", hint=near(metric, run.scores))
+        value = run.scores[metric]
+        where = f"{store.path(final.kind, final.key) / SCORES}, key {metric!r}"
+        yield Source(run.seed, "undefined" if value is None else f"{value!r}", where, final.key)

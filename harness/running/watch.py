@@ -1,0 +1,96 @@
+"""What a runner sees of its steps: it reads the store, tells what happens, and keeps what became of each step."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harness.core.failures import INPUT_FAILED, TRIED_AGAIN, Failure
+from harness.core.store import Store
+from harness.planning.plan import Step
+
+AGAIN = "it would fail in the same way; after a change of the code, --retry-failed tries it again"
+
+
+class Event(NamedTuple):
+    """What happened to a step: "start", "progress", "done" or "failed"."""
+
+    step: Step
+    what: str
+    done: int = 0
+    total: int = 0
+    note: str = ""
+
+
+Tell = Callable[[Event], None]
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run did: steps made now, and steps that failed with their records."""
+
+    made: list[Step] = field(default_factory=list)
+    failed: dict[str, Failure] = field(default_factory=dict)
+
+
+class Watcher:
+    """The steps of a run, inputs first, with what has become of them."""
+
+    def __init__(self, steps: dict[str, Step], store: Store, tell: Tell) -> None:
+        self.steps, self.store, self.tell = steps, store, tell
+        self.outcome = Outcome()
+        self.begun: dict[str, tuple[int, int, str]] = {}
+        """Steps that a worker has begun, with their last progress."""
+
+    def old_failures(self, *, retry_failed: bool) -> dict[str, Failure]:
+        """Forget the failures that are tried again; the others: those steps would fail in the same way.
+
+        A step is tried again, whatever happened to it, when one of its inputs is made anew.
+        """
+        kept = {}
+        for kind, key in self.store.failures():
+            if key not in self.steps or (record := self.store.failure(kind, key)) is None:
+                continue
+            fresh = any(needed.key in self.steps for needed in self.steps[key].inputs.values())
+            if retry_failed or fresh or record.kind in TRIED_AGAIN:
+                self.store.forget(kind, key)
+            else:
+                note = f"failed before: {record.message}"
+                kept[key] = record.model_copy(update={"message": note, "hint": AGAIN})
+        return kept
+
+    def begin(self, key: str) -> None:
+        """A worker has begun the step, or it ended before that was seen."""
+        if key not in self.begun:
+            self.begun[key] = 0, 0, ""
+            self.tell(Event(self.steps[key], "start"))
+
+    def made(self, key: str) -> None:
+        """The step is made."""
+        self.begin(key)
+        self.outcome.made.append(self.steps[key])
+        self.tell(Event(self.steps[key], "done"))
+
+    def failed(self, key: str, record: Failure, dependants: Collection[str]) -> None:
+        """The step failed, and what needs it with it."""
+        self.begin(key)
+        self.outcome.failed[key] = record
+        self.tell(Event(self.steps[key], "failed", note=record.message))
+        self.outcome.failed.update(dict.fromkeys(dependants, INPUT_FAILED))
+
+    def look(self, keys: Collection[str]) -> list[str]:
+        """Tell the progress of those of `keys` that are held; those whose holders are silent for too long."""
+        silent = []
+        for kind, key in self.store.leased():
+            if key not in keys:
+                continue
+            record = self.store.tenure(kind, key).record
+            if record is None or not record.held:
+                continue
+            self.begin(key)
+            news = record.done, record.total, record.note
+            if news != self.begun[key]:
+                self.begun[key] = news
+                self.tell(Event(self.steps[key], "progress", *news))
+            if self.store.is_gone(kind, key):
+                silent.append(key)
+        return silent
