@@ -223,7 +223,13 @@ def named(page: Path) -> str:
 
 
 WITH_COMMANDS = [page for page in PAGES if any(block.commands for block in blocks(page))]
-TO_FOLLOW = [page for page in WITH_COMMANDS if page.parent.name == "how-to" or page.stem == "tutorial"]
+ON_A_CLUSTER = ("slurm", "ray")
+"""Pages that tests/running follows, on a cluster of its own."""
+TO_FOLLOW = [
+    page
+    for page in WITH_COMMANDS
+    if (page.parent.name == "how-to" and page.stem not in ON_A_CLUSTER) or page.stem == "tutorial"
+]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=named)
@@ -293,10 +299,19 @@ def section(page: str, heading: str) -> str:
     return re.split(rf"^#{{1,{len(rank[1])}}} ", text[rank.end() :], maxsplit=1, flags=re.MULTILINE)[0]
 
 
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands below a parser."""
+    groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: found for choices in groups for name, found in choices.items()}
+
+
 def test_every_command_and_option_is_documented_and_nothing_else():
     text = (DOCS / "commands.md").read_text(encoding="utf-8")
-    choices = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    options = {o for sub in choices.values() for a in sub._actions for o in a.option_strings if o.startswith("--")}
+    choices = subcommands(_parser())
+    parsers = [*choices.values()]
+    for one in parsers:
+        parsers += subcommands(one).values()
+    options = {o for one in parsers for a in one._actions for o in a.option_strings if o.startswith("--")}
     for name in choices:
         assert re.search(rf"^## .*\b{name}\b", text, re.MULTILINE), f"commands.md has no section on {name}"
     documented = set(re.findall(r"`(--[a-z-]+)`", text))
@@ -308,6 +323,9 @@ FIELDS = [
     ("configuration.md", "Suite", "harness.report.table", ["TableSpec"]),
     ("configuration.md", "Columns", "harness.report.columns", ["Column"]),
     ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "Synthesis"]),
+    ("configuration.md", "Profile", "harness.core.resources", ["Resources"]),
+    ("how-to/slurm.md", "2. Your cluster", "harness.running.slurm", ["SlurmOptions"]),
+    ("how-to/ray.md", "1. Run", "harness.running.ray", ["RayOptions"]),
     ("configuration.md", "Dataset", "harness.data.streets.adapter", ["StreetsPart"]),
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),

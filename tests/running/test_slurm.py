@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -197,9 +199,6 @@ def test_the_workers_go_on_without_the_runner_and_the_next_command_finds_them(cl
         "store = Store(Path(sys.argv[1])); steps = [drawing(40, seed) for seed in range(6)]\n"
         "run(Steps(*steps), store, launcher=launch(store, workers=2), resources={'dataset': CPU})"
     )
-    import subprocess
-    import sys
-
     runner = subprocess.Popen([sys.executable, "-c", program, str(store.root), str(Path(__file__).parent)])
     wait_for(lambda: len(holders(store)) == 2, 120)
     runner.kill()
@@ -212,3 +211,11 @@ def test_the_workers_go_on_without_the_runner_and_the_next_command_finds_them(cl
     assert {store.manifest(step.kind, step.key)["job"]["id"].partition("_")[0] for step in steps} == {
         job.partition("_")[0] for job in jobs
     }, "no second array was submitted"
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_the_page_on_slurm_is_followed_as_it_is_printed(cluster, tmp_path):
+    from test_docs import DOCS, Reader
+
+    Reader(tmp_path, patient=True).follow(DOCS / "how-to" / "slurm.md")
