@@ -8,8 +8,8 @@ from harness.core.store import Store
 from harness.data.streets.adapter import StreetsPart
 from harness.planning.plan import Step, make_step
 
-COUNT = 12
-"""Frames of a drawing; one takes a tenth of a second."""
+COUNT = 80
+"""Frames of a drawing: it takes some seconds, longer than what passes between two reports of progress."""
 
 
 class Steps:

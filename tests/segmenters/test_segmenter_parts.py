@@ -110,7 +110,14 @@ def as_json(data: Any) -> Any:
     return json.loads(json.dumps(data))
 
 
-@pytest.mark.parametrize(("name", "profile"), list(product(names("segmenters"), PROFILES)))
+def has_settings(name: str, profile: str) -> bool:
+    """Whether the part has a budget under the profile: some systems have none but the paper's so far."""
+    return "iterations" in load_part("segmenters", name, profile)[0].get("training", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"), [both for both in product(names("segmenters"), PROFILES) if has_settings(*both)]
+)
 def test_tables_of_segmenters_are_written_as_they_were_given(name, profile):
     data, path = load_part("segmenters", name, profile)
     part = parse(SegmenterPart, data, path)

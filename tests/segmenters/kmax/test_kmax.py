@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import toy
 
-from harness.data.cityscapes import BY_ID, CITYSCAPES, EVALUATED
+from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters.kmax import answers, criterion
 from harness.segmenters.kmax.adapter import KMaX
 from harness.segmenters.kmax.options import Inference, Model
@@ -18,7 +18,7 @@ from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
 
 MAX_S = {"kind": "resnet_beta", "axial_from": 16, "activation": "gelu", "drop_path": 0.2}
-INDEX = {label.id: index for index, label in enumerate(EVALUATED)}
+INDEX = {label.id: index for index, label in enumerate(CITYSCAPES.evaluated)}
 ROAD, SKY, PERSON, CAR = 7, 23, 24, 26
 
 
@@ -74,7 +74,7 @@ def test_a_batch_names_the_mask_of_every_pixel():
     for number in np.unique(ids):
         found = owner[:60, :120][torch.from_numpy(ids == number)].unique()
         assert len(found) == 1
-        assert EVALUATED[kinds[found[0]]].id == (number if number < 1000 else number // 1000)
+        assert CITYSCAPES.evaluated[kinds[found[0]]].id == (number if number < 1000 else number // 1000)
 
 
 def random_case(seed, *, slots=6, masks=4, pixels=40):
@@ -83,8 +83,8 @@ def random_case(seed, *, slots=6, masks=4, pixels=40):
     owner = torch.randint(-1, masks, (1, pixels))
     owner[owner == 2] = 3
     known = (owner >= 0) | (torch.rand(1, pixels) < 0.5)
-    truth = criterion.truth(owner, known, torch.randint(0, len(EVALUATED), (masks,)))
-    clusters = torch.randn(slots, len(EVALUATED) + 1), 2 * torch.randn(slots, pixels)
+    truth = criterion.truth(owner, known, torch.randint(0, len(CITYSCAPES.evaluated), (masks,)))
+    clusters = torch.randn(slots, len(CITYSCAPES.evaluated) + 1), 2 * torch.randn(slots, pixels)
     return truth, clusters, owner[0]
 
 
@@ -134,7 +134,7 @@ def test_losses_are_those_of_loops(seed):
     weights, terms = criterion._class_weights(chances, truth, matched), []
     for slot in range(len(masks)):
         mask = next((m for m, s in slot_of.items() if s == slot), None)
-        wanted = len(EVALUATED) if mask is None else truth.classes[mask]
+        wanted = len(CITYSCAPES.evaluated) if mask is None else truth.classes[mask]
         void = (chances[slot, ~truth.known].sum() / (chances[slot].sum() + 1e-5)).item()
         place = None if mask is None else matched.slots.tolist().index(slot)
         weight = 0.25 * max(void, 1e-5) if mask is None else 0.75 * max(matched.dice[place].item(), 1e-5)
@@ -200,7 +200,7 @@ def test_a_centre_gathers_the_pixels_that_it_wins():
 
 def test_the_panoptic_map_takes_masks_by_class_probability():
     inference = Inference(thing_area=2, stuff_area=1)
-    classes = torch.full((5, len(EVALUATED)), 0.001)
+    classes = torch.full((5, len(CITYSCAPES.evaluated)), 0.001)
     classes[0, INDEX[CAR]] = 0.9
     classes[1, INDEX[PERSON]] = 0.8  # half of it is under the car
     classes[2, INDEX[ROAD]] = 0.35
@@ -212,12 +212,12 @@ def test_the_panoptic_map_takes_masks_by_class_probability():
     chances[2, 1, :2] = 0.9
     chances[3, 1, 2:] = 0.9
     chances[4, 0, 3] = 0.9
-    panorama, segments = answers.panoptic(classes, chances, EVALUATED, inference)
+    panorama, segments = answers.panoptic(classes, chances, CITYSCAPES.evaluated, inference)
     assert [(s.id, s.label_id) for s in segments] == [(1, CAR), (2, ROAD)]
     assert panorama.tolist() == [[1, 1, 0, 0], [2, 2, 2, 2]]
-    small = answers.panoptic(classes, chances, EVALUATED, inference.model_copy(update={"thing_area": 3}))
+    small = answers.panoptic(classes, chances, CITYSCAPES.evaluated, inference.model_copy(update={"thing_area": 3}))
     assert [s.label_id for s in small[1]] == [ROAD]
-    found = answers.instances(classes, chances, EVALUATED, Inference(topk=4, min_score=0.1))
+    found = answers.instances(classes, chances, CITYSCAPES.evaluated, Inference(topk=4, min_score=0.1))
     assert [(each.label_id, round(each.score, 3)) for each in found] == [(CAR, 0.45), (CAR, 0.405), (PERSON, 0.36)]
 
 
@@ -231,7 +231,7 @@ def test_answers_hold_together(size):
         assert found.semantic.shape == found.panoptic.shape == size
         assert np.array_equal(found.semantic, CITYSCAPES.evaluated_ids[found.votes.argmax(0)])
         assert set(np.unique(found.panoptic)) - {0} == {s.id for s in found.segments}
-        stuff = [s.label_id for s in found.segments if not BY_ID[s.label_id].is_thing]
+        stuff = [s.label_id for s in found.segments if not CITYSCAPES.by_id[s.label_id].is_thing]
         assert len(stuff) == len(set(stuff))
         scores = [each.score for each in found.instances]
         assert scores == sorted(scores, reverse=True) and all(0 <= score <= 1 for score in scores)

@@ -242,7 +242,7 @@ def test_arrays_of_numpy_are_read_and_code_is_not(tmp_path):
     with pytest.raises(HarnessError, match=r"not a checkpoint of plain tensors and arrays") as error:
         read_tensors(saved(tmp_path, {"a": Evil()}))
     assert not (tmp_path / "ran").exists()
-    assert ".pth" in error.value.hint
+    assert "could run code" in error.value.hint
 
 
 def test_arrays_of_objects_and_other_values_are_refused(tmp_path):

@@ -55,7 +55,7 @@ def spec_of_synthesis(name):
 def test_a_network_is_trained_asked_and_scored_for_the_labels_of_its_data_set(adapter, name, tmp_path):
     labels, dataset = SETS[name], tree(tmp_path / "tree", name, train=3, val=2)
     synthesize.run(spec_of_synthesis(name), {"dataset": dataset}, tmp_path / "synthesis", silent)
-    backbone = {"panoptic_deeplab": "deeplab", "fastinst": "resnet"}.get(adapter, "convnext")
+    backbone = {"panoptic_deeplab": "deeplab", "kmax": "deeplab", "fastinst": "resnet"}.get(adapter, "convnext")
     part = toy.part(adapter, iterations=2)
     inputs = {"dataset": dataset, "synthesis": tmp_path / "synthesis"}
     facts = train.run(train.TrainSpec(segmenter=part, backbone=backbone, seed=0), inputs, tmp_path / "train", silent)
