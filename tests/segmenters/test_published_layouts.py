@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,9 +51,9 @@ def start(family: str, weights: Path | str) -> Backbone:
     return Backbone(label="x", family=family, weights=str(weights), config=config if named else {})
 
 
-def alone(program: str, home: Path, *, online: bool = False) -> subprocess.CompletedProcess:
+def alone(program: str, home: Path) -> subprocess.CompletedProcess:
     """A process of its own, whose hub library has the cache `home` and no network."""
-    kept = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "0" if online else "1", "OMP_NUM_THREADS": "1"}
+    kept = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | kept, check=False
     )
@@ -259,6 +260,28 @@ def test_predict_answers_from_a_public_folder(whole, photo, tmp_path, name, caps
     told = capsys.readouterr().err
     assert "MISSING" not in told and "Loading weights" not in told, "transformers' own reports are not the user's"
     assert tuple(json.loads((tmp_path / "entries" / "photo.json").read_text())["tasks"]) == case.tasks
+
+
+def test_predict_answers_from_a_complete_cache_without_network(whole, photo, tmp_path):
+    """By the names of the hub, as the pages print the command; one that is not there says how to get it."""
+    hub = {
+        "shi-labs/oneformer_cityscapes_swin_large": ("oneformer-old-bin", "oneformer"),
+        "facebook/mask2former-swin-large-cityscapes-instance": ("mask2former-instance-old-bin", "mask2former"),
+        "facebook/mask2former-swin-large-cityscapes-panoptic": ("mask2former-panoptic-old-bin", "mask2former"),
+    }
+    for hub_id, (name, _) in hub.items():
+        shutil.copytree(whole / name, tmp_path / name)
+        published.cached(tmp_path / name, tmp_path / "home", hub_id)
+    asked = [[hub_id, segmenter] for hub_id, (_, segmenter) in hub.items()] + [["shi-labs/absent", "oneformer"]]
+    program = (
+        "from harness.cli import _run\n"
+        f"for number, (name, segmenter) in enumerate({asked!r}):\n"
+        f"    given = ['predict', {str(photo)!r}, '--output', {str(tmp_path)!r} + f'/{{number}}']\n"
+        "    print(_run([*given, '--backbone', 'swin', '--checkpoint', name, '--segmenter', segmenter]))"
+    )
+    done = alone(program, tmp_path / "home")
+    assert done.stdout.split() == ["0", "0", "0", "2"], done.stderr[-2000:]
+    assert "'shi-labs/absent' can't be read" in done.stderr and "hf download shi-labs/absent" in done.stderr
 
 
 def test_a_checkpoint_of_another_backbone_is_told(whole):
