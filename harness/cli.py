@@ -1,7 +1,6 @@
 """The command line: with harness/commands, the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
-    harness rehearse SUITE                         whether `run` would end, on small lengths
     harness synthesize | evaluate | instances | export    single pieces, on anybody's data
     harness predict IMAGES                         a trained segmenter on anybody's images
     harness power SUITE                            seeds and images that a stated effect takes
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import check, data, output, power, predict, rehearse, suites, worker
+from harness.commands import check, data, output, power, predict, status, store, suites, worker
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -67,7 +66,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, rehearse, check, power, data, predict, worker):
+    for group in (suites, status, check, power, store, data, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

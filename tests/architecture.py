@@ -20,7 +20,7 @@ LAYERS = (
     ("stages",),
     ("planning",),
     ("running", "results", "inference", "tiny_training"),
-    ("report", "rehearsal"),
+    ("report",),
     ("commands",),
     ("cli",),
     ("__main__",),

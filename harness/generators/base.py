@@ -17,7 +17,6 @@ from harness.core.config import AS_GIVEN, Strict, parse_table
 from harness.core.errors import HarnessError
 from harness.core.registry import Adapter, Registry
 from harness.data.base import Dataset, Frame
-from harness.weights.checkpoints import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +67,6 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
     def fingerprint(cls, options: OptionsT) -> str:
         """What a content key says of the files that decide the result; torch-free and quick. Default: no files."""
         return ""
-
-    @classmethod
-    def needs(cls, options: OptionsT) -> tuple[Need, ...]:
-        """The checkpoints that are read, for plans and rehearsals. Default: none."""
-        return ()
 
     @abstractmethod
     def __init__(self, options: OptionsT, *, device: str) -> None:
@@ -167,11 +161,6 @@ class GeneratorPart(GeneratorHead):
     def fingerprint(self) -> str:
         """What a content key says of the files that decide the result."""
         return GENERATORS.load(self.adapter).fingerprint(self.options)
-
-    @property
-    def needs(self) -> tuple[Need, ...]:
-        """The checkpoints that it reads."""
-        return GENERATORS.load(self.adapter).needs(self.options)
 
     def build(self, device: str = "cpu") -> Generator[Any]:
         """The generator, ready on `device`."""

@@ -55,11 +55,6 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
         return model
 
     @classmethod
-    def needs(cls, backbone: Backbone, model: ModelT) -> tuple[checkpoints.Need, ...]:
-        """The checkpoints that a training starts from, for plans and rehearsals. Default: those of the backbone."""
-        return tuple(checkpoints.Need(names=(name,)) for name in (backbone.weights, backbone.checkpoint) if name)
-
-    @classmethod
     @abstractmethod
     def build(
         cls, backbone: Backbone, model: ModelT, labels: LabelSet, *, shape: dict[str, Any] | None = None
@@ -131,10 +126,6 @@ class SegmenterPart(SegmenterHead):
     def fingerprint(self, backbone: str) -> str:
         """What a content key says of the files that a training on the backbone called so starts from."""
         return self.kind.fingerprint(self.chosen(backbone), self.model)
-
-    def needs(self, backbone: str) -> tuple[checkpoints.Need, ...]:
-        """The checkpoints that a training on the backbone called so starts from."""
-        return self.kind.needs(self.chosen(backbone), self.model)
 
     def build(self, backbone: str, labels: LabelSet) -> Network[Any, Any]:
         """A new network on the backbone called so, with the weights that the backbone names."""

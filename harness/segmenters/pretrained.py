@@ -1,4 +1,4 @@
-"""What was trained elsewhere: configurations and models of transformers, named tensors.
+"""Pretrained models are read here: configurations and models of transformers, named tensors.
 
 They come from the hub, its cache or a folder, or are shipped here. A configuration is data: the code that it may name
 (`auto_map`) is never run. A model must hold every tensor that is read; what may be missing is said by the caller.
@@ -6,8 +6,8 @@ They come from the hub, its cache or a folder, or are shipped here. A configurat
 
 import logging
 import re
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as library
 
 from harness.core.errors import HarnessError
-from harness.weights import checkpoints, headers
+from harness.weights import checkpoints
 from harness.weights.tensors import other_architecture, read_tensors, refuse_pointer, why
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,27 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 def fetched(source: str, load: Callable[..., Found], **options: Any) -> Found:
     """`load(source)`: a hub id or a local folder; HarnessError that says how to get it when it can't be read."""
     try:
-        return load(_place(source), **options)
+        with _quiet():
+            return load(_place(source), **options)
     except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
         raise HarnessError(
             f"the checkpoint {source!r} can't be read: {why(error)}",
             hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
         ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's bars and its table of missing tensors, which are checked here."""
+    before, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(before)
+        if bars:
+            library.enable_progress_bar()
 
 
 def described(source: str) -> dict[str, Any]:
@@ -67,10 +83,7 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
     load: Callable[..., Any] = kind.from_pretrained  # a pair, as asked for; its types know of the model alone
     asked: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
     asked |= {"dtype": torch.float32}  # files of half precision are trained in full
-    if headers.active():
-        model, info = fetched(source, partial(_by_headers, kind), config=config, **asked)
-    else:
-        model, info = fetched(source, load, config=config, **asked)
+    model, info = fetched(source, load, config=config, **asked)
     odd = {name: f"{name}: missing" for name in info["missing_keys"]}
     odd |= {n: f"{n}: expected shape {tuple(want)}, found {tuple(found)}" for n, found, want in info["mismatched_keys"]}
     anew = sorted(name for name in odd if re.search(may_differ, name))
@@ -80,11 +93,6 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
     if anew:
         logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
     return model
-
-
-def _by_headers(kind: Any, place: str, **asked: Any) -> Any:
-    folder = Path(place) if Path(place).is_dir() else headers.cached(place)
-    return headers.transformers_network(kind, folder, **asked)
 
 
 def named_tensors(source: str) -> dict[str, Tensor]:

@@ -39,58 +39,6 @@ class Source:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """A checkpoint that a part reads: the first of `names` that can be had."""
-
-    names: tuple[str, ...]
-    revision: str | None = None
-
-    @property
-    def found(self) -> Path | None:
-        """Where it is on this machine, complete or not: a folder or file, or the snapshot in the hub's cache."""
-        return next((place for name in self.names if (place := _place(name, self.revision))), None)
-
-    @property
-    def remedy(self) -> str:
-        """What brings it."""
-        from harness.weights import public
-
-        known = [public.backbones()[name].bring for name in self.names if name in public.backbones()]
-        if any(known):
-            return f"where there is a network: {next(filter(None, known))}"
-        if any(_is_hub_id(name) for name in self.names):
-            name = next(name for name in self.names if _is_hub_id(name))
-            return f"where there is a network: hf download {name}"
-        return f"put it there, or name another place: {self.names[0]}"
-
-
-def _place(name: str, revision: str | None) -> Path | None:
-    if name.startswith(EMBEDDED):
-        return TINY / name.removeprefix(EMBEDDED)
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    return _snapshot(name, revision or "main") if _is_hub_id(name) else None
-
-
-def _is_hub_id(name: str) -> bool:
-    return not name.startswith((".", "/", "~", EMBEDDED)) and name.count("/") == 1
-
-
-def _snapshot(hub_id: str, revision: str) -> Path | None:
-    """The snapshot of a hub id in the local cache, without asking the hub."""
-    try:
-        from huggingface_hub import constants
-    except ModuleNotFoundError:
-        return None
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"
-    reference = folder / "refs" / revision
-    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
-    snapshot = folder / "snapshots" / commit
-    return snapshot if snapshot.is_dir() else None
-
-
 def local(name: str) -> Path | None:
     """The folder or file that `name` (embedded:NAME, a path) means; None for what isn't here, a hub id say.
 

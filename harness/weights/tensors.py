@@ -2,10 +2,11 @@
 
 A .pth file of others is a pickle, and a pickle can run code. It is read with torch's restricted reader, which builds
 tensors, containers and, because detectron2's files sometimes hold them, plain NumPy arrays and numbers; a file that
-asks for anything else is refused.
+asks for anything else is refused. A .pkl of detectron2's model zoo may hold arrays and containers alone.
 """
 
 import logging
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 
 from harness.core import files
 from harness.core.errors import HarnessError
-from harness.weights import headers
 
 logger = logging.getLogger(__name__)
 
@@ -42,25 +42,26 @@ _DTYPES = [
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a .pth file (its "model" where there is one); HarnessError for others."""
+    """The tensors of a .safetensors, .pth or .pkl file (its "model" where there is one); HarnessError for others."""
     path = Path(path)
     if not path.is_file():
         raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
     refuse_pointer(path)
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix == ".pkl":
+            with path.open("rb") as file:
+                found = _Arrays(file, encoding="latin1").load()
+            return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
         with torch.serialization.safe_globals(_numpy_constructors()):
-            if headers.active():
-                found: Any = headers.tensors(path)
-            elif path.suffix == ".safetensors":
-                found = load_file(path)
-            else:
-                found = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise HarnessError(f"{path}: not a readable checkpoint: {why(error)}") from None
     except Exception as error:  # UnpicklingError and whatever a strange pickle raises
         raise HarnessError(
             f"{path}: not a checkpoint of plain tensors and arrays: {why(error)}",
-            hint="a .pkl of detectron2's model zoo runs code when it is read; take the .pth or torchvision's file",
+            hint="what asks for more than arrays could run code, and is refused",
         ) from None
     return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
 
@@ -177,6 +178,17 @@ def refuse_pointer(path: Path) -> None:
             raise HarnessError(
                 f"{path}: a Git LFS pointer, not the file that it stands for", hint="run: git lfs pull, in its clone"
             )
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads pickles of containers, plain NumPy arrays and numbers."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        for entry in _numpy_constructors():
+            found, known = entry if isinstance(entry, tuple) else (entry, f"{entry.__module__}.{entry.__name__}")
+            if known == f"{module}.{name}":
+                return found
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
 def _named(found: Any, path: Path) -> dict[str, Tensor]:

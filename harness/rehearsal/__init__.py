@@ -1,1 +1,0 @@
-"""Proves on small lengths that a plan will run, and says what it needs, costs and lacks."""
