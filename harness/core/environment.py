@@ -1,6 +1,4 @@
-"""What machine and software a step runs on: goes into every manifest, never into a key. And what keeps the machine out
-of the numbers.
-"""
+"""The environment record describes machine and software of a step; it enters every manifest and no key."""
 
 import functools
 import os
@@ -8,7 +6,9 @@ import platform
 import shutil
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
+from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.paths import REPOSITORY
 
@@ -22,51 +22,16 @@ PACKAGES = (
     "torchmetrics",
     "cityscapesscripts",
 )
-
-
-ARITHMETIC = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OPENBLAS_CORETYPE": "Haswell",
-}
-"""Which code the libraries under torch and numpy choose for sums, where they would ask the processor: what every x86-64
-with AVX2 has. MKL promises equal bits on processors of other makers than Intel for COMPATIBLE alone."""
-
-
-def pin_arithmetic() -> None:
-    """Choose `ARITHMETIC` in this process and its children, for libraries that are not loaded yet; variables that the
-    user has set stay.
-    """
-    for name, value in ARITHMETIC.items():
-        os.environ.setdefault(name, value)
-
-
-@functools.cache
-def processor() -> str:
-    """The kind of processor: maker, family and model, and the widest vectors, as far as the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            first = lines.read().split("\n\n")[0]
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
-    flags = found.get("flags", "").split()
-    vectors = next((name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags), platform.machine())
-    known = [found[key] for key in ("vendor_id", "cpu family", "model") if key in found]
-    return " ".join([*known, vectors])
+_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
 
 
 @functools.cache
 def describe() -> dict[str, object]:
     """Commit, versions, processor and GPUs, as plain JSON."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **_provenance(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
         "cores": cores(),
         "gpus": gpus(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -81,6 +46,8 @@ def cores() -> int:
 @functools.cache
 def gpus() -> list[str]:
     """NVIDIA GPUs this process may use, by index or by the entries of CUDA_VISIBLE_DEVICES; no torch needed."""
+    if not any(Path(sign).exists() for sign in _DRIVER) and not shutil.which("nvidia-smi"):
+        return []  # a cluster may number GPUs that CUDA cannot use
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [entry for entry in visible.split(",") if entry.strip() not in ("", "-1")]
     if not shutil.which("nvidia-smi"):
@@ -107,12 +74,33 @@ def checked_device(device: str) -> str:
     return device
 
 
-def _git(*arguments: str) -> str:
+UNKNOWN = "unknown"
+"""Commit of code that lies in no clone of its own: an installed wheel, a copy without its history."""
+
+
+def _provenance() -> dict[str, object]:
+    """Version and commit of this code, and whether its files differ from that commit (None where that is unknown)."""
+    code: dict[str, object] = {"version": __version__}
+    # A wheel may lie in the clone of something else, whose commit says nothing of this code.
+    if _git("rev-parse", "--show-toplevel") != str(REPOSITORY):
+        return code | {"commit": UNKNOWN, "dirty": None}
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return code | {"commit": commit or UNKNOWN, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the folder of this code; None where it says nothing, as for a folder that is no clone.
+
+    Variables such as GIT_DIR, which a hook sets, name another repository. The clone may belong to another user, as a
+    mounted one does: it is this code that runs, so it is trusted already.
+    """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", f"safe.directory={REPOSITORY}", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, env=variables)
     except OSError:
-        return ""
-    return done.stdout.strip()
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(name: str) -> str | None:

@@ -105,15 +105,7 @@ def _seed(seed: int, final: Step, store: Store) -> SeedResult:
         key=final.key,
         folder=str(folder.relative_to(store.root)),
         commit=environment["commit"][:12] + ("+" if environment["dirty"] else ""),
-        machine=_machines(final, store),
     )
-
-
-def _machines(final: Step, store: Store) -> str:
-    """The kinds of processors that the steps behind an evaluation ran on."""
-    made = [step for step in chain(final) if not step.external and store.has(step.kind, step.key)]
-    described = [store.manifest(step.kind, step.key)["environment"] for step in made]
-    return ", ".join(dict.fromkeys(known["processor"] for known in described if "processor" in known))
 
 
 def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:

@@ -72,8 +72,6 @@ class SeedResult(Record):
     """Folder of that artifact, relative to the store; empty in committed files."""
     commit: str = ""
     """Commit of the code that made it, with "+" when the work tree had changes."""
-    machine: str = ""
-    """Kinds of processors that its steps ran on; empty where nobody wrote that down."""
     status: Status = "ok"
     """What became of this run."""
     error: str = ""

@@ -82,12 +82,12 @@ def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"
 
 
 def cut(image: np.ndarray, square: Box, border: Literal["shift", "pad"]) -> np.ndarray:
-    """The unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or mirrored (`shift`)."""
+    """The unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or repeats the edge (`shift`)."""
     inside = image[visible(square, image.shape[:2]).slices]
     beyond = ((0, square.height - inside.shape[0]), (0, square.width - inside.shape[1]), (0, 0))
     if not any(b for _, b in beyond):
         return inside.copy()
-    return np.pad(inside, beyond, mode="symmetric" if border == "shift" else "constant")
+    return np.pad(inside, beyond, mode="edge" if border == "shift" else "constant")
 
 
 def cut_mask(ids: np.ndarray, instance: int, square: Box, bits: Literal[8, 16]) -> np.ndarray:

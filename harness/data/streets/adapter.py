@@ -25,12 +25,8 @@ class StreetsPart(DatasetPart):
     """Factor on the focal length: less street, larger."""
     featured: int = Field(default=0, ge=0, le=8)
     """Thing classes of which each frame shows one instance in good view, among thin traffic; 0: traffic as it comes."""
-    least: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the frame's height: what would be less tall is left out, hidden or not."""
     familiar: float = Field(default=0.0, ge=0, le=1)
-    """Share of the val split's bodies and colours that are those of the train split."""
-    familiar_light: float = Field(default=0.0, ge=0, le=1)
-    """The same of its lights."""
+    """Share of the val split's lights, bodies and colours that are those of the train split."""
 
 
 class Streets(Tree):
@@ -58,8 +54,7 @@ class Streets(Tree):
     def _style(self) -> "Style":
         from harness.data.streets.street import Style
 
-        given = self.part.model_dump(include=set(Style.__dataclass_fields__))
-        return Style(**given)
+        return Style(zoom=self.part.zoom, featured=self.part.featured, familiar=self.part.familiar)
 
     def make(self, report: Report) -> dict[str, Any]:
         """Draw the scenes; facts: frames per split."""
