@@ -8,7 +8,7 @@ from harness.core.store import Store
 from harness.data.streets.adapter import StreetsPart
 from harness.planning.plan import Step, make_step
 
-COUNT = 80
+COUNT = 200
 """Frames of a drawing: it takes some seconds, longer than what passes between two reports of progress."""
 
 
