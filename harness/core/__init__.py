@@ -1,1 +1,3 @@
-"""What every other folder stands on: errors, parsed configuration, files, paths, seeds, the registry and the store."""
+"""The core holds what every other folder stands on: errors, parsed configuration, files, paths, seeds, registry,
+store.
+"""

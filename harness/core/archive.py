@@ -1,4 +1,5 @@
-"""Artifacts from one store to another: a tar file whose last member lists everything in it, with sizes and hashes.
+"""An archive carries artifacts from one store to another: a tar file whose last member lists everything with sizes and
+hashes.
 
 What is imported is read and checked before it is put in place, under the same key; what is there already stays.
 """
@@ -22,7 +23,7 @@ VERSION = 1
 
 
 class Moved(NamedTuple):
-    """An artifact that was exported or imported; `new`: it was not there before."""
+    """A record names an artifact that was exported or imported; `new` says that it was not there before."""
 
     kind: str
     key: str
@@ -49,7 +50,7 @@ def export(store: Store, keys: Collection[tuple[str, str]], path: Path) -> Itera
 
 
 def import_(store: Store, path: Path) -> Iterator[Moved]:
-    """Put the artifacts of `path` into the store; HarnessError for a file that is not whole, or no export."""
+    """Put the artifacts of `path` into the store; HarnessError for a file that is incomplete or is no export."""
     store.open()
     folder = store.root / "partial" / f"import-{uuid.uuid4().hex}"
     try:

@@ -1,4 +1,4 @@
-"""Strict TOML and JSON: a part is exactly what its model says, or one error names the file and the key.
+"""Strict models parse TOML and JSON: a file holds exactly what its model says, or one error names the file and the key.
 
 Unknown keys, wrong types and values out of range are refused with what was expected and the nearest known name. A file
 that is no TOML, or no JSON, of finite numbers and sane depth is one error too. A part that names an adapter holds
@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     PlainSerializer,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -25,14 +26,15 @@ from harness.core.errors import HarnessError, near
 
 
 class Strict(BaseModel):
-    """Base of everything parsed: frozen, no unknown keys, no silent conversion of types."""
+    """Every parsed model derives from this one: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=(), defer_build=True)
 
 
 class Grown(Strict):
-    """A model that got fields after content keys were made of it: such a field is dumped only where it differs from its
-    default, so that what was accepted keeps its key."""
+    """A model gained fields after content keys were made of it: such a field is dumped only where it differs from its
+    default, so that accepted keys stay.
+    """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
     """The names of those fields."""
@@ -44,27 +46,37 @@ class Grown(Strict):
 
 
 class Specification(Strict):
-    """What a stage is asked to do."""
+    """A specification says what a stage is asked to do."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {}
     """Fields that do not decide the result, as pydantic's `exclude`: names in tables, places of files."""
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that decide the result, as JSON: what a content key is made of."""
-        return self.model_dump(mode="json", exclude=self.NOT_IN_KEY)
+        """Return the fields that decide the result, as JSON; the content key is their hash."""
+        return self.model_dump(mode="json", exclude=self.NOT_IN_KEY, context=FOR_KEY)
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
-AS_GIVEN = PlainSerializer(lambda options: options.model_dump(mode="json", exclude_unset=True))
-"""Writes options as the keys that were given, so that an option that an adapter gains later moves no content key."""
+FOR_KEY = {"for_key": True}
+"""The context of a dump that a content key is made of."""
+
+
+def _as_given(options: BaseModel, info: SerializationInfo) -> dict[str, Any]:
+    exclude = getattr(options, "NOT_IN_KEY", None) if info.context == FOR_KEY else None
+    return options.model_dump(mode="json", exclude_unset=True, exclude=exclude)
+
+
+AS_GIVEN = PlainSerializer(_as_given)
+"""Writes options as the keys that were given, so that an option that an adapter gains later moves no content key; in a
+key without those that the `NOT_IN_KEY` of their model names."""
 
 
 _PATH = "path"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file; HarnessError when it is missing or not TOML."""
+    """Return the tables of a TOML file; HarnessError when it is missing or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_finite)
     except FileNotFoundError:
@@ -75,7 +87,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path, what: str = "JSON file", *, hint: str = "") -> Any:
-    """The content of a JSON file; HarnessError, which calls it a `what`, when it is missing, unreadable or not JSON.
+    """Return the content of a JSON file; HarnessError, which calls the file a `what`, when it is missing, unreadable or
+    not JSON.
 
     NaN, infinities and numbers too large for a float are no JSON here.
     """
@@ -86,7 +99,7 @@ def read_json(path: Path, what: str = "JSON file", *, hint: str = "") -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """JSON text as values; ValueError or RecursionError when it is not JSON with finite numbers."""
+    """Return the values of JSON text; ValueError or RecursionError when it is not JSON with finite numbers."""
     return json.loads(text, parse_float=_finite, parse_constant=_finite)
 
 
@@ -109,7 +122,7 @@ def _reason(error: Exception) -> str:
 
 
 def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
-    """`data` as a `model`; the first complaint becomes a HarnessError that names `path` and the dotted key."""
+    """Return `data` as a `model`; HarnessError for the first complaint, with `path` and the dotted key."""
     try:
         # TOML has arrays and no tuples; JSON mode lets a strict model read one as a tuple and nothing else.
         return model.model_validate_json(_json(data), context={_PATH: path})
@@ -132,7 +145,8 @@ def parse(model: type[Model], data: dict[str, Any], path: Path | str) -> Model:
 
 
 def parse_table(model: type[Model], part: dict[str, Any], table: str, info: ValidationInfo) -> Model:
-    """A table of a part as the adapter's `model`, for validators of parts; an absent table is an empty one.
+    """Return a table of a part as the adapter's `model`; validators of parts call this; an absent table is an empty
+    one.
 
     Options that are parsed already stay as they are. Errors are those of `parse`.
     """
@@ -144,7 +158,7 @@ def parse_table(model: type[Model], part: dict[str, Any], table: str, info: Vali
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on top, table by table."""
+    """Return `base` with `over` laid on top, table by table."""
     merged = dict(base)
     for key, value in over.items():
         both_tables = isinstance(value, dict) and isinstance(merged.get(key), dict)

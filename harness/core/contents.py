@@ -9,15 +9,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import HarnessError
 from harness.core.files import replace, sync
 
 CONTENTS = "contents.json"
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The key of a manifest whose value is the hash of all others."""
+_FIRST_SEALED = 3
+"""The first version of manifests that have one."""
 _BLOCK = 2**20
 
 
 def seal(folder: Path) -> dict[str, Any]:
-    """Write the list of all files below `folder`; what the manifest says of it: files, bytes, hash of the list."""
+    """Write the list of all files below `folder`; return what the manifest records of it: files, bytes, hash of the
+    list.
+    """
     found: dict[str, tuple[int, str]] = {}
     for name in _files(folder):
         with open(folder / name, "rb") as handle:
@@ -33,7 +40,8 @@ def seal(folder: Path) -> dict[str, Any]:
 
 
 def problems(folder: Path, sealed: dict[str, Any] | None) -> list[str]:
-    """Where `folder` differs from what its manifest says it holds (`sealed`, as `seal` gave it); empty when whole.
+    """Return the differences between `folder` and the record `sealed` that `seal` gave of it; empty when there are
+    none.
 
     Every byte is read.
     """
@@ -57,6 +65,47 @@ def problems(folder: Path, sealed: dict[str, Any] | None) -> list[str]:
         elif read[1] != digest:
             found.append(f"{name}: changed")
     return found + [f"{name}: not in the list" for name in sorted(there - listed.keys())]
+
+
+def _damage(folder: Path) -> str:
+    """Return the first thing that is wrong with a finished artifact; empty when it is whole, or no artifact at all.
+
+    Every byte is read. Artifacts of versions that kept no list of contents are believed.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{MANIFEST}: not readable: {error}"
+    if not isinstance(manifest, dict) or not is_vouched_for(manifest):
+        return f"{MANIFEST}: changed"
+    return next(iter(problems(folder, manifest["contents"])), "") if "contents" in manifest else ""
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raise HarnessError when a finished artifact is not as it was made."""
+    if wrong := _damage(folder):
+        raise HarnessError(
+            f"{folder}: {wrong}", hint=f"remove {folder} and run again; harness store verify looks at all"
+        )
+
+
+def vouched_for(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest with a hash of all else that it says."""
+    return {**manifest, SEAL: _seal_of(manifest)}
+
+
+def is_vouched_for(manifest: dict[str, Any]) -> bool:
+    """Return whether a manifest is as it was written; those of versions that kept no hash are believed."""
+    if SEAL not in manifest and manifest.get("version", 0) < _FIRST_SEALED:
+        return True
+    return manifest.get(SEAL) == _seal_of(manifest)
+
+
+def _seal_of(manifest: dict[str, Any]) -> str:
+    said = {name: value for name, value in manifest.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _listed(folder: Path, sealed: dict[str, Any] | None) -> tuple[dict[str, tuple[int, str]], str]:

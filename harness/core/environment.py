@@ -22,16 +22,50 @@ PACKAGES = (
     "torchmetrics",
     "cityscapesscripts",
 )
+ARITHMETIC = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "AVX2,STRICT",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+"""Which code the libraries under torch and numpy choose for sums, where they would ask the processor: what every x86-64
+with AVX2 has. MKL promises equal bits for these on every Intel processor with AVX2, whatever else it has; on those of
+other makers for COMPATIBLE alone, which makes a training step half as slow again."""
 _DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
+
+
+def pin_arithmetic() -> None:
+    """Choose `ARITHMETIC` in this process and its children, for libraries that are not loaded yet; variables that the
+    user has set stay.
+    """
+    for name, value in ARITHMETIC.items():
+        os.environ.setdefault(name, value)
+
+
+@functools.cache
+def processor() -> str:
+    """Return the kind of processor: maker, family, model and the widest vectors, as far as the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            first = lines.read().split("\n\n")[0]
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    flags = found.get("flags", "").split()
+    vectors = next((name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags), platform.machine())
+    known = [found[key] for key in ("vendor_id", "cpu family", "model") if key in found]
+    return " ".join([*known, vectors])
 
 
 @functools.cache
 def describe() -> dict[str, object]:
-    """Commit, versions, processor and GPUs, as plain JSON."""
+    """Return commit, versions, processor and GPUs as plain JSON."""
     return {
         **_provenance(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "arithmetic": {name: os.environ[name] for name in ARITHMETIC if name in os.environ},
         "cores": cores(),
         "gpus": gpus(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -39,13 +73,15 @@ def describe() -> dict[str, object]:
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
 def gpus() -> list[str]:
-    """NVIDIA GPUs this process may use, by index or by the entries of CUDA_VISIBLE_DEVICES; no torch needed."""
+    """Return the NVIDIA GPUs that this process may use, by index or by the entries of CUDA_VISIBLE_DEVICES; torch is
+    not needed.
+    """
     if not any(Path(sign).exists() for sign in _DRIVER) and not shutil.which("nvidia-smi"):
         return []  # a cluster may number GPUs that CUDA cannot use
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -57,7 +93,7 @@ def gpus() -> list[str]:
 
 
 def checked_device(device: str) -> str:
-    """`device` if torch can work on it; HarnessError that says which there are."""
+    """Return `device` if torch can work on it; HarnessError with the usable devices otherwise."""
     import torch
 
     try:

@@ -7,9 +7,12 @@ without a traceback and exits with 2. Our own mistakes stay ordinary exceptions,
 import difflib
 from collections.abc import Iterable
 
+LISTED = 40
+"""A hint names no more than so many; a data set has thousands of frames."""
+
 
 class HarnessError(Exception):
-    """Bad input: `message` names file, key or cell and expected against found; `hint` says what to do."""
+    """The input is bad: `message` names file, key or cell and expected against found; `hint` says what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -21,13 +24,18 @@ class HarnessError(Exception):
 
 
 class NotBuiltError(HarnessError):
-    """Something a row needs is not in this version: the row says so, and the others run."""
+    """A row needs something that this version lacks: the row says so, and the others run."""
+
+
+class UnknownNameError(HarnessError, KeyError):
+    """A mapping has no such key; the error is a KeyError too, as mappings require."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown `name`: the nearest known names, or all of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    """Return a hint for an unknown `name`: the nearest known names, or the first `LISTED` of all."""
+    every = sorted(known)
+    close = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"known: {', '.join(known) or 'none'}"
+    more = [f"and {len(every) - LISTED} more"] if len(every) > LISTED else []
+    return f"known: {', '.join(every[:LISTED] + more) or 'none'}"

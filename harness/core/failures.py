@@ -22,7 +22,7 @@ TRIED_AGAIN: frozenset[Kind] = frozenset({"usage", "disk", "killed", "lost", "in
 
 
 class Failure(Strict):
-    """What is known of a failed step."""
+    """A record tells what is known of a failed step."""
 
     version: int = 2
     kind: Kind

@@ -9,6 +9,7 @@ mode of the file it replaces, and writes into a device or a pipe instead of repl
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 import sys
@@ -28,11 +29,13 @@ TEMPORARY = ".*.part"
 
 
 class DiskError(HarnessError):
-    """The disk did not take a file. `number`: the errno, where it is known."""
+    """The disk did not take a file; `number` is the errno, where it is known."""
 
     @property
     def of_disk(self) -> bool:
-        """Whether the disk is the reason: full, broken or read-only; not what lies there or what was asked for."""
+        """Return whether the disk itself is the reason (full, broken, read-only), and not the files on it or the
+        request.
+        """
         return self.number is None or self.number in (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.ESTALE)
 
     def __init__(self, message: str, *, hint: str = "", number: int | None = None) -> None:
@@ -41,7 +44,7 @@ class DiskError(HarnessError):
 
 
 def refused(path: Path, error: OSError) -> DiskError:
-    """What to tell when the disk didn't take `path`."""
+    """Return the error to raise when the disk did not take `path`."""
     hint = "make room, or write elsewhere; the same command goes on where this one stopped"
     return DiskError(
         f"{path}: cannot be written: {error.strerror or error}",
@@ -51,7 +54,9 @@ def refused(path: Path, error: OSError) -> DiskError:
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make the file under a temporary name, then put it in place; HarnessError when the disk refuses."""
+    """Let `write` make the file under a temporary name, then rename it into place; HarnessError when the disk
+    refuses.
+    """
     _replace(path, path.with_name(f".{path.name}.part"), write)
 
 
@@ -61,7 +66,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8, lines end with a line feed) to `path`, making its folder; it has reached the disk then.
+    """Write `text` (UTF-8, lines end with a line feed) to `path`, making its folder; return once it has reached the
+    disk.
 
     A link is followed. A file keeps its mode. What is no file (a device, a pipe) is written into, never replaced.
     HarnessError when the disk refuses, or a folder stands there.
@@ -92,6 +98,20 @@ def append_text(path: Path, text: str) -> None:
             handle.write(text)
     except OSError as error:
         raise refused(path, error) from None
+
+
+def hash_into(digest: "hashlib.blake2b", path: Path, *, whole: int = 64 * 2**20, blocks: int = 256) -> None:
+    """Update `digest` with the content of a file: all of it up to `whole` bytes; of a larger one both ends and blocks
+    of 64 KiB evenly between, `blocks` in all.
+    """
+    size, block = path.stat().st_size, 2**16
+    with path.open("rb") as file:
+        if size <= whole:
+            digest.update(file.read())
+            return
+        for number in range(blocks):
+            file.seek(number * max(size - block, 0) // (blocks - 1))
+            digest.update(file.read(block))
 
 
 def write_through(path: Path, text: str) -> None:

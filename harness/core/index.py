@@ -1,4 +1,4 @@
-"""What a store holds, in one file: so that 100,000 artifacts are listed without opening 100,000 manifests.
+"""The index lists the artifacts of a store in one file, so that 100,000 artifacts are listed without 100,000 manifests.
 
 The file is a memory and no more: it is compared with the folders whenever it is read, and made anew where it is
 missing or damaged. Nothing but listings depends on it.
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 class Entry(NamedTuple):
-    """One artifact. `inode` tells the folder from a later one of the same name."""
+    """An entry describes one artifact; `inode` distinguishes the folder from a later one of the same name."""
 
     kind: str
     key: str
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 def index(store: Store) -> list[Entry]:
-    """All artifacts of the store, by kind and key. Damaged ones are left out: `verify` tells of them."""
+    """Return all artifacts of the store, by kind and key; damaged ones are left out, `verify` reports them."""
     known = _read(store)
     found, changed = [], False
     for kind, key, inode in sorted(_folders(store)):
@@ -58,7 +58,7 @@ def index(store: Store) -> list[Entry]:
 
 
 def rebuild(store: Store) -> list[Entry]:
-    """The same, from the manifests alone."""
+    """Return all artifacts of the store, read from the manifests alone."""
     (store.root / NAME).unlink(missing_ok=True)
     return index(store)
 

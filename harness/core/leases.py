@@ -28,7 +28,7 @@ SIZE = 1024
 
 
 class Record(Strict):
-    """What a tenure says. `beat` grows as long as the holder lives."""
+    """A tenure's file holds this record; `beat` grows as long as the holder lives."""
 
     beat: int = 0
     held: bool = True
@@ -54,7 +54,7 @@ class Record(Strict):
 
 
 class Holder(NamedTuple):
-    """Who takes a lease. `node`: what a cluster calls the machine, where that is not its host name."""
+    """A holder takes a lease; `node` is the cluster's name of the machine where it differs from the host name."""
 
     launcher: str = "local"
     job: str = ""
@@ -63,7 +63,7 @@ class Holder(NamedTuple):
 
 
 class Tenure(NamedTuple):
-    """The newest tenure of a folder; `record` is None while it cannot be read."""
+    """A tenure is one holder's time with a folder, here the newest; `record` is None while it cannot be read."""
 
     number: int
     record: Record | None
@@ -71,14 +71,14 @@ class Tenure(NamedTuple):
 
 @dataclass
 class Watch:
-    """Times the beats of others. Time counts only while the watcher itself runs and looks."""
+    """A watch times the beats of others; time counts only while the watcher itself runs and looks."""
 
     expiry: float = EXPIRY
     clock: Callable[[], float] = time.monotonic
     seen: dict[Path, tuple[Tenure, float, float]] = field(default_factory=dict)
 
     def is_gone(self, folder: Path, tenure: Tenure) -> bool:
-        """Whether the holder of the newest tenure in `folder` no longer lives; call it again and again."""
+        """Return whether the holder of the newest tenure in `folder` no longer lives; callers poll."""
         if tenure.record is not None and (not tenure.record.held or is_dead(tenure.record)):
             return True
         now = self.clock()
@@ -89,7 +89,7 @@ class Watch:
 
 
 class Lease:
-    """A held tenure. `beat` says that the holder lives, and how far the work is."""
+    """A lease is a tenure held by this process; `beat` reports that the holder lives, and how far the work is."""
 
     def __init__(self, folder: Path, number: int, record: Record) -> None:
         self.folder, self.number, self.record = folder, number, record
@@ -107,11 +107,11 @@ class Lease:
         return newest(self.folder).number == self.number
 
     def give_back(self) -> None:
-        """Release the lease as the one before was left."""
+        """Release the lease in the state in which the holder before left it."""
         self.release(stalled=self.record.stalled)
 
     def release(self, *, stalled: int = 0) -> None:
-        """Let others take the step, which is not done. `stalled`: tenures in a row that came no further."""
+        """Let others take the step, which is not done; `stalled` counts the last tenures without progress."""
         self.record = self.record.model_copy(update={"held": False, "stalled": stalled})
         self.beat()
         self.close()
@@ -124,19 +124,19 @@ class Lease:
             self.folder.rmdir()
 
     def close(self) -> None:
-        """Stop writing."""
+        """Close the tenure's file; nothing is written afterwards."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     @property
     def progressed(self) -> bool:
-        """Whether the work is farther than when the tenure began."""
+        """Return whether the work has advanced since the tenure began."""
         return self.record.done > self.record.first
 
 
 def take(folder: Path, holder: Holder, watch: Watch, *, over: str = "") -> Lease | None:
-    """The lease of `folder`, or None while another one holds it.
+    """Return the lease of `folder`, or None while another holder has it.
 
     `over`: the token of a tenure that is known to be over, whatever its beats say.
     """
@@ -170,13 +170,13 @@ def take(folder: Path, holder: Holder, watch: Watch, *, over: str = "") -> Lease
 
 
 def newest(folder: Path) -> Tenure:
-    """The newest tenure; number 0 where there is none."""
+    """Return the newest tenure; number 0 where there is none."""
     number = max(_numbers(folder), default=0)
     return Tenure(number, _read(folder / file_name(number)) if number else None)
 
 
 def is_dead(record: Record) -> bool:
-    """Whether the holder ran on this machine and is no more; False when that cannot be known from here."""
+    """Return whether the holder ran on this machine and has died; False when that cannot be known from here."""
     if not record.space or record.space != process_space():
         return False
     return born(record.pid) != record.born
@@ -184,7 +184,7 @@ def is_dead(record: Record) -> bool:
 
 @functools.cache
 def process_space() -> str:
-    """What names this boot of this machine and its process ids; empty where the system does not tell."""
+    """Return a name of this boot of this machine and its space of process ids; empty where the system tells none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -193,7 +193,7 @@ def process_space() -> str:
 
 
 def born(pid: int) -> str:
-    """When a process began, in ticks since the boot; empty when there is none, or only what is left of one."""
+    """Return when a process began, in ticks since the boot; empty when there is none or it is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -231,7 +231,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def file_name(number: int) -> str:
-    """What the file of a tenure is called."""
+    """Return the name of a tenure's file."""
     return f"{number:06d}"
 
 

@@ -1,4 +1,7 @@
-"""Paths of the repository's own data, and the roots that a command may choose.
+"""Paths lead to shipped files (suites, parts, accepted results) and to the user's; a command chooses their roots.
+
+In a clone what is shipped lies beside the package, in an installed wheel inside it (`_home`, which the build fills).
+The folder in which a command runs comes first: its `configs/` and `suites/` add to what is shipped.
 
 Two environment variables exist and no more: CITYSCAPES_DATASET (the data root) and HARNESS_STORE (where artifacts
 go).
@@ -7,30 +10,42 @@ go).
 import os
 from pathlib import Path
 
-from harness.core.errors import HarnessError
-
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = REPOSITORY / "configs"
-SUITES = REPOSITORY / "suites"
-RESULTS = REPOSITORY / "results"
+"""The clone that this package lies in; of an installed wheel the folder of packages, which holds nothing of ours."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+HOME = REPOSITORY if (REPOSITORY / "suites").is_dir() and (REPOSITORY / "configs").is_dir() else _PACKAGE / "_home"
+"""Where what is shipped lies."""
+CONFIGS = HOME / "configs"
+SUITES = HOME / "suites"
+
+
+def working_folder() -> Path | None:
+    """Return the folder in which the command runs; None where that is the clone itself or no longer exists."""
+    try:
+        here = Path.cwd().resolve()
+    except OSError:
+        return None
+    return None if here == HOME else here
 
 
 def store_root(given: str | None) -> Path:
-    """The store: `--store`, else HARNESS_STORE, else results/store in the repository."""
-    return Path(given or os.environ.get("HARNESS_STORE") or RESULTS / "store").absolute()
+    """Return the folder of the store: `--store`, else HARNESS_STORE, else `store` among the user's results."""
+    return Path(given or os.environ.get("HARNESS_STORE") or results_folder() / "store").absolute()
 
 
-def data_root(given: str | None) -> Path | None:
-    """The data set on disk: `--data-root`, else CITYSCAPES_DATASET, else None."""
+def data_root(given: str | Path | None) -> Path | None:
+    """Return the folder of the data set: `--data-root`, else CITYSCAPES_DATASET, else None."""
     root = given or os.environ.get("CITYSCAPES_DATASET")
     return Path(root).absolute() if root else None
 
 
 def results_folder() -> Path:
-    """`results/` of the repository this package is installed from; HarnessError where there is none."""
-    if not (RESULTS / "published").is_dir():
-        raise HarnessError(
-            f"{RESULTS / 'published'}: not found; the committed results live in the repository",
-            hint="install from a clone: pip install -e .",
-        )
-    return RESULTS
+    """Return the folder `results/` to write to: that of the clone, else that of the folder in which the command
+    runs.
+    """
+    return (REPOSITORY if HOME == REPOSITORY else Path.cwd()) / "results"
+
+
+def shipped_results() -> Path:
+    """Return the shipped folder `results/`, with accepted rows and published numbers."""
+    return HOME / "results"

@@ -10,8 +10,8 @@ Report = Callable[[int, int, str], None]
 
 
 class Stopped(BaseException):
-    """The step is to stop now and to go on later; no failure, so `except Exception` does not see it."""
+    """The step must stop now and go on later; this is no failure, so `except Exception` does not catch it."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
-    """A `Report` for callers who don't look."""
+    """Ignore the progress; the callback of callers who show none."""

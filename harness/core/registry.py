@@ -1,4 +1,4 @@
-"""Names to classes, without importing them: `list` and `plan` know every name and import no torch.
+"""A registry maps names to classes without importing them: `list` and `plan` know every name and import no torch.
 
 An entry is "module:Class". Packages add entries of their own through the entry-point groups "harness.datasets",
 "harness.generators", "harness.segmenters" and "harness.metrics"; a name that is taken already is an error. The
@@ -18,17 +18,19 @@ Base = TypeVar("Base")
 
 
 class Adapter:
-    """What a part of configs/ names as its `adapter`: the class that does the work."""
+    """An adapter is the class that does the work of a part; files of configs/ name it as `adapter`."""
 
     @classmethod
     def missing(cls) -> str:
-        """Why the adapter can't be used here ("not installed: ..."); empty when it can."""
+        """Return why the adapter can't be used on this machine ("not installed: ..."); empty when it can."""
         return ""
 
 
 @dataclass(frozen=True)
 class Registry(Generic[Base]):
-    """The classes of one kind. `builtin`: a name to "module:Class"; `base`: what all of them derive from."""
+    """A registry holds the classes of one kind; `builtin` maps a name to "module:Class", and all of them derive from
+    `base`.
+    """
 
     kind: str
     builtin: dict[str, str]
@@ -36,7 +38,7 @@ class Registry(Generic[Base]):
 
     @cached_property
     def entries(self) -> dict[str, str]:
-        """All names with where they are, plug-ins included."""
+        """Return all names with the places of their classes, plug-ins included."""
         found = dict(self.builtin)
         for point in sorted(entry_points(group=f"harness.{self.kind}s"), key=lambda p: (p.name, p.value)):
             if found.get(point.name, point.value) != point.value:
@@ -48,15 +50,15 @@ class Registry(Generic[Base]):
         return found
 
     def names(self) -> list[str]:
-        """Known names, sorted."""
+        """Return the known names, sorted."""
         return sorted(self.entries)
 
     def has(self, name: str) -> bool:
-        """Whether there is an entry called `name`."""
+        """Return whether there is an entry called `name`."""
         return name in self.entries
 
     def load(self, name: str) -> type[Base]:
-        """The class called `name`; HarnessError when there is none, or it does not derive from `base`."""
+        """Return the class called `name`; HarnessError when there is none, or it does not derive from `base`."""
         if name not in self.entries:
             again = "a new entry point is seen after another `pip install` of its package"
             raise HarnessError(f"unknown {self.kind} adapter {name!r}", hint=f"{near(name, self.entries)} ({again})")

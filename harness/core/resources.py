@@ -7,7 +7,7 @@ from harness.core.config import Strict
 
 
 class Resources(Strict):
-    """Needs of one step."""
+    """A record of resources holds the needs of one step."""
 
     gpus: int = Field(default=0, ge=0)
     cpus: int = Field(default=1, ge=1)

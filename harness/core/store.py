@@ -1,4 +1,4 @@
-"""Artifacts on disk, by content key.
+"""The store keeps artifacts on disk by content key.
 
 Who holds the lease of a step works in partial/<kind>-<key>.<n>/, n being the number of his tenure; the folder survives
 kill -9. When the step is done its manifest is written into that folder, last, and the folder is renamed to
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.core import leases
+from harness.core import contents, leases
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure
 from harness.core.files import TEMPORARY, refused, replace, sync_folder, write_text, write_through
@@ -29,30 +29,32 @@ FOLDERS = ("artifacts", "partial", "failed", "logs", "leases", "runs")
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts. Nothing of them is kept in memory: many processes on many machines may use one store."""
+    """A store is a folder of artifacts; nothing is cached in memory, so many processes on many machines may share one
+    store.
+    """
 
     root: Path
     watch: leases.Watch = field(default_factory=leases.Watch, compare=False, repr=False)
     """Times the leases of others."""
 
     def path(self, kind: str, key: str) -> Path:
-        """Where the finished artifact lies, or will."""
+        """Return the folder of the finished artifact, present or future."""
         return self.root / "artifacts" / kind / key
 
     def partial(self, kind: str, key: str, tenure: int = 0) -> Path:
-        """Where the holder of a tenure works before the step is done."""
+        """Return the folder in which the holder of a tenure works before the step is done."""
         return self.root / "partial" / (f"{kind}-{key}.{tenure}" if tenure else f"{kind}-{key}")
 
     def log(self, kind: str, key: str) -> Path:
-        """What the step's process wrote to its standard error."""
+        """Return the path of the standard error of the step's process."""
         return self.root / "logs" / f"{kind}-{key}.log"
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether the artifact is whole."""
+        """Return whether the artifact is there and whole."""
         return os.path.isfile(f"{self.root}/artifacts/{kind}/{key}/{MANIFEST}")
 
     def manifest(self, kind: str, key: str) -> dict[str, Any]:
-        """The manifest of a whole artifact."""
+        """Return the manifest of a whole artifact."""
         path = self.path(kind, key) / MANIFEST
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -62,10 +64,19 @@ class Store:
             raise HarnessError(
                 f"{path}: not a manifest: expected a table, found {type(found).__name__}", hint=_again(path.parent)
             )
+        if not contents.is_vouched_for(found) or (found.get("kind", kind), found.get("key", key)) != (kind, key):
+            raise HarnessError(f"{path}: changed since it was written", hint=_again(path.parent))
         return found
 
+    def intact(self, kind: str, key: str) -> Path:
+        """Return the folder of a whole artifact whose every byte is as it was written; HarnessError when one is not."""
+        self.manifest(kind, key)
+        folder = self.path(kind, key)
+        contents.refuse_damaged(folder)
+        return folder
+
     def failure(self, kind: str, key: str) -> Failure | None:
-        """What is known of the last failed try; None when there was none."""
+        """Return the record of the last failed try; None when there was none."""
         path = self._failed(kind, key)
         if not path.is_file():
             return None
@@ -90,24 +101,24 @@ class Store:
             ) from None
 
     def lease(self, kind: str, key: str, holder: leases.Holder) -> leases.Lease | None:
-        """Take the step; None while another worker holds it."""
+        """Take the lease of a step; None while another worker holds it."""
         return leases.take(self._lease(kind, key), holder, self.watch)
 
     def tenure(self, kind: str, key: str) -> leases.Tenure:
-        """Who holds the step, or held it last."""
+        """Return the newest tenure of a step: who holds it, or held it last."""
         return leases.newest(self._lease(kind, key))
 
     def tenure_file(self, kind: str, key: str, number: int) -> Path:
-        """The file that its holder writes."""
+        """Return the path of the tenure's file, which its holder writes."""
         return self._lease(kind, key) / leases.file_name(number)
 
     def leased(self) -> list[tuple[str, str]]:
-        """Kind and key of every step that somebody holds, or held without finishing it."""
+        """Return kind and key of every step that a worker holds, or held without finishing it."""
         found = (name.partition("-") for name in self.names("leases"))
         return [(kind, key) for kind, _, key in found]
 
     def release(self, is_over: Callable[[leases.Record], bool]) -> list[tuple[str, str]]:
-        """Take the leases back whose holders are known to be gone; kind and key of each.
+        """Release the leases whose holders are known to have died; return kind and key of each.
 
         The next worker need not wait until their silence is long enough. A holder that lives after all loses its step.
         """
@@ -122,22 +133,25 @@ class Store:
         return released
 
     def failures(self) -> list[tuple[str, str]]:
-        """Kind and key of every step that has failed."""
+        """Return kind and key of every step that has failed."""
         names = (name.removesuffix(".json").partition("-") for name in self.names("failed"))
         return [(kind, key) for kind, _, key in names]
 
     def half_done(self) -> set[str]:
-        """Keys of the steps that were begun and are not done."""
+        """Return the keys of the steps that were begun and are not done."""
         return {name.partition("-")[2].partition(".")[0] for name in self.names("partial")}
 
     def is_gone(self, kind: str, key: str) -> bool:
-        """Whether nobody lives who holds the step. Ask again and again: the silence of a holder is timed from here."""
+        """Return whether no living worker holds the step; callers poll, since the holder's silence is timed from the
+        first call.
+        """
         folder = self._lease(kind, key)
         tenure = leases.newest(folder)
         return not tenure.number or self.watch.is_gone(folder, tenure)
 
     def adopt(self, kind: str, key: str, lease: leases.Lease) -> Path:
-        """The folder to work in, with what earlier holders left there. They can neither write there nor commit it now.
+        """Return the folder to work in, with the files of earlier holders; from now on those can neither write there
+        nor commit it.
 
         What stands damaged in the place of the artifact is set aside.
         """
@@ -157,7 +171,7 @@ class Store:
         return mine
 
     def set_aside(self, kind: str, key: str) -> None:
-        """Take a damaged artifact out of the way; it is kept under damaged/ until the next `gc`."""
+        """Move a damaged artifact out of the way; it is kept under damaged/ until the next `gc`."""
         folder = self.root / "damaged"
         folder.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -173,14 +187,14 @@ class Store:
                 number += 1
 
     def commit(self, kind: str, key: str, manifest: dict[str, Any], *, partial: Path | None = None) -> Path:
-        """The step is done: write the manifest, rename the folder, forget its failures.
+        """Write the manifest of a step that is done, rename its folder into place and forget its failures.
 
         HarnessError when the folder was taken over by another holder, or an artifact stands there already.
         """
         partial, final = partial or self.partial(kind, key), self.path(kind, key)
         if not partial.is_dir():
             raise HarnessError(f"{partial}: taken over by another worker")
-        replace(partial / MANIFEST, lambda temporary: write_through(temporary, _render(manifest)))
+        replace(partial / MANIFEST, lambda temporary: write_through(temporary, _render(contents.vouched_for(manifest))))
         sync_folder(partial)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -192,15 +206,15 @@ class Store:
         return final
 
     def fail(self, kind: str, key: str, failure: Failure) -> None:
-        """Keep what went wrong; the partial folder stays, for a resume."""
+        """Write the record of a failure; the partial folder stays, so that the step can resume."""
         write_text(self._failed(kind, key), failure.model_dump_json(indent=1) + "\n")
 
     def forget(self, kind: str, key: str) -> None:
-        """Drop the record of a failure."""
+        """Remove the record of a failure."""
         self._failed(kind, key).unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder of the store; nothing where the store is not there yet."""
+        """Return the names in a folder of the store; none where the store does not exist yet."""
         try:
             return [name for name in os.listdir(self.root / folder) if not name.startswith(".")]
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Keeps a store in order: reads everything and says what is damaged; finds what nothing needs any more."""
+"""Upkeep keeps a store in order: it reads everything and reports damage, and finds what nothing needs any more."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from harness.core.store import Store
 
 
 class Problem(NamedTuple):
-    """What is wrong with an artifact."""
+    """A problem says what is wrong with an artifact."""
 
     kind: str
     key: str
@@ -21,7 +21,7 @@ class Problem(NamedTuple):
 
 
 class Garbage(NamedTuple):
-    """What nothing needs: a folder or file below the store, its bytes, and why."""
+    """A record names a folder or file below the store that nothing needs, its bytes and the reason."""
 
     path: Path
     bytes: int
@@ -29,14 +29,14 @@ class Garbage(NamedTuple):
 
 
 def verify(store: Store) -> Iterator[tuple[str, str, list[Problem]]]:
-    """Kind, key and problems of each artifact, one after the other; every byte is read."""
+    """Yield kind, key and problems of each artifact in turn; every byte is read."""
     for kind in sorted(store.names("artifacts")):
         for key in sorted(store.names(f"artifacts/{kind}")):
             yield kind, key, [Problem(kind, key, text) for text in check(store, kind, key)]
 
 
 def check(store: Store, kind: str, key: str) -> list[str]:
-    """What is wrong with one artifact; empty when it is whole."""
+    """Return the problems of one artifact; empty when it is whole."""
     folder = store.path(kind, key)
     if not store.has(kind, key):
         return ["it has no manifest"]
@@ -44,14 +44,11 @@ def check(store: Store, kind: str, key: str) -> list[str]:
         manifest = store.manifest(kind, key)
     except HarnessError as error:
         return [error.message]
-    found = (manifest.get("kind"), manifest.get("key"))
-    if found != (kind, key):
-        return [f"its manifest is that of {found[0]} {found[1]}"]
     return contents.problems(folder, manifest.get("contents"))
 
 
 def garbage(store: Store, roots: Collection[str]) -> list[Garbage]:
-    """What is not needed by the artifacts whose keys are `roots`, nor by what they were made from, nor by a worker.
+    """Return what neither the artifacts whose keys are `roots`, nor their inputs, nor any worker needs.
 
     HarnessError while steps are at work: their inputs may be needed and unknown here.
     """
@@ -76,7 +73,7 @@ def garbage(store: Store, roots: Collection[str]) -> list[Garbage]:
 
 
 def remove(found: Garbage, store: Store) -> None:
-    """Remove it; an artifact goes out of sight first, so that nobody finds half of one."""
+    """Remove a piece of garbage; an artifact is renamed first, so that nobody finds half of one."""
     trash = store.root / "damaged" / f"removed-{found.path.parent.name}-{found.path.name}"
     if found.path.parent != trash.parent:
         trash.parent.mkdir(exist_ok=True)
@@ -88,7 +85,7 @@ def remove(found: Garbage, store: Store) -> None:
 
 
 def needed(entries: list[Entry], roots: Collection[str]) -> set[str]:
-    """The keys of the roots and of all that they were made from."""
+    """Return the keys of the roots and of everything they were made from."""
     inputs = {entry.key: [name.partition("-")[2] for name in entry.inputs] for entry in entries}
     found: set[str] = set()
     waiting = list(roots)
@@ -105,7 +102,7 @@ def _folder(path: Path, why: str) -> Garbage:
 
 
 class Run(NamedTuple):
-    """A run that was asked for: its suite and profile, and the keys of all its steps."""
+    """A run that was asked for has a suite, a profile and the keys of all its steps."""
 
     suite: str
     profile: str
@@ -113,14 +110,14 @@ class Run(NamedTuple):
 
 
 def remember(store: Store, name: str, run: Run) -> None:
-    """Note that a run was asked for: what it made is kept until it is forgotten."""
+    """Record that a run was asked for: its artifacts are kept until it is forgotten."""
     from harness.core.files import write_text
 
     write_text(store.root / "runs" / f"{name}.json", json.dumps({"version": 1, **run._asdict()}) + "\n")
 
 
 def remembered(store: Store) -> dict[str, Run]:
-    """The runs that were asked for, by name; HarnessError for a file that cannot be read."""
+    """Return the runs that were asked for, by name; HarnessError for a file that cannot be read."""
     found = {}
     for path in sorted((store.root / "runs").glob("*.json")):
         try:

@@ -114,7 +114,8 @@ class _Push(Watcher):
             for ended in self.launcher.poll(LOOK):
                 self._ended(ended)
             if time.monotonic() - looked >= LOOK:
-                if silent := self.look(self.running.keys()):
+                given = {key: tenure for key, (tenure, _) in self.running.items()}
+                if silent := self.look(given, given):
                     self.launcher.cancel(silent)
                 looked = time.monotonic()
         return self.outcome

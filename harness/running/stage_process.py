@@ -111,6 +111,8 @@ def _run(work: Work, report: Report) -> dict[str, Any]:
     _use_threads(work.variables)
     stage = STAGES[work.kind]
     spec = stage.spec.model_validate_json(json.dumps(work.spec))
+    for folder in map(Path, work.inputs.values()):
+        contents.refuse_damaged(folder)
     inputs = open_inputs(work.inputs, work.dataset)
     started = time.monotonic()
     facts = stage.code.run(spec, inputs, work.out, report)

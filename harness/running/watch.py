@@ -1,6 +1,6 @@
 """What a runner sees of its steps: it reads the store, tells what happens, and keeps what became of each step."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,20 +77,26 @@ class Watcher:
         self.tell(Event(self.steps[key], "failed", note=record.message))
         self.outcome.failed.update(dict.fromkeys(dependants, INPUT_FAILED))
 
-    def look(self, keys: Collection[str]) -> list[str]:
-        """Tell the progress of those of `keys` that are held; those whose holders are silent for too long."""
+    def look(self, keys: Collection[str], over: Mapping[str, int] | None = None) -> list[str]:
+        """Tell the progress of those of `keys` that are held; those whose holders are silent for too long.
+
+        `over`: numbers of tenures up to which a dead holder is an earlier worker's, not that of the one at work.
+        """
         silent = []
         for kind, key in self.store.leased():
             if key not in keys:
                 continue
-            record = self.store.tenure(kind, key).record
+            number, record = self.store.tenure(kind, key)
             if record is None or not record.held:
+                continue
+            gone = self.store.is_gone(kind, key)
+            if gone and over is not None and number <= over[key]:
                 continue
             self.begin(key)
             news = record.done, record.total, record.note
             if news != self.begun[key]:
                 self.begun[key] = news
                 self.tell(Event(self.steps[key], "progress", *news))
-            if self.store.is_gone(kind, key):
+            if gone:
                 silent.append(key)
         return silent

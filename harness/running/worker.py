@@ -194,7 +194,7 @@ class _Try:
     def _commit(self, partial: Path, result: dict[str, Any]) -> Outcome:
         task, store, lease = self.task, self.store, self.lease
         manifest = {
-            "version": 2,
+            "version": 3,
             "kind": task.kind,
             "key": task.key,
             "identity": task.identity,
