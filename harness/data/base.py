@@ -7,7 +7,7 @@ found on disk, or made by the harness. Stages get it as their input `dataset`.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,7 +17,7 @@ import numpy as np
 from harness.core.config import Specification
 from harness.core.progress import Report
 from harness.core.registry import Adapter, Registry
-from harness.data import png
+from harness.data import frame_names, png
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import LabelSet
 
@@ -26,7 +26,7 @@ from harness.data.labels import LabelSet
 class Frame:
     """One annotated image.
 
-    `name` has three parts joined by underscores, as the scripts of Cityscapes demand, and is unique in its split;
+    `name` is of the grammar of frame_names.py, as the scripts of Cityscapes demand, and is unique in its split;
     `city` is the group that a bootstrap over groups draws. A data set whose ids lie in another form than 16-bit grey
     PNG has a subclass with its own `read_ids`.
     """
@@ -118,6 +118,10 @@ class Dataset(Adapter, ABC):
     def frames(self, split: str) -> Sequence[Frame]:
         """The annotated frames of a split, sorted by name; HarnessError when there are none or a file is missing."""
 
+    def names(self, split: str) -> Collection[str] | None:
+        """The names of the frames of a split; None where they are not known before the data set is made."""
+        return {frame.name for frame in self.frames(split)} if self.found else None
+
     def truths(self, split: str) -> Sequence[Frame]:
         """As `frames`, for an evaluation: the image of a frame may be missing."""
         return self.frames(split)
@@ -137,11 +141,12 @@ class Dataset(Adapter, ABC):
     def fingerprint(self) -> str:
         """Of a found one: what identifies it, from names and sizes of the files of train and val and from the labels.
 
-        HarnessError for a folder that is not in the expected layout.
+        HarnessError for a folder that is not in the expected layout, and a name that is none of a frame.
         """
         digest = hashlib.sha256()
         for split in ("train", "val"):
             for frame in self.frames(split):
+                frame_names.checked(frame.name, frame.image)
                 for path in frame.files:
                     digest.update(f"{path.relative_to(self.root)}\0{path.stat().st_size}\n".encode())
         digest.update(labels_key(self.labels).encode())
@@ -156,7 +161,10 @@ DATASETS: Registry[Dataset] = Registry(
     "dataset",
     {
         "cityscapes": "harness.data.tree:Tree",
+        "coco_panoptic": "harness.data.sets.coco_panoptic:CocoPanoptic",
+        "folder": "harness.data.sets.folder:Folder",
         "streets": "harness.data.streets.adapter:Streets",
+        "vistas": "harness.data.sets.vistas:Vistas",
     },
     base=Dataset,
 )

@@ -1,9 +1,10 @@
 """COCO's panoptic format: the picture and the `segments_info` of a frame, and the list of categories.
 
-Made from ids of pixels by the rules of cityscapesscripts' createPanopticImgs: ignored labels become 0 (void), groups of
-thing classes become crowd, and a segment keeps its id.
+Made from ids of pixels, and read back into them, by the rules of cityscapesscripts' createPanopticImgs: ignored labels
+become 0 (void), groups of thing classes become crowd, and a segment keeps its id.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,34 @@ def panoptic_of(frame: Frame, labels: LabelSet, ids: np.ndarray) -> tuple[np.nda
         return panoptic(ids, labels)
     except HarnessError as error:
         raise HarnessError(f"{frame.instance_ids}: {error.message}", hint=error.hint) from None
+
+
+def ids_of(segments: np.ndarray, listed: Sequence[Mapping[str, Any]], labels: LabelSet, source: str) -> np.ndarray:
+    """Ids of pixels uint16 [H, W] of a panoptic map: segment ids int [H, W] (0 void) and its `segments_info`.
+
+    The other direction of `panoptic`: things are numbered in the order of the list, crowds become groups. HarnessError,
+    with `source`, for a category of no label, a segment that the list lacks and more instances than ids.
+    """
+    found = np.full(segments.shape, labels.void, np.uint16)
+    count: dict[int, int] = {}
+    left = set(np.unique(segments).tolist()) - {0}
+    for entry in listed:
+        id_, category = entry.get("id"), entry.get("category_id")
+        label = labels.by_id.get(category) if isinstance(category, int) else None
+        if label is None or not isinstance(id_, int):
+            raise HarnessError(f"{source}: segment {id_!r} is of category {category!r}, no label id of {labels.name}")
+        value = label.id
+        if label.is_thing and not entry.get("iscrowd"):
+            number = count.get(label.id, 0)
+            if number >= labels.divisor:
+                raise HarnessError(f"{source}: more than {labels.divisor} instances of {label.name}")
+            count[label.id], value = number + 1, labels.divisor * label.id + number
+        if id_ in left:
+            left.remove(id_)
+            found[segments == id_] = value if value >= 0 else labels.void
+    if left:
+        raise HarnessError(f"{source}: segment {min(left)} of the picture is not in segments_info")
+    return found
 
 
 def _dense(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,15 +7,18 @@ Whatever is wrong with a file becomes one HarnessError that names it.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 [H, W, 3] RGB; HarnessError when it is missing, truncated or not 8-bit."""
-    image = decoded(path)
+    """Return an image as uint8 [H, W, 3] RGB, turned as its camera wrote down (EXIF) and as viewers show it.
+
+    HarnessError when it is missing, truncated or not 8-bit.
+    """
+    image = _turned(decoded(path))
     if image.mode in ("I", "I;16", "I;16B", "F"):
         raise HarnessError(f"{path}: expected an 8-bit colour image, found mode {image.mode}")
     return np.array(image.convert("RGB"))
@@ -70,13 +73,49 @@ def write(path: Path, pixels: np.ndarray) -> None:
     write_bytes(path, data.tobytes())
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Return height and width of an image as `read_image` gives it, from its head; HarnessError when there is none."""
+    with _opened(path) as image:
+        across = _orientation(image) >= _FIRST_ACROSS
+        return (image.width, image.height) if across else (image.height, image.width)
+
+
+_FIRST_ACROSS = 5
+"""EXIF orientations from here on exchange rows and columns."""
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow decodes a PNG to look for EXIF behind its pixels; what stands before them is known by now.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
 def decoded(path: Path) -> Image.Image:
     """The image of a file, decoded whole; HarnessError when it is missing, truncated or too large to be one."""
+    image = _opened(path)
     try:
-        image = Image.open(path)
         image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from None
+    return image
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{path}: truncated or not a readable image: {error}") from None
-    return image
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> HarnessError:
+    if path.is_file() and path.stat().st_size == 0:
+        return HarnessError(f"{path}: the file is empty")
+    return HarnessError(f"{path}: truncated or not a readable image: {error}")

@@ -5,6 +5,7 @@ panoptic/<label set>_panoptic_<split>.json with its folder of PNGs. A frame coun
 entries/ stands; `finish` joins the entries.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.files import replace, write_bytes
+from harness.data import frame_names
 from harness.data.coco_panoptic import file_stem
 from harness.data.labels import LabelSet
 from harness.data.prediction import Instance, Prediction, Segment
@@ -22,23 +25,57 @@ from harness.data.prediction import Instance, Prediction, Segment
 ENTRIES = "entries"
 
 
-def write(root: Path, split: str, name: str, prediction: Prediction, labels: LabelSet) -> None:
-    """Write one frame's answers; its entry comes last, so a frame with an entry is whole."""
+def write(
+    root: Path,
+    split: str,
+    name: str,
+    prediction: Prediction,
+    labels: LabelSet,
+    *,
+    exact: bool = False,
+    made_from: str = "",
+) -> None:
+    """Write one frame's answers; its entry comes last, so a frame with an entry is whole.
+
+    `exact`: scores with all their digits, not eight decimals. `made_from`: what the answers were made from, a hash say;
+    the entry then holds it, and the hash of each file that was written.
+    """
+    files: list[Path] = []
     if prediction.instances is not None:
-        _write_instances(root / "instances", name, prediction.instances)
+        files += _write_instances(root / "instances", name, prediction.instances, "r" if exact else ".8f")
     if prediction.semantic is not None:
-        _save(root / "semantic" / f"{name}_pred_labelIds.png", prediction.semantic.astype(np.uint8))
+        files.append(root / "semantic" / f"{name}_pred_labelIds.png")
+        _save(files[-1], prediction.semantic.astype(np.uint8))
     entry: dict[str, Any] = {"tasks": _tasks(prediction)}
     if prediction.panoptic is not None:
         file_name = f"{name}_panoptic.png"
         entry["annotation"] = _annotation(name, file_name, prediction.panoptic, prediction.segments)
-        _save(root / "panoptic" / file_stem(labels, split) / file_name, _coloured(prediction.panoptic))
+        files.append(root / "panoptic" / file_stem(labels, split) / file_name)
+        _save(files[-1], _coloured(prediction.panoptic))
+    if made_from:
+        hashes = {path.relative_to(root).as_posix(): hash_of(path) for path in files}
+        entry |= {"made_from": made_from, "files": hashes}
     write_bytes(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True).encode())
 
 
-def written(root: Path, name: str) -> bool:
-    """Whether the frame's answers are whole."""
-    return (root / ENTRIES / f"{name}.json").is_file()
+def written(root: Path, name: str, made_from: str = "") -> bool:
+    """Return whether the frame's answers are whole; with `made_from`, whether they are of that and unchanged since."""
+    path = root / ENTRIES / f"{name}.json"
+    if not made_from:
+        return path.is_file()
+    try:
+        entry = parse_json(path.read_text(encoding="utf-8"))
+        return entry["made_from"] == made_from and all(
+            hash_of(root / file) == found for file, found in entry["files"].items()
+        )
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def hash_of(path: Path) -> str:
+    """Return the hash of all that a file holds, 32 hex digits; OSError when it can't be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def finish(root: Path, split: str, names: Sequence[str], labels: LabelSet) -> list[str]:
@@ -63,13 +100,17 @@ def _tasks(prediction: Prediction) -> list[str]:
     return [task for task, answer in there.items() if answer is not None]
 
 
-def _write_instances(folder: Path, name: str, found: Sequence[Instance]) -> None:
-    lines = []
+def _write_instances(folder: Path, name: str, found: Sequence[Instance], digits: str) -> list[Path]:
+    lines, files = [], []
     for number, instance in enumerate(found):
-        path = f"masks/{name}_{number}.png"
-        _save(folder / path, instance.mask.astype(np.uint8) * 255)
-        lines.append(f"{path} {instance.label_id} {instance.score:.8f}\n")
-    write_bytes(folder / f"{name}.txt", "".join(lines).encode())
+        path = f"masks/{frame_names.without_spaces(name)}_{number}.png"
+        files.append(folder / path)
+        _save(files[-1], instance.mask.astype(np.uint8) * 255)
+        score = repr(float(instance.score)) if digits == "r" else format(instance.score, digits)
+        lines.append(f"{path} {instance.label_id} {score}\n")
+    files.append(folder / f"{name}.txt")
+    write_bytes(files[-1], "".join(lines).encode())
+    return files
 
 
 def _annotation(name: str, file_name: str, panorama: np.ndarray, segments: Sequence[Segment]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ temporary name first. Not here: what is drawn in a frame (streets), what is done
 """
 
 import json
-import re
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +18,13 @@ from harness.core.config import parse
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
-from harness.data import png
+from harness.data import frame_names, png
 from harness.data.base import IMPLIED, Dataset, DatasetPart, Frame, labels_key
 from harness.data.coco_panoptic import categories, file_stem, panoptic_of
 from harness.data.labels import ID_COUNT, LabelSet
 
 LABELS = "labels.json"
 
-_NAME = re.compile(r"[^_]+_[^_]+_[^_]+")
 _IDS = "_gtFine_instanceIds.png"
 
 
@@ -103,8 +101,7 @@ class Tree(Dataset):
         found: dict[str, TreeFrame] = {}
         for image in sorted(folder.glob("*/*_leftImg8bit.png")):
             frame = self.frame(split, image.parent.name, image.name.removesuffix("_leftImg8bit.png"))
-            if not _NAME.fullmatch(frame.name):
-                raise HarnessError(f"{image}: expected a file name <city>_<sequence>_<frame>_leftImg8bit.png")
+            frame_names.checked(frame.name, image)
             if frame.name in found:
                 raise HarnessError(f"{image}: the frame {frame.name} lies in {found[frame.name].image.parent} too")
             for path in (frame.instance_ids, frame.label_ids):
@@ -128,6 +125,7 @@ class Tree(Dataset):
         found: dict[str, TreeFrame] = {}
         for path in sorted(folder.glob(f"*/*{_IDS}")):
             frame = self.frame(split, path.parent.name, path.name.removesuffix(_IDS))
+            frame_names.checked(frame.name, path)
             if frame.name in found:
                 other = found[frame.name].instance_ids.parent
                 raise HarnessError(f"{path}: the frame {frame.name} lies in {other} too")
@@ -152,8 +150,7 @@ class Tree(Dataset):
 
         Each file appears whole or not at all; HarnessError for a name, shapes or ids that the tree cannot hold.
         """
-        if not _NAME.fullmatch(name):
-            raise HarnessError(f"frame name {name!r}: expected <city>_<sequence>_<frame>")
+        frame_names.checked(name, self.root)
         if image.shape != (*ids.shape, 3):
             raise HarnessError(f"frame {name}: image of shape {image.shape} with ids of shape {ids.shape}")
         if ids.min() < 0 or ids.max() >= ID_COUNT:

@@ -1,4 +1,4 @@
-"""A data set, and the focused crops made from it, as COCO instance and panoptic JSON.
+"""The export writes a data set, and the focused crops made from it, as COCO instance and panoptic JSON.
 
 Category ids are label ids of the data set. Group regions of a thing class are crowd; ignored labels are void and have
 no annotation: both as cityscapesscripts converts. Images are numbered from 1 in the instance JSON, as COCO demands, and
@@ -28,7 +28,7 @@ Masks = Literal["rle", "polygon"]
 
 
 class Exported(NamedTuple):
-    """What an export holds."""
+    """A record counts what an export holds."""
 
     images: int
     instances: int
@@ -83,7 +83,8 @@ def write(
         ids = frame.read_ids()
         picture, segments = panoptic_of(frame, labels, ids)
         image = {
-            "file_name": Path(os.path.relpath(frame.image.resolve(), output.resolve())).as_posix(),
+            # As the tree has it: the file may be a link into a store whose names say nothing.
+            "file_name": Path(os.path.relpath(os.path.abspath(frame.image), output.resolve())).as_posix(),
             "height": ids.shape[0],
             "width": ids.shape[1],
         }
@@ -110,7 +111,8 @@ def write(
 def annotations(
     ids: np.ndarray, segments: list[dict[str, Any]], labels: LabelSet, *, masks: Masks = "rle"
 ) -> Iterator[dict[str, Any]]:
-    """COCO annotations of the things of one frame: `ids` int [H, W], `segments` as `coco_panoptic` gives them.
+    """Yield the COCO annotations of the things of one frame: `ids` int [H, W], `segments` as `coco_panoptic` gives
+    them.
 
     Crowd regions are always run lengths, as COCO has them. Polygons follow the edges of pixels: both decode to `ids`.
     """
@@ -130,12 +132,12 @@ def annotations(
 
 
 def instance_categories(labels: LabelSet) -> list[dict[str, Any]]:
-    """The things, in train-id order."""
+    """Return the categories of things, in train-id order."""
     return [category for category in panoptic_categories(labels) if category["isthing"]]
 
 
 def panoptic_categories(labels: LabelSet) -> list[dict[str, Any]]:
-    """The evaluated classes, in train-id order."""
+    """Return the categories of all evaluated classes, in train-id order."""
     by_id = {category["id"]: category for category in categories(labels)}
     return [by_id[label.id] for label in labels.evaluated]
 

@@ -1,4 +1,4 @@
-"""Polygons along the edges of pixels, whose area is the mask's, pixel by pixel, when pycocotools fills them.
+"""Polygons follow the edges of pixels: filled by pycocotools, they give the mask back pixel by pixel.
 
 The corners of a mask, sorted along rows, pair up to its horizontal edges; sorted along columns, to its vertical ones
 (a corner where two pixels touch diagonally counts twice). Following both in turn gives closed outlines. COCO has no
@@ -14,7 +14,9 @@ Outline = list[tuple[int, int]]
 
 
 def polygons(mask: np.ndarray) -> list[list[int]]:
-    """Polygons [x0, y0, x1, y1, ...] in pixel edges (0..W, 0..H) of a mask (bool [H, W]); none for an empty one."""
+    """Return polygons [x0, y0, x1, y1, ...] in pixel edges (0..W, 0..H) of a mask (bool [H, W]); none for an empty
+    one.
+    """
     outlines = _outlines(mask)
     if not all(mask[y, x] for (x, y), *_ in outlines):  # an outline that begins outside of the mask is that of a hole
         outlines = [_joined(outlines)]

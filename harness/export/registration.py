@@ -1,4 +1,5 @@
-"""Makes an exported folder known to detectron2: `register("folder")`, once per process; needs detectron2 alone.
+"""The file makes an exported folder known to detectron2: `register("folder")`, once per process; it needs detectron2
+alone.
 
 The folder holds instances_<split>.json, panoptic_<split>.json, panoptic_<split>/ and semantic_<split>/. Each split
 becomes two data sets, <prefix>_instances_<split> and <prefix>_panoptic_<split>.
@@ -14,7 +15,7 @@ PREFIX = "harness"
 
 
 def register(root: str | Path | None = None, prefix: str = PREFIX) -> list[str]:
-    """Register every split in `root` (default: where this file lies); the names of the data sets, in order.
+    """Register every split in `root` (default: this file's folder); return the names of the data sets, in order.
 
     Classes: the things as 0, 1, ... in the instance sets; all by train id in the panoptic sets, as in detectron2's own
     Cityscapes. A name that is registered already is left as it is.
@@ -36,7 +37,7 @@ def register(root: str | Path | None = None, prefix: str = PREFIX) -> list[str]:
 
 
 def facts(path: Path, kind: str) -> dict[str, Any]:
-    """What detectron2 wants to know of a data set."""
+    """Return the metadata of a data set in detectron2's form."""
     content = _read(path)
     categories = content["categories"]
     names, colors = [c["name"] for c in categories], [c["color"] for c in categories]
@@ -63,7 +64,7 @@ def facts(path: Path, kind: str) -> dict[str, Any]:
 
 
 def instances(path: Path) -> list[dict[str, Any]]:
-    """The frames of an instance JSON as detectron2's dictionaries."""
+    """Return the frames of an instance JSON as detectron2's dictionaries."""
     from detectron2.structures import BoxMode
 
     content = _read(path)
@@ -77,7 +78,7 @@ def instances(path: Path) -> list[dict[str, Any]]:
 
 
 def panoptic(path: Path) -> list[dict[str, Any]]:
-    """The frames of a panoptic JSON as detectron2's dictionaries, with the map of train ids."""
+    """Return the frames of a panoptic JSON as detectron2's dictionaries, with the mapping of train ids."""
     content = _read(path)
     place = {category["id"]: index for index, category in enumerate(content["categories"])}
     thing = {category["id"]: bool(category["isthing"]) for category in content["categories"]}
@@ -102,7 +103,7 @@ def panoptic(path: Path) -> list[dict[str, Any]]:
 
 
 def _image(path: Path, image: dict[str, Any]) -> dict[str, Any]:
-    file = os.path.normpath(os.path.join(path.parent, image["file_name"]))
+    file = os.path.normpath(os.path.join(path.parent.resolve(), image["file_name"]))
     return {"file_name": file, "image_id": image["id"], "height": image["height"], "width": image["width"]}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
 from harness.data.streets.order import painters_order
 from harness.data.streets.palette import COLOURS
 from harness.data.streets.scene import thing_ids
-from harness.data.streets.street import plan_scene
+from harness.data.streets.street import Style, plan_scene
 from harness.data.streets.thing import CLASSES, LABELS
 from harness.data.tree import Tree
 
@@ -303,3 +304,30 @@ def test_bad_counts_are_told(tmp_path):
     with pytest.raises(HarnessError, match="split 'test'"):
         render(tmp_path, seed=0, counts={"test": 1})
     assert not list(tmp_path.iterdir())
+
+
+def test_small_things_are_left_out_and_riders_keep_their_cycles():
+    style = Style(zoom=2.1, featured=4, least=0.3)
+    for seed in range(30):
+        plan = plan_scene(seed, "val", (96, 192), style=style)
+        for k, thing in enumerate(plan.things):
+            tall = plan.camera.focal * thing.size[2] / thing.z
+            ridden = k + 1 < len(plan.things) and plan.things[k + 1].name == "rider"
+            assert tall >= 0.3 * 96 or ridden
+            if thing.name == "rider":
+                assert plan.things[k - 1].name in ("bicycle", "motorcycle")
+                assert (plan.things[k - 1].x, plan.things[k - 1].z) == (thing.x, thing.z)
+        everything = plan_scene(seed, "val", (96, 192), style=replace(style, least=0.0)).things
+        assert set(plan.things) <= set(everything)
+
+
+def test_lights_and_colours_are_made_familiar_each_by_itself():
+    def lights(**style):
+        return {plan_scene(seed, "val", (96, 192), style=Style(**style)).light.name for seed in range(40)}
+
+    def colours(**style):
+        plans = [plan_scene(seed, "val", (96, 192), style=Style(**style)) for seed in range(40)]
+        return {thing.colour for plan in plans for thing in plan.things if thing.name == "car"}
+
+    assert lights(familiar_light=1.0) == {"overcast"} and len(lights(familiar=1.0)) > 2
+    assert colours(familiar=1.0) <= {"silver", "grey", "blue"} and "red" in colours(familiar_light=1.0)

@@ -107,7 +107,7 @@ def test_odd_and_doubled_names_are_refused(tmp_path):
     with pytest.raises(HarnessError, match="lies in"):
         Tree(tmp_path).frames("train")
     twin.rename(twin.with_name("photo_leftImg8bit.png"))
-    with pytest.raises(HarnessError, match=r"photo_leftImg8bit.png: expected a file name"):
+    with pytest.raises(HarnessError, match=r"photo_leftImg8bit.png: .photo. is no frame name"):
         Tree(tmp_path).frames("train")
 
 

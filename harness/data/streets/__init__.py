@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.data.streets.scene import Scene, draw_scene
     from harness.data.streets.street import DOMAINS
 
-STREETS_VERSION = 1
+STREETS_VERSION = 2
 """Rises with every change of what a seed draws; part of content keys."""
 
 _HOME = {

@@ -9,6 +9,7 @@ from harness.data.base import DatasetPart, Frame
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import LabelSet
 from harness.data.streets import STREETS_VERSION
+from harness.data.streets.names import frame_name
 from harness.data.tree import Tree
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ class StreetsPart(DatasetPart):
     """Factor on the focal length: less street, larger."""
     featured: int = Field(default=0, ge=0, le=8)
     """Thing classes of which each frame shows one instance in good view, among thin traffic; 0: traffic as it comes."""
+    least: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the frame's height: what would be less tall is left out, hidden or not."""
     familiar: float = Field(default=0.0, ge=0, le=1)
-    """Share of the val split's lights, bodies and colours that are those of the train split."""
+    """Share of the val split's bodies and colours that are those of the train split."""
+    familiar_light: float = Field(default=0.0, ge=0, le=1)
+    """The same of its lights."""
 
 
 class Streets(Tree):
@@ -42,6 +47,11 @@ class Streets(Tree):
         """Known before the tree is drawn."""
         return CITYSCAPES
 
+    def names(self, split: str) -> list[str]:
+        """Known before the tree is drawn."""
+        count = self.part.counts.get(split, 0)  # type: ignore[call-overload]  # of a split that it has not: none
+        return [frame_name(split, index, count)[1] for index in range(count)]
+
     def plan_of(self, frame: Frame) -> "Plan":
         """The scene that a frame of this data set was drawn from."""
         from harness.data.streets.render_tree import frame_seed
@@ -54,7 +64,8 @@ class Streets(Tree):
     def _style(self) -> "Style":
         from harness.data.streets.street import Style
 
-        return Style(zoom=self.part.zoom, featured=self.part.featured, familiar=self.part.familiar)
+        given = self.part.model_dump(include=set(Style.__dataclass_fields__))
+        return Style(**given)
 
     def make(self, report: Report) -> dict[str, Any]:
         """Draw the scenes; facts: frames per split."""

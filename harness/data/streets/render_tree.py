@@ -11,25 +11,12 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.base import Frame
+from harness.data.streets.names import CITIES, frame_name
 from harness.data.streets.scene import draw_scene
 from harness.data.streets.street import PLAIN, Style
 from harness.data.tree import Tree
 
 _LOG = logging.getLogger(__name__)
-
-CITIES = {
-    "train": ("altenfurt", "brueckhaven", "crailsum", "dornwede", "eschlingen", "falkenmoor"),
-    "val": ("grauwick", "hollerbach", "ilmstedt", "jarnsund"),
-    "pool": ("kaltenried",),
-}
-"""By split, which is the domain of its scenes too; nothing of a suite reads `pool`."""
-
-
-def frame_name(split: str, index: int, count: int) -> tuple[str, str]:
-    """City and name of frame `index` of `count`, '<city>_<sequence>_<frame>'; cities take equal runs of frames."""
-    cities = CITIES[split]
-    city = cities[index * len(cities) // max(count, len(cities))]
-    return city, f"{city}_{index:06d}_000019"
 
 
 class _Job(NamedTuple):

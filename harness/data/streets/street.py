@@ -48,13 +48,16 @@ class Style:
     """How a data set differs from the plain street.
 
     `zoom` multiplies the focal length; of `featured` classes, drawn anew for each frame, one instance stands in good
-    view and the rest of the traffic is thin; `familiar` is the share of lights, bodies and colours in a wide domain
-    that are those of the train domain.
+    view and the rest of the traffic is thin; what would be less than `least` of the frame's height tall is left out;
+    `familiar` is the share of bodies and colours in a wide domain that are those of the train domain, and
+    `familiar_light` that of lights.
     """
 
     zoom: float = 1.0
     featured: int = 0
+    least: float = 0.0
     familiar: float = 0.0
+    familiar_light: float = 0.0
 
 
 PLAIN = Style()
@@ -92,9 +95,10 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
         focal=columns * 1.105 * style.zoom * rng.uniform(0.94, 1.06), centre=columns * rng.uniform(0.42, 0.58),
         horizon=rows * rng.uniform(0.38, 0.46), height=rng.uniform(1.2, 1.45),
     )  # fmt: skip
-    light = choose_light(rng, "train" if style.familiar and rng.random() < style.familiar else domain)
+    known = style.familiar_light and rng.random() < style.familiar_light
+    light = choose_light(rng, "train" if known else domain)
     street = _street(rng)
-    things = populate(rng, domain, street, feature, style)
+    things = _tall(populate(rng, domain, street, feature, style), style.least * rows / camera.focal)
     border = (
         rng.choice((3, 5, 8, 12)) * rows // 256,
         rng.choice((0, 2, 4, 6, 10)) * rows // 256,
@@ -106,6 +110,13 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
         props=tuple(furniture(rng, street)), things=tuple(things), bonnet=rng.choice((0.0, 0.07, 0.09, 0.10, 0.12)),
         border=border,
     )  # fmt: skip
+
+
+def _tall(things: list[Thing], least: float) -> list[Thing]:
+    """Those whose height is at least `least` of their distance; a two-wheeler stays with its rider."""
+    tall = [thing.size[2] >= least * thing.z for thing in things]
+    ridden = [after.name == "rider" and kept for after, kept in zip(things[1:], tall[1:], strict=True)] + [False]
+    return [thing for thing, *kept in zip(things, tall, ridden, strict=True) if any(kept)]
 
 
 def _street(rng: random.Random) -> Street:
