@@ -1,22 +1,26 @@
 """What a generator is: square crops, masks, prompts and seeds in, as many square images out.
 
 Everything that repaints an instance, the controls included, is a `Generator`; how its result comes back into the frame
-is told by its part (`placement`, `window`), and what it is compared with by its role. Not here: selection, paste and
+is told by its part (`placement`, `window`), and what it is compared with by its role. A generator may make whole
+annotated images instead, and may have all that it gives ready in files (`Stock`). Not here: selection, paste and
 focus (harness/synthesis), the models.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationInfo, model_validator
 
 from harness.core.config import AS_GIVEN, Strict, parse_table
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, near
 from harness.core.registry import Adapter, Registry
 from harness.data.base import Dataset, Frame
+from harness.data.labels import Label, LabelSet
+from harness.weights.checkpoints import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +34,43 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a crop comes from: the instance's id, and the square (x0, y0, x1, y1, half open, in pixels of the frame),
-    which may reach over the frame on the right or below."""
+    """Where a crop comes from: the instance's id and label, and the square (x0, y0, x1, y1, half open, in pixels of the
+    frame), which may reach over the frame on the right or below. `variant` counts the results for one instance."""
 
     dataset: Dataset
     frame: Frame
     instance: int
+    label: Label
     square: tuple[int, int, int, int]
+    variant: int = 0
+
+
+class Whole(NamedTuple):
+    """An annotated training image: uint8 [H, W, 3] RGB and the ids of its pixels, uint16 [H, W]."""
+
+    image: np.ndarray
+    ids: np.ndarray
+
+
+class Stock(NamedTuple):
+    """What a generator has ready in files before it is asked.
+
+    `files`: by name of the source frame and by id of the instance (0: the whole frame), one file for each variant.
+    `text` says in a few words what there is.
+    """
+
+    text: str
+    files: Mapping[str, Mapping[int, tuple[Path, ...]]]
+
+    def check(self, dataset: Dataset, known: Collection[str], split: str) -> None:
+        """HarnessError when a file is of a frame that is not among `known`, the names of a split."""
+        for source, instances in self.files.items():
+            if source not in known:
+                first = next(iter(instances.values()))[0]
+                raise HarnessError(
+                    f"{first}: its frame {source} is none of split {split} of {dataset.part.label}",
+                    hint=near(source, known) if known else "",
+                )
 
 
 Role = Literal["baseline", "control", "generator"]
@@ -68,6 +102,32 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
         """What a content key says of the files that decide the result; torch-free and quick. Default: no files."""
         return ""
 
+    @classmethod
+    def makes(cls, options: OptionsT) -> Literal["crops", "images"]:
+        """crops: `edit_placed` repaints instances (the default). images: `whole` makes annotated images of frames."""
+        return "crops"
+
+    @classmethod
+    def unfit(cls, dataset: Dataset) -> str:
+        """Return why no frame of `dataset` can be painted ("can only ..."), as a plan says it; empty, the default, when
+        all can.
+        """
+        return ""
+
+    @classmethod
+    def stock(cls, options: OptionsT) -> Stock | None:
+        """What lies ready in files; None (the default) for a generator that makes what it is asked for.
+
+        A synthesis then takes these instances and variants, and no others. HarnessError for files that are not as the
+        options say. Torch-free; it is asked for by every plan.
+        """
+        return None
+
+    @classmethod
+    def needs(cls, options: OptionsT) -> tuple[Need, ...]:
+        """The checkpoints that are read, for plans and rehearsals. Default: none."""
+        return ()
+
     @abstractmethod
     def __init__(self, options: OptionsT, *, device: str) -> None:
         """Get ready to paint on `device`."""
@@ -93,6 +153,10 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
         """`edit` for a synthesis, which knows where each crop comes from; most generators make no use of that."""
         return self.edit(crops, masks, prompts, seeds)
 
+    def whole(self, frame: Frame, labels: LabelSet, seed: int) -> list[Whole]:
+        """The annotated images made from a frame, none, one or several; for a generator that makes images."""
+        raise NotImplementedError(f"{type(self).__name__} makes crops")
+
 
 GENERATORS: Registry[Generator[Any]] = Registry(
     "generator",
@@ -100,6 +164,7 @@ GENERATORS: Registry[Generator[Any]] = Registry(
         "identity": "harness.generators.controls:Identity",
         "recolor": "harness.generators.controls:Recolor",
         "blended": "harness.generators.blended:BlendedDiff",
+        "folder": "harness.generators.folder:Folder",
         "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
         "gligen": "harness.generators.gligen:Gligen",
         "inpainting": "harness.generators.inpainting:Inpainting",
@@ -161,6 +226,30 @@ class GeneratorPart(GeneratorHead):
     def fingerprint(self) -> str:
         """What a content key says of the files that decide the result."""
         return GENERATORS.load(self.adapter).fingerprint(self.options)
+
+    @property
+    def makes(self) -> Literal["crops", "images"]:
+        """What it makes."""
+        return GENERATORS.load(self.adapter).makes(self.options)
+
+    @property
+    def stock(self) -> Stock | None:
+        """What lies ready in files, looked up now; None for a generator that makes what it is asked for."""
+        return GENERATORS.load(self.adapter).stock(self.options)
+
+    def check_unchanged(self, planned: str) -> None:
+        """HarnessError when the files that decide the result are not those of a plan, whose fingerprint is `planned`
+        (empty: there was no plan)."""
+        if planned and self.fingerprint != planned:
+            raise HarnessError(
+                f"generator {self.label}: its files have changed since this run was planned",
+                hint="run the same command again: it plans anew",
+            )
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The checkpoints that it reads."""
+        return GENERATORS.load(self.adapter).needs(self.options)
 
     def build(self, device: str = "cpu") -> Generator[Any]:
         """The generator, ready on `device`."""

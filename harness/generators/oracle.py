@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
-from harness.data.base import Frame
+from harness.data.base import Dataset, Frame
 from harness.data.streets.adapter import Streets
 from harness.generators.base import Generator, Place, Prompt
 
@@ -36,6 +36,11 @@ class Oracle(Generator[OracleOptions]):
     def __init__(self, options: OracleOptions, *, device: str) -> None:
         """`device` plays no part."""
         self._latest: _Scene | None = None
+
+    @classmethod
+    def unfit(cls, dataset: Dataset) -> str:
+        """Return that only streets can be drawn again."""
+        return "" if isinstance(dataset, Streets) else "can only paint frames that streets drew"
 
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]

@@ -49,6 +49,12 @@ class Painter(Generator[OptionsT]):
         """What the checkpoint adds to a content key; torch-free and quick."""
         return checkpoints.fingerprint(options.checkpoint, cls.parts_of(options), options.revision)
 
+    @classmethod
+    def needs(cls, options: OptionsT) -> tuple[checkpoints.Need, ...]:
+        """The checkpoint with its fallbacks."""
+        names = (options.checkpoint, *getattr(options, "fallbacks", ()))
+        return (checkpoints.Need(names=names, revision=options.revision),)
+
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:

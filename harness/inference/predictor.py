@@ -5,7 +5,10 @@ a file that the adapter's `checkpoint` takes. torch is imported when something r
 """
 
 import contextlib
+import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from harness.core.config import Strict, parse
+from harness.core.config import Strict, parse, read_json
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError
-from harness.core.files import write_bytes
+from harness.core.files import refused, write_bytes
 from harness.core.progress import Report, silent
 from harness.data import png, prediction_files
 from harness.data.base import IMPLIED
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 OVERLAYS, SETTINGS = "overlays", "predict.json"
+_PLAIN = re.compile(r"[\w-]+")
 
 
 class Picture(NamedTuple):
@@ -69,18 +72,21 @@ class Loaded:
     network: "Network[Any, Any]"
     inference: Inference
     source: str
+    weights: str
+    """A hash of them; two networks of one source may differ in it."""
 
 
 def pictures(source: Path) -> list[Picture]:
-    """The images of a folder and the folders in it, or the one image, sorted by name.
+    """Return the images of a folder and the folders in it, linked ones too, or the one image, sorted by name.
 
     The name is that of the file without suffix, and without `_leftImg8bit`, so that Cityscapes' frames keep theirs.
-    HarnessError for no image, one that can't be read or has no pixels, and two of one name.
+    What this command wrote is no input: folders that hold its settings are left out. HarnessError for no image, one
+    that can't be read or has no pixels, two of one name, and a name with control characters.
     """
     if source.is_file():
         files = [source]
     elif source.is_dir():
-        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files = sorted(_images(source))
     else:
         raise HarnessError(f"{source}: no such file or folder of images")
     if not files:
@@ -88,10 +94,23 @@ def pictures(source: Path) -> list[Picture]:
     found: dict[str, Picture] = {}
     for path in files:
         name = path.stem.removesuffix("_leftImg8bit")
+        if not name.isprintable():
+            raise HarnessError(f"{path}: control characters in a file name", hint="rename it")
         if name in found:
             raise HarnessError(f"{path}: {found[name].path} would have the same results", hint="rename one of them")
         found[name] = Picture(name, path, _size(path))
     return [found[name] for name in sorted(found)]
+
+
+def _images(source: Path) -> Iterator[Path]:
+    seen = set()
+    for folder, inner, names in os.walk(source, followlinks=True):
+        here = Path(folder).resolve()
+        if here in seen or SETTINGS in names:  # a link that leads back; answers
+            inner.clear()
+            continue
+        seen.add(here)
+        yield from (Path(folder, n) for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith("."))
 
 
 def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = None, profile: str = "") -> Loaded:
@@ -116,21 +135,29 @@ def predict(
     """Answer for every picture; the tasks that were answered. Writes instances/, semantic/, panoptic/, overlays/.
 
     Images of one size that follow each other are one batch. What is written already is left alone, so a run that was
-    stopped goes on; HarnessError when `out` holds answers of other settings.
+    stopped goes on; an image that changed, or whose answer did, is answered again. HarnessError when `out` holds
+    answers of other settings or weights.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if not _PLAIN.fullmatch(asked.split):
+        raise HarnessError(f"split {asked.split!r}: expected letters, digits, '-' and '_': it is part of file names")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(out, error) from None
     _keep_settings(out, loaded, asked)
     network, around = _ready(loaded.network, asked)
     done = 0
     for group in _groups(todo, asked.batch_size):
-        if not all(prediction_files.written(out, picture.name) for picture in group):
+        made_from = [prediction_files.hash_of(picture.path) for picture in group]
+        names = [picture.name for picture in group]
+        if not all(prediction_files.written(out, name, of) for name, of in zip(names, made_from, strict=True)):
             images = [read_image(picture.path) for picture in group]
             with around():
                 answers = _answers(network, images, loaded, asked)
-            for picture, image, answer in zip(group, images, answers, strict=True):
+            for picture, image, answer, of in zip(group, images, answers, made_from, strict=True):
                 for kind, drawn in overlays(image, answer, asked.threshold, loaded.network.labels).items():
                     png.write(out / OVERLAYS / f"{picture.name}_{kind}.png", drawn)
-                prediction_files.write(out, asked.split, picture.name, answer, loaded.network.labels)
+                prediction_files.write(out, asked.split, picture.name, answer, loaded.network.labels, made_from=of)
         done += len(group)
         report(done, len(todo), group[-1].name)
     return prediction_files.finish(out, asked.split, [picture.name for picture in todo], loaded.network.labels)
@@ -184,6 +211,7 @@ def _keep_settings(out: Path, loaded: Loaded, asked: PredictSettings) -> None:
     """Write what decides the answers, or compare with what an earlier run wrote."""
     wanted = {
         "source": loaded.source,
+        "weights": loaded.weights,
         "inference": loaded.inference.model_dump(mode="json"),
         "how": asked.inference,
         "threshold": asked.threshold,
@@ -195,8 +223,8 @@ def _keep_settings(out: Path, loaded: Loaded, asked: PredictSettings) -> None:
     path = out / SETTINGS
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            found = read_json(path)
+        except HarnessError:
             found = {}
         if differing := sorted(key for key in wanted if found.get(key) != wanted[key]):
             key = differing[0]
@@ -209,13 +237,7 @@ def _keep_settings(out: Path, loaded: Loaded, asked: PredictSettings) -> None:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        empty = path.stat().st_size == 0
-        why = "the file is empty" if empty else f"truncated or not a readable image: {error}"
-        raise HarnessError(f"{path}: {why}") from None
+    height, width = png.size_of(path)
     if width == 0 or height == 0:
         raise HarnessError(f"{path}: an image of {width} x {height} pixels has nothing to be found")
     return height, width
@@ -258,7 +280,7 @@ def _own(folder: Path, part: SegmenterPart | None, backbone: str | None) -> Load
         inference = parse(SEGMENTERS.load(trained.adapter).Inference, _table(folder), f"{folder}, inference")
     network = checkpoint.load(folder)
     source = f"{trained.adapter} of {folder.resolve()}"
-    return Loaded(network=network, inference=inference, source=source)
+    return Loaded(network=network, inference=inference, source=source, weights=_hash(network, source))
 
 
 def _architecture(backbone: Backbone) -> dict[str, Any]:
@@ -278,7 +300,23 @@ def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
     chosen = part.chosen(backbone).model_copy(update={"checkpoint": source, "weights": None})
     network = _whole(part.kind, chosen, part.kind.reading(source, part.model, IMPLIED), source)
     name = f"{part.adapter} of {source}"
-    return Loaded(network=network.eval(), inference=part.inference, source=name)
+    return Loaded(network=network.eval(), inference=part.inference, source=name, weights=_hash(network, name))
+
+
+def _hash(network: "Network[Any, Any]", source: str) -> str:
+    """A hash of all weights; HarnessError when some are not finite."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(network.state_dict().items()):
+        if value.is_floating_point() and not value.isfinite().all():
+            raise HarnessError(
+                f"{source}: the weights {name} are not finite: nothing it says means anything",
+                hint="train it again, with a lower learning rate if the losses rose",
+            )
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _whole(adapter: type[SegmenterAdapter[Any]], backbone: Backbone, model: Strict, source: str) -> "Network[Any, Any]":

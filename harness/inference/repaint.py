@@ -42,9 +42,15 @@ def synthesize(
     part, path = load_part("generators", generator, profile)
     if part.get("adapter") == "none":
         raise HarnessError(f"generator {generator!r} ({path}) paints nothing: there is nothing to synthesise")
+    parsed = parse(GeneratorPart, part, path)
+    if parsed.makes == "images":
+        raise HarnessError(
+            f"generator {generator!r} ({path}) gives whole images: there is nothing to repaint",
+            hint=f"they join the real frames in a row: harness run table1 --with {generator}",
+        )
     recipe_part, recipe_path = load_part("recipes", recipe, profile)
     spec = SynthesisSpec(
-        generator=parse(GeneratorPart, part, path),
+        generator=parsed,
         recipe=parse(Recipe, recipe_part, recipe_path),
         seed=seed,
         split=split,

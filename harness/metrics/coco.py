@@ -5,12 +5,12 @@ at most 100 detections per class and image, precision envelope read at 101 recal
 AP sees too: single objects of the thing classes, groups as crowd annotations.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from harness.metrics.base import Arrays, Target, Weighted, mean_of_defined
+from harness.metrics.base import Arrays, Target, Weighted
 from harness.metrics.instance import class_type
 from harness.metrics.pixels import Under
 from harness.metrics.predictions import Detection
@@ -92,31 +92,59 @@ class CocoAP(Weighted):
         n_images = len(statistics["objects"])
         weights = np.ones((1, n_images)) if weights is None else np.asarray(weights, np.float64)
         everything = names is None or any(name.startswith(("COCO_AP_", "COCO_AP75")) for name in names)
-        n_areas = len(AREAS) if everything else 1
-        matrix = np.full((len(weights), len(self.labels.things), n_areas, len(THRESHOLDS)), np.nan)
-        for index in range(len(self.labels.things)):
-            mine = np.flatnonzero(statistics["class"] == index)
-            mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
-            image = statistics["image"][mine]
-            counted = ~statistics["ignored"][mine, :n_areas]
-            true = statistics["matched"][mine, :n_areas] & counted
-            for replicate, weight in enumerate(weights):
-                total = weight @ statistics["objects"][:, index, :n_areas]
-                drawn = weight[image]
-                keep = drawn > 0
-                hits = np.cumsum(true[keep] * drawn[keep, None, None], axis=0)
-                shown = np.cumsum(counted[keep] * drawn[keep, None, None], axis=0)
-                matrix[replicate, index] = _precision(hits, shown, total)
+        areas = list(AREAS)[: len(AREAS) if everything else 1]
+        ranked = [_Ranked.of(statistics, index, len(areas)) for index in range(len(self.labels.things))]
+        rows = [self._scores(np.stack([one.precision(weight) for one in ranked], -1), areas) for weight in weights]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def _scores(self, precision: np.ndarray, areas: Sequence[str]) -> dict[str, float]:
+        """The scores of one replicate from precision [A, T, R, C], each the mean in the order that pycocotools has."""
         result = {
-            "COCO_AP": mean_of_defined(matrix[:, :, 0]),
-            "COCO_AP50": mean_of_defined(matrix[:, :, 0, :1]),
-            "COCO_AP75": mean_of_defined(matrix[:, :, 0, 5:6]),
+            "COCO_AP": _mean(precision[0]),
+            "COCO_AP50": _mean(precision[0, 0]),
+            "COCO_AP75": _mean(precision[0, 5]),
         }
-        for place, suffix in enumerate(list(AREAS)[:n_areas]):
-            result["COCO_AP" + suffix] = mean_of_defined(matrix[:, :, place])
+        result |= {"COCO_AP" + suffix: _mean(precision[place]) for place, suffix in enumerate(areas)}
         for index, label in enumerate(self.labels.things):
-            result[f"COCO_AP/{label.name}"] = matrix[:, index, 0].mean(axis=1)
-            result[f"COCO_AP50/{label.name}"] = matrix[:, index, 0, 0]
+            result[f"COCO_AP/{label.name}"] = _mean(precision[0, :, :, index])
+            result[f"COCO_AP50/{label.name}"] = _mean(precision[0, 0, :, index])
+        return result
+
+
+class _Ranked(NamedTuple):
+    """The detections of one class, highest score first: [D] frames, [D, A, T] which count and which are right, and the
+    objects [N, A] of each frame."""
+
+    image: np.ndarray
+    counted: np.ndarray
+    true: np.ndarray
+    objects: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: Arrays, index: int, n_areas: int) -> "_Ranked":
+        """Those of the class at a place."""
+        mine = np.flatnonzero(statistics["class"] == index)
+        mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
+        counted = ~statistics["ignored"][mine, :n_areas]
+        true = statistics["matched"][mine, :n_areas] & counted
+        return cls(statistics["image"][mine], counted, true, statistics["objects"][:, index, :n_areas])
+
+    def precision(self, weight: np.ndarray) -> np.ndarray:
+        """Precision [A, T, R] at RECALLS where frame i counts `weight[i]` times; NaN where there is no object."""
+        total, drawn = weight @ self.objects, weight[self.image]
+        keep = drawn > 0
+        hits = np.cumsum(self.true[keep] * drawn[keep, None, None], axis=0)
+        shown = np.cumsum(self.counted[keep] * drawn[keep, None, None], axis=0)
+        result = np.full((*hits.shape[1:], len(RECALLS)), np.nan)
+        for area in np.flatnonzero(total > 0):
+            precision = hits[:, area] / (shown[:, area] + np.spacing(1))
+            envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+            recall = hits[:, area] / total[area]
+            for level in range(hits.shape[2]):
+                place = np.searchsorted(recall[:, level], RECALLS, side="left")
+                within = place < len(recall)
+                result[area, level] = 0.0
+                result[area, level, within] = envelope[place[within], level]
         return result
 
 
@@ -156,15 +184,7 @@ def _match(iou: np.ndarray, aside: np.ndarray, crowd: np.ndarray) -> tuple[np.nd
     return matched, ignored
 
 
-def _precision(hits: np.ndarray, shown: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Mean precision [4, 10] over RECALLS from cumulated counts [D, 4, 10]; NaN where nothing counts."""
-    result = np.full((hits.shape[1], hits.shape[2]), np.nan)
-    for size in np.flatnonzero(total > 0):
-        precision = hits[:, size] / (shown[:, size] + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-        recall = hits[:, size] / total[size]
-        for level in range(hits.shape[2]):
-            place = np.searchsorted(recall[:, level], RECALLS, side="left")
-            read = place[place < len(recall)]
-            result[size, level] = envelope[read, level].sum() / len(RECALLS)
-    return result
+def _mean(precision: np.ndarray) -> float:
+    """Mean of what is defined; NaN where nothing is."""
+    defined = precision[~np.isnan(precision)]
+    return float(defined.mean()) if len(defined) else np.nan

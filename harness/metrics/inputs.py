@@ -6,16 +6,14 @@ Nothing is decoded here. Every mistake is one HarnessError that names the file, 
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from harness.core.errors import HarnessError, near
+from harness.data import frame_names
 from harness.data.coco_panoptic import file_stem
 from harness.data.labels import LabelSet
-
-_CORE = re.compile(r"([^_]+_[^_]+_[A-Za-z0-9]+)")
 
 
 class MaskLine(NamedTuple):
@@ -35,7 +33,7 @@ class Segments(NamedTuple):
 
 
 class RleMask(NamedTuple):
-    """An entry of a COCO result JSON; `box_area` is the area of its own box where it has one."""
+    """An entry of a COCO result JSON; `box_area` is the area of its own box where boxes say how large results are."""
 
     label_id: int
     score: float
@@ -66,13 +64,13 @@ def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
     for parent, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
-            core = _CORE.match(file)
-            if not file.endswith(suffix) or core is None or core[1] not in wanted:
+            name = frame_names.owner(file, wanted) if file.endswith(suffix) else None
+            if name is None:
                 continue
             path = Path(parent, file)
-            if core[1] in found:
-                raise HarnessError(f"{path}: the frame {core[1]} has another prediction, {found[core[1]]}")
-            found[core[1]] = path
+            if name in found:
+                raise HarnessError(f"{path}: the frame {name} has another prediction, {found[name]}")
+            found[name] = path
     missing = sorted(wanted - found.keys())
     if missing:
         raise HarnessError(
@@ -83,7 +81,19 @@ def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
     return found
 
 
-def mask_lines(path: Path, root: Path, labels: LabelSet) -> list[MaskLine]:
+class Categories(Protocol):
+    """Ids in files of predictions and what they mean; a label set is one."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def by_id(self) -> Mapping[int, Any]:
+        """Every id that a file may hold."""
+
+
+def mask_lines(path: Path, root: Path, labels: Categories) -> list[MaskLine]:
     """The lines `relative/mask.png labelId score` of an instance result file; masks must lie inside `root`.
 
     A mask that is listed twice keeps its first place and its last label and score, as in the official script.
@@ -94,9 +104,14 @@ def mask_lines(path: Path, root: Path, labels: LabelSet) -> list[MaskLine]:
         where = f"{path}:{number}"
         fields = line.split(" ")
         if len(fields) != 3:
-            raise HarnessError(f"{where}: expected 'mask.png labelId score' with single spaces, found {line[:80]!r}")
+            raise HarnessError(
+                f"{where}: expected 'mask.png labelId score' with single spaces, found {line[:80]!r}",
+                hint="the path of a mask holds no space, here and for the official script" if len(fields) > 3 else "",
+            )
         file = os.path.normpath(os.path.join(folder, fields[0]))
-        if os.path.isabs(fields[0]) or not file.startswith(top):
+        if os.path.isabs(fields[0]):
+            raise HarnessError(f"{where}: the mask {fields[0]!r} must be a path relative to this file")
+        if not file.startswith(top):
             raise HarnessError(f"{where}: the mask {fields[0]!r} lies outside {root}")
         label_id, score = _number(fields[1], where, "label id"), _number(fields[2], where, "score")
         if int(label_id) not in labels.by_id:
@@ -131,37 +146,42 @@ def panoptic(source: Path, split: str, names: Iterable[str], labels: LabelSet) -
     return found
 
 
-def coco(path: Path, names: Iterable[str], labels: LabelSet) -> dict[str, list[RleMask]]:
+def coco(path: Path, names: Iterable[str], labels: Categories) -> dict[str, list[RleMask]]:
     """Masks of every frame in a COCO result JSON: a list of {image_id, category_id, segmentation (RLE), score}.
 
     image_id is the frame name or its image file; numbers need {"images": [{"id", "file_name"}], "annotations": [...]}.
-    Frames without an entry have no predictions.
+    Frames without an entry have no predictions. Annotations of a data set, which have `iscrowd` and no score, are sure:
+    scored against themselves they have AP 1. As in pycocotools the first result decides for all: if it has a box, the
+    areas of boxes say how large results are, else those of masks, whatever boxes the others have.
     """
     content = _json(path)
     images: dict[Any, str] = {}
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        for image in content.get("images") or []:
-            if isinstance(image, dict) and isinstance(image.get("file_name"), str) and _is_key(image.get("id")):
-                images[image["id"]] = image["file_name"]
+        listed = content.get("images")
+        for image in listed if isinstance(listed, list) else ():
+            if isinstance(image, dict) and isinstance(image.get("file_name"), str):
+                images[_key(image.get("id"))] = image["file_name"]
+        images.pop(None, None)
         content = content["annotations"]
     if not isinstance(content, list):
         raise HarnessError(f"{path}: expected a list of results")
     found: dict[str, list[RleMask]] = {name: [] for name in names}
+    boxed = bool(content) and isinstance(content[0], dict) and bool(content[0].get("bbox"))
     for place, entry in enumerate(content):
         where = f"{path}: result {place}"
         if not isinstance(entry, dict):
             raise HarnessError(f"{where}: expected an object, found {type(entry).__name__}")
-        key = entry.get("image_id")
-        image = images.get(key, key) if _is_key(key) else None
+        key = _key(entry.get("image_id"))
+        image = images.get(key, key)
         if not isinstance(image, str):
             raise HarnessError(
-                f"{where}: image_id {_shown(key)} is no frame name",
+                f"{where}: image_id {_shown(entry.get('image_id'))} is no frame name",
                 hint="give frame names, or an object with 'images' (id, file_name) and 'annotations'",
             )
-        core = _CORE.match(os.path.basename(image))
-        if core is None or core[1] not in found:
+        name = frame_names.owner(os.path.basename(image), found)
+        if name is None:
             raise HarnessError(f"{where}: image_id {_shown(image)} is no frame of this split", hint=near(image, found))
-        found[core[1]].append(_rle(entry, where, labels))
+        found[name].append(_rle(entry, where, labels, boxed=boxed))
     return found
 
 
@@ -174,8 +194,9 @@ def _segments(entry: Mapping[str, Any], folder: Path, where: str) -> Segments:
         raise HarnessError(f"{where}: the file {file!r} lies outside {folder}")
     labels = {}
     for place, segment in enumerate(listed):
-        id_, label = (segment.get("id"), segment.get("category_id")) if isinstance(segment, dict) else (None, None)
-        if not _is_whole(id_) or not _is_whole(label) or not 0 <= id_ < 1 << 24:
+        found = segment if isinstance(segment, dict) else {}
+        id_, label = _whole(found.get("id")), _whole(found.get("category_id"))
+        if id_ is None or label is None or not 0 <= id_ < 1 << 24:
             raise HarnessError(
                 f"{where}.segments_info[{place}]: expected whole numbers 'id' (24 bit) and 'category_id'"
             )
@@ -183,8 +204,9 @@ def _segments(entry: Mapping[str, Any], folder: Path, where: str) -> Segments:
     return Segments(Path(path), labels)
 
 
-def _rle(entry: Mapping[str, Any], where: str, labels: LabelSet) -> RleMask:
-    mask, score, label = entry.get("segmentation"), entry.get("score"), entry.get("category_id")
+def _rle(entry: Mapping[str, Any], where: str, labels: Categories, *, boxed: bool) -> RleMask:
+    mask, label = entry.get("segmentation"), _whole(entry.get("category_id"))
+    score = entry.get("score", 1.0 if "iscrowd" in entry else None)
     if (
         not isinstance(mask, dict)
         or not isinstance(mask.get("counts"), str | list)
@@ -195,19 +217,22 @@ def _rle(entry: Mapping[str, Any], where: str, labels: LabelSet) -> RleMask:
         )
     if not _is_finite(score):
         raise HarnessError(f"{where}: the score must be a finite number, found {_shown(score)}")
-    if not _is_whole(label) or label not in labels.by_id:
+    if label is None or label not in labels.by_id:
         raise HarnessError(
-            f"{where}: category_id {_shown(label)} is no label id of {labels.name}",
+            f"{where}: category_id {_shown(entry.get('category_id'))} is no label id of {labels.name}",
             hint="expected label ids, not train ids or COCO's categories",
         )
     if len(mask["size"]) != 2 or not all(_is_whole(side) for side in mask["size"]):
         raise HarnessError(f"{where}: the mask's size must be [height, width], found {_shown(mask['size'])}")
     if isinstance(mask["counts"], list) and not all(_is_whole(n) and 0 <= n < 1 << 31 for n in mask["counts"]):
         raise HarnessError(f"{where}: the mask's run lengths must be whole numbers of at least 0")
-    box = entry.get("bbox")
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
-        raise HarnessError(f"{where}: 'bbox' must be [left, top, width, height], found {_shown(box)}")
-    area = float(box[2]) * float(box[3]) if box is not None else None
+    box = entry.get("bbox") if boxed else None
+    if boxed and not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
+        raise HarnessError(
+            f"{where}: 'bbox' must be [left, top, width, height], found {_shown(box)}",
+            hint="give every result a box or none: the first has one, so boxes say how large results are",
+        )
+    area = float(box[2]) * float(box[3]) if box else None
     return RleMask(label, float(score), mask["counts"], tuple(mask["size"]), area, where)
 
 
@@ -230,8 +255,16 @@ def _is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _is_key(value: Any) -> bool:
-    return isinstance(value, str) or _is_whole(value)
+def _whole(value: Any) -> int | None:
+    """A whole number, 26.0 as 26 too, which is the same number to the official scripts; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if _is_whole(value) else None
+
+
+def _key(value: Any) -> str | int | None:
+    """What an image is called: a name or a number; None for anything else."""
+    return value if isinstance(value, str) else _whole(value)
 
 
 def _shown(value: Any) -> str:
@@ -253,7 +286,7 @@ def _json(path: Path) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # without the byte order mark that some editors write
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

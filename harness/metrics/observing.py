@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.core.errors import HarnessError
+from harness.data import frame_names
 from harness.data.base import Dataset, Frame
 from harness.data.labels import LabelSet
 from harness.metrics import predictions
@@ -40,7 +41,7 @@ def jobs(
 ) -> list[Job]:
     """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
     frames, labels = dataset.truths(split), dataset.labels
-    names = [frame.name for frame in frames]
+    names = [frame_names.checked(frame.name, frame.instance_ids) for frame in frames]
     located = {
         source: predictions.locate(*source, split, names, labels)
         for source in dict.fromkeys(map(_source, given.items()))

@@ -90,10 +90,13 @@ class MaskFiles(NamedTuple):
 
     path: Path
     root: Path
+    meaning: inputs.Categories | None = None
+    """What its ids mean; None: label ids."""
 
     def open(self, read: Reader, target: Target) -> list[Detection]:
         """The instances in it."""
-        return [_MaskFile(line, read, target) for line in inputs.mask_lines(self.path, self.root, target.labels)]
+        meaning = self.meaning or target.labels
+        return [_MaskFile(line, read, target) for line in inputs.mask_lines(self.path, self.root, meaning)]
 
 
 class RleMasks(NamedTuple):
@@ -110,8 +113,17 @@ Located = LabelFile | SegmentFile | MaskFiles | RleMasks
 """Where the prediction of a frame is; small, so that it travels to other processes."""
 
 
-def locate(kind: str, source: Path, split: str, names: Iterable[str], labels: LabelSet) -> Mapping[str, Located]:
+def locate(
+    kind: str,
+    source: Path,
+    split: str,
+    names: Iterable[str],
+    labels: LabelSet,
+    meaning: inputs.Categories | None = None,
+) -> Mapping[str, Located]:
     """Where the prediction of every frame is; HarnessError for what is missing or malformed.
+
+    `meaning`: what ids in the files mean, where they are no label ids; what is opened then has their ids.
 
     `source` of "semantic": a folder with <frame>*.png; of "panoptic": <labels>_panoptic_<split>.json or its folder;
     of "instances" and "coco": a folder with <frame>*.txt, or a COCO result JSON.
@@ -122,8 +134,8 @@ def locate(kind: str, source: Path, split: str, names: Iterable[str], labels: La
     if kind == "panoptic":
         return {name: SegmentFile(*found) for name, found in inputs.panoptic(source, split, names, labels).items()}
     if source.suffix == ".json":
-        return {name: RleMasks(entries) for name, entries in inputs.coco(source, names, labels).items()}
-    return {name: MaskFiles(path, source) for name, path in inputs.find(source, names, ".txt").items()}
+        return {name: RleMasks(entries) for name, entries in inputs.coco(source, names, meaning or labels).items()}
+    return {name: MaskFiles(path, source, meaning) for name, path in inputs.find(source, names, ".txt").items()}
 
 
 class _LabelFile(LabelMap):

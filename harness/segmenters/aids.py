@@ -28,6 +28,19 @@ class Aids(nn.Module):
         self.place = nn.Conv2d(4 * len(WAVES), hidden, 1) if located else None
         self.semantic = nn.Conv2d(hidden, num_classes + 1, 1) if semantic_weight else None
 
+    def place_as_in(self, checkpoint: str) -> None:
+        """Take the projection of the waves from a whole network that was learnt with one; otherwise it starts anew."""
+        if self.place is None:
+            return
+        from harness.segmenters.pretrained import named_tensors
+
+        prefix = "aids.place."
+        found = {
+            name.removeprefix(prefix): value for name, value in named_tensors(checkpoint).items() if prefix in name
+        }
+        if found:
+            self.place.load_state_dict(found)
+
     def locate(self, features: Tensor) -> Tensor:
         """Mask features [B, C, h, w] with their position."""
         return features if self.place is None else features + self.place(waves(features))

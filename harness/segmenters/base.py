@@ -7,6 +7,8 @@ several share. Nothing here imports torch, so that plans are made in millisecond
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_validator
@@ -48,11 +50,28 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
         return " ".join(checkpoints.of_files(path) for path in named if path)
 
     @classmethod
+    def runs(cls, model: ModelT, generator: str, backbone: str) -> Mapping[int, Path] | None:
+        """Predictions that are there already, trained on the frames of `generator`: seed to folder; None (the default)
+        for a segmenter that is trained here. HarnessError when they should be there and are not. Torch-free.
+        """
+        return None
+
+    @classmethod
+    def on(cls, model: ModelT, generators: Iterable[str], backbone: str) -> list[str]:
+        """Those of some generators on whose frames it can be trained, or was; default: all."""
+        return list(generators)
+
+    @classmethod
     def reading(cls, checkpoint: str, model: ModelT, labels: LabelSet) -> ModelT:
         """The options with which a network predicts from the public `checkpoint`, a hub id or a folder, and is not
         trained: what training alone reads may be missing there. Default: `model`.
         """
         return model
+
+    @classmethod
+    def needs(cls, backbone: Backbone, model: ModelT) -> tuple[checkpoints.Need, ...]:
+        """The checkpoints that a training starts from, for plans and rehearsals. Default: those of the backbone."""
+        return tuple(checkpoints.Need(names=(name,)) for name in (backbone.weights, backbone.checkpoint) if name)
 
     @classmethod
     @abstractmethod
@@ -72,6 +91,7 @@ SEGMENTERS: Registry[SegmenterAdapter[Any]] = Registry(
         "kmax": "harness.segmenters.kmax.adapter:KMaX",
         "mask2former": "harness.segmenters.mask2former.adapter:Mask2Former",
         "oneformer": "harness.segmenters.oneformer.adapter:OneFormer",
+        "predictions": "harness.segmenters.predictions.adapter:Predictions",
         "panoptic_deeplab": "harness.segmenters.panoptic_deeplab.adapter:PanopticDeepLab",
     },
     base=SegmenterAdapter,
@@ -126,6 +146,18 @@ class SegmenterPart(SegmenterHead):
     def fingerprint(self, backbone: str) -> str:
         """What a content key says of the files that a training on the backbone called so starts from."""
         return self.kind.fingerprint(self.chosen(backbone), self.model)
+
+    def runs(self, generator: str, backbone: str) -> Mapping[int, Path] | None:
+        """Predictions that are there already, seed to folder; None for a segmenter that is trained here."""
+        return self.kind.runs(self.model, generator, backbone)
+
+    def on(self, generators: Iterable[str], backbone: str) -> list[str]:
+        """Those of some generators on whose frames it can be trained, or was."""
+        return self.kind.on(self.model, generators, backbone)
+
+    def needs(self, backbone: str) -> tuple[checkpoints.Need, ...]:
+        """The checkpoints that a training on the backbone called so starts from."""
+        return self.kind.needs(self.chosen(backbone), self.model)
 
     def build(self, backbone: str, labels: LabelSet) -> Network[Any, Any]:
         """A new network on the backbone called so, with the weights that the backbone names."""

@@ -22,6 +22,8 @@ from harness.weights import tensors
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 STATE = "state.pt"
 """Where a training that is not finished goes on from."""
+DAMAGED = f"{STATE}.damaged"
+"""A state that could not be read, until the training is whole."""
 
 
 class Trained(Strict):
@@ -73,7 +75,8 @@ def save(
     )
     text = json.dumps(trained.model_dump(mode="json"), indent=1, sort_keys=True)
     files.write_bytes(folder / CONFIG, f"{text}\n".encode())
-    (folder / STATE).unlink(missing_ok=True)
+    for name in (STATE, DAMAGED):
+        (folder / name).unlink(missing_ok=True)
 
 
 def is_trained(folder: Path) -> bool:
@@ -87,7 +90,7 @@ def is_trained(folder: Path) -> bool:
 
 def finished(folder: Path) -> bool:
     """Whether the training in `folder` is whole."""
-    return (folder / CONFIG).is_file()
+    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
 def read(folder: Path) -> Trained:

@@ -76,7 +76,9 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
                     hint=f"name a backbone of the family {found}",
                 )
             config.update(cls.ours(options, labels))
-            return cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options, labels)
+            network = cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options, labels)
+            network.aids.place_as_in(backbone.checkpoint)
+            return network
         config = cls.Config(**cls.sizes(options, labels) | {"backbone_config": backbone_config(backbone)})
         model = cls.Kind(config)
         as_the_authors(model)

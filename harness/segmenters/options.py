@@ -3,7 +3,7 @@
 No torch here: plans are made from these models.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,11 @@ class Budget(Strict):
 
 class Training(Budget):
     """How the engine (training.py) trains; sizes in pixels of the frame, rates per iteration, shares in 0..1."""
+
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = dict.fromkeys(
+        ("log_every", "validate_every", "validate_batches", "checkpoint_every", "workers", "cache_mb", "trackers"), True
+    )
+    """What is told and kept of a training, and how fast it is, never its weights."""
 
     crop: tuple[int, int]
     """Height and width of the training crop; the network sees it padded to multiples of 32."""

@@ -59,8 +59,16 @@ def _quiet() -> Iterator[None]:
 
 
 def described(source: str) -> dict[str, Any]:
-    """The config.json of a checkpoint."""
-    return fetched(source, PreTrainedConfig.get_config_dict)[0]
+    """The config.json of a checkpoint, without the precision that its weights are stored in: it is no model's own."""
+    known: dict[str, Any] = _without_precision(fetched(source, PreTrainedConfig.get_config_dict)[0])
+    return known
+
+
+def _without_precision(config: Any) -> Any:
+    """A backbone that is made from a config with `dtype = "float16"` would compute in it."""
+    if isinstance(config, dict):
+        return {k: _without_precision(v) for k, v in config.items() if k not in ("dtype", "torch_dtype")}
+    return config
 
 
 def whole_config(source: str, kind: type[ConfigT]) -> ConfigT:

@@ -13,6 +13,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
 from harness.data.mix import Stream
 from harness.segmenters.base import share
-from harness.segmenters.checkpoint import STATE
+from harness.segmenters.checkpoint import DAMAGED, STATE
 from harness.segmenters.loader import Batch, Loader
 from harness.segmenters.network import InferenceT, Network, Sample
 from harness.segmenters.options import Training
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG = "log.jsonl"
+_KEPT = {"step", "window", "network", "optimizer", "average", "scaler"}
+"""What a state holds."""
 _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings", "positional_embedding")
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 
@@ -161,8 +164,8 @@ class _Run:
     def resume(self) -> None:
         """Load the last state, cut the log back to it, open the trackers."""
         path = self.out / STATE
-        if path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = self._state(path) if path.is_file() else None
+        if state is not None:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None:
@@ -176,6 +179,20 @@ class _Run:
         if self.accelerator.is_main_process:
             self._cut_log()
         self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": self.step}})
+
+    def _state(self, path: Path) -> dict[str, Any] | None:
+        """The state in a file; None when it is damaged, which is said, and the file set aside."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if set(state) != _KEPT:
+                raise ValueError("it holds something else")
+        except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged (%s): set aside as %s", path, type(error).__name__, DAMAGED)
+            logger.warning("the training begins anew: no other state of it is kept")
+            if self.accelerator.is_main_process:
+                path.replace(self.out / DAMAGED)
+            return None
+        return dict(state)
 
     @property
     def device(self) -> torch.device:

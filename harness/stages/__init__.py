@@ -35,6 +35,8 @@ class Stage(NamedTuple):
     imports: tuple[str, ...] = ()
     """Modules that its run needs and that are slow to import. A process that starts many runs imports them once; they
     start no thread and touch no GPU when they are imported."""
+    quick: bool = False
+    """Whether it copies what is there, so that an estimate may count it as nothing."""
 
     @property
     def code(self) -> ModuleType:
@@ -60,8 +62,12 @@ _NETWORK = ("torch", "torchvision", "accelerate", "transformers")
 STAGES = {
     "dataset": Stage("harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.render_tree",)),
     "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU, (*_NETWORK, "diffusers")),
+    "images": Stage("harness.stages.images", "ImagesSpec", ON_GPU, quick=True),
     "train": Stage("harness.stages.train", "TrainSpec", ON_GPU, (*_NETWORK, "harness.segmenters.training")),
     "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU, _NETWORK),
+    "predictions": Stage(
+        "harness.stages.predictions", "PredictionsSpec", imports=("harness.metrics.predictions",), quick=True
+    ),
     "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec", imports=("harness.metrics.evaluation",)),
     "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU, _NETWORK),
 }

@@ -48,7 +48,7 @@ from harness.stages import Inputs
 from harness.synthesis.manifest import NAME as MANIFEST
 from harness.synthesis.manifest import Entry, read_manifest
 
-VERSION = 1
+VERSION = 2
 
 QualityMetric = Literal["CLIP-I", "CLIP-T", "FID", "KID", "SSIM", "PSNR", "LPIPS"]
 

@@ -1,7 +1,7 @@
 """Stage evaluate: official result files against the ground truth of a split: scores, and what intervals need."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ VERSION = 1
 class EvaluateSpec(Specification, Grown):
     """What to evaluate, and how; the predictions come from the input."""
 
+    NOT_IN_KEY: ClassVar[dict[str, Any]] = {"workers": True}
     LATER = frozenset({"metrics"})
 
     split: str = "val"

@@ -11,7 +11,7 @@ from harness.core.progress import Report
 from harness.segmenters.base import SegmenterPart
 from harness.stages import Inputs
 
-VERSION = 1
+VERSION = 2
 
 
 class PredictSpec(Specification):

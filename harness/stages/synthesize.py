@@ -37,7 +37,7 @@ from harness.core.seeds import derive
 from harness.data import png
 from harness.data.base import Dataset, Frame, labels_key
 from harness.data.tree import Tree
-from harness.generators.base import Generator, GeneratorPart, Place, Prompt, checked
+from harness.generators.base import Generator, GeneratorPart, Place, Prompt, Stock, checked
 from harness.stages import Inputs
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
@@ -58,7 +58,7 @@ from harness.synthesis.quality import objection
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.sheet import write_sheet
 
-VERSION = 1
+VERSION = 2
 
 _WINDOWS = 200
 """Draws after which no window is expected that shows enough of every instance; the released scripts go on for ever."""
@@ -72,6 +72,7 @@ class SynthesisSpec(Specification):
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "generator": GeneratorPart.NOT_IN_KEY,
         "recipe": {"filters": {"clip": {"weights", "tokenizer"}, "segmenter": {"weights"}}},
+        "weights": True,
     }
     """What is printed, and where files lie; what the files hold is in the fingerprint of the filters."""
 
@@ -87,6 +88,8 @@ class SynthesisSpec(Specification):
     """Only the first so many frames of the split, in the order of their names."""
     frames: bool = False
     """Whether the full-frame composites are kept too."""
+    weights: str = ""
+    """The fingerprint of the generator when the key was made of it; empty: none was."""
 
 
 class Position(NamedTuple):
@@ -107,6 +110,7 @@ class _Work:
     dataset: Dataset
     todo: list[Frame]
     out: Path
+    stock: Stock | None = None
 
     @cached_property
     def tree(self) -> Tree:
@@ -129,7 +133,11 @@ def run(spec: SynthesisSpec, inputs: Inputs, out: Path, report: Report) -> dict[
     dataset = inputs["dataset"]
     refuse_inside(out, dataset.root)
     spec.recipe.check(dataset.labels)
-    work = _Work(spec=spec, dataset=dataset, todo=list(dataset.frames(spec.split)[: spec.limit]), out=out)
+    spec.generator.check_unchanged(spec.weights)
+    frames, stock = dataset.frames(spec.split), spec.generator.stock
+    if stock:
+        stock.check(dataset, {frame.name for frame in frames}, spec.split)
+    work = _Work(spec=spec, dataset=dataset, todo=list(frames[: spec.limit]), out=out, stock=stock)
     claim = _claim(work)
     if not _is_claimed(out, claim):
         write_bytes(out / "synthesis.json", claim)
@@ -181,7 +189,13 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
     for index in range(start.frame, len(work.todo)):
         picture = load(work.todo[index])
         listed = items_of(
-            picture, work.dataset.labels, recipe=spec.recipe, seed=spec.seed, top_k=spec.top_k, variants=spec.variants
+            picture,
+            work.dataset.labels,
+            recipe=spec.recipe,
+            seed=spec.seed,
+            top_k=spec.top_k,
+            variants=spec.variants,
+            ready=work.stock.files.get(picture.frame.name, {}) if work.stock else None,
         )
         for number, item in enumerate(listed):
             if (index, number) < start:
@@ -205,7 +219,14 @@ def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np
         _prompts(good),
         [item.seed for item in good],
         [
-            Place(dataset=work.dataset, frame=item.picture.frame, instance=item.instance.id, square=item.square)
+            Place(
+                dataset=work.dataset,
+                frame=item.picture.frame,
+                instance=item.instance.id,
+                label=item.instance.label,
+                square=item.square,
+                variant=item.variant,
+            )
             for item in good
         ],
     )

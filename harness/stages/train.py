@@ -15,14 +15,18 @@ from harness.stages import Inputs
 if TYPE_CHECKING:
     from harness.data.mix import Stream
 
-VERSION = 2
+VERSION = 3
 
 
 class TrainSpec(Specification):
     """One training. Only the chosen backbone of the part is kept: the others don't decide the result."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
-        "segmenter": {"label": True, "inference": True, "backbones": {"__all__": {"label": True}}},
+        "segmenter": {
+            "label": True,
+            "inference": True,
+            "backbones": {"__all__": {"label": True}},
+        },
         "devices": True,
     }
 

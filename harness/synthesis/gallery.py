@@ -14,28 +14,24 @@ from PIL import Image, ImageDraw, ImageFont
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.data.png import read_image, read_mask
-from harness.synthesis.manifest import Entry, read_manifest
+from harness.synthesis.manifest import Entry, first_variants, shared
 from harness.synthesis.sheet import choose
 
 _SIDE, _GAP, _TEXT, _HEAD = 112, 8, 190, 58
 _INK, _PALE, _PAPER = (28, 28, 30), (120, 120, 126), (255, 255, 255)
 _OUTLINE = (255, 0, 200)
 
-_Key = tuple[str, int]
-
 
 def write_gallery(syntheses: Mapping[str, Path], path: Path, *, title: str, count: int = 12) -> Path:
-    """Draw the first variants of at most `count` instances that all `syntheses` (label to folder) have made.
+    """Draw the first variants of at most `count` instances that most `syntheses` (label to folder) have made.
 
     Rows are instances, spread over the classes; columns the prompt, the real crop with the instance's outline, and one
-    per synthesis in the order given. HarnessError when they have no instance in common.
+    per synthesis in the order given, empty where it has not that instance. HarnessError when nothing was repainted.
     """
-    made = {label: _first_variants(folder) for label, folder in syntheses.items()}
-    shared = set.intersection(*(set(entries) for entries in made.values())) if made else set()
-    if not shared:
-        raise HarnessError(f"no instance was repainted by all of {', '.join(map(repr, syntheses)) or 'no synthesis'}")
-    label, folder = next(iter(syntheses.items()))
-    rows = choose([entry for key, entry in made[label].items() if key in shared], count)
+    made = {label: first_variants(folder) for label, folder in syntheses.items()}
+    rows = choose(shared(made.values()), count)
+    if not rows:
+        raise HarnessError(f"no instance was repainted by {', '.join(map(repr, syntheses)) or 'no synthesis'}")
     columns = ["real, outlined", *syntheses]
     width = _GAP + _TEXT + len(columns) * (_SIDE + _GAP)
     sheet = Image.new("RGB", (width, _HEAD + len(rows) * (_SIDE + _GAP)), _PAPER)
@@ -49,10 +45,12 @@ def write_gallery(syntheses: Mapping[str, Path], path: Path, *, title: str, coun
         for line, text in enumerate((entry.prompt, f"{entry.class_name} {entry.instance}", entry.source)):
             draw.text((_GAP, top + 8 + 18 * line), text, _PALE if line else _INK, ImageFont.load_default(12))
         key = (entry.source, entry.instance)
-        pictures = [_outlined(folder, entry)]
-        pictures += [_squared(read_image(syntheses[name] / made[name][key].crops.generated)) for name in syntheses]
+        has = {name: syntheses[name] / made[name][key].crops.generated for name in syntheses if key in made[name]}
+        pictures: list[Image.Image | None] = [_outlined(syntheses[next(iter(has))], entry)]
+        pictures += [_squared(read_image(has[name])) if name in has else None for name in syntheses]
         for column, picture in enumerate(pictures):
-            sheet.paste(picture, (_GAP + _TEXT + column * (_SIDE + _GAP), top))
+            if picture is not None:
+                sheet.paste(picture, (_GAP + _TEXT + column * (_SIDE + _GAP), top))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
@@ -66,11 +64,6 @@ def _fitting(name: str) -> str:
         return name
     kept = next(end for end in range(len(name), 0, -1) if font.getlength(f"{name[:end].rstrip()}…") <= _SIDE)
     return f"{name[:kept].rstrip()}…"
-
-
-def _first_variants(folder: Path) -> dict[_Key, Entry]:
-    entries = (entry for entry in read_manifest(folder) if entry.status == "made" and entry.pair)
-    return {(entry.source, entry.instance): entry for entry in entries if entry.variant == 0}
 
 
 def _outlined(folder: Path, entry: Entry) -> Image.Image:

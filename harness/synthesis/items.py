@@ -4,17 +4,18 @@ Everything about an item that can be known before a generator runs is decided he
 alone. Not here: batches, resume, files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, near
 from harness.core.seeds import derive
 from harness.data.base import Frame
 from harness.data.labels import LabelSet
 from harness.generators.base import Prompt
-from harness.synthesis.prompts import draw_prompt
+from harness.synthesis.prompts import draw_prompt, plain_prompt
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.select import Box, Instance, cut, cut_mask, select, square_round
 
@@ -63,26 +64,47 @@ def load(frame: Frame) -> Picture:
 
 
 def items_of(
-    picture: Picture, labels: LabelSet, *, recipe: Recipe, seed: int, top_k: int, variants: int
+    picture: Picture,
+    labels: LabelSet,
+    *,
+    recipe: Recipe,
+    seed: int,
+    top_k: int,
+    variants: int,
+    ready: Mapping[int, Sequence[Path]] | None = None,
 ) -> Iterator[Item]:
-    """The items of one frame: its largest instances, largest first, each `variants` times with the same prompt."""
+    """The items of one frame: its largest instances, largest first, each `variants` times with the same prompt.
+
+    With `ready` (instance to the files of its variants) these instances and variants, whatever their size. Nobody knows
+    what was asked for when they were painted, so the prompt says the class alone. HarnessError for an instance that the
+    frame has not.
+    """
     frame = picture.frame.name
-    for instance in select(picture.ids, labels, top_k=top_k, candidates=recipe.candidates):
+    chosen = (
+        select(picture.ids, labels, top_k=top_k, candidates=recipe.candidates)
+        if ready is None
+        else _ready(picture, labels, ready)
+    )
+    for instance in chosen:
         square = square_round(instance.box, picture.ids.shape, recipe.border)
         mask = cut_mask(picture.ids, instance.id, square, recipe.mask_bits)
         real = cut(picture.image, square, recipe.border)
-        prompt = draw_prompt(
-            instance.label,
-            phrases=recipe.prompts,
-            template=recipe.template,
-            seed=seed,
-            frame=frame,
-            instance=instance.id,
+        prompt = (
+            draw_prompt(
+                instance.label,
+                phrases=recipe.prompts,
+                template=recipe.template,
+                seed=seed,
+                frame=frame,
+                instance=instance.id,
+            )
+            if ready is None
+            else plain_prompt(instance.label, recipe.template)
         )
         fault = "" if mask.any() or recipe.empty_mask == "paint" else "empty mask"
         if prompt is None:
             fault = f"the recipe has no prompts for class {instance.label.name!r}"
-        for variant in range(variants):
+        for variant in range(variants if ready is None else len(ready[instance.id])):
             yield Item(
                 picture=picture,
                 instance=instance,
@@ -94,6 +116,18 @@ def items_of(
                 mask=mask,
                 fault=fault,
             )
+
+
+def _ready(picture: Picture, labels: LabelSet, ready: Mapping[int, Sequence[Path]]) -> list[Instance]:
+    """The instances that there are files for, largest first."""
+    there = {one.id: one for one in select(picture.ids, labels, top_k=None, candidates="instances")}
+    for wanted, files in ready.items():
+        if wanted not in there:
+            raise HarnessError(
+                f"{files[0]}: the frame {picture.frame.name} has no instance {wanted}",
+                hint=near(str(wanted), map(str, there)),
+            )
+    return [one for one in there.values() if one.id in ready]
 
 
 def _size(pixels: np.ndarray) -> str:

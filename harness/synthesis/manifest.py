@@ -5,6 +5,8 @@ folders.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,6 +16,8 @@ from harness.core.config import Strict
 from harness.core.errors import HarnessError
 
 NAME = "manifest.jsonl"
+WHOLE = 0
+"""What stands for the id of an instance where a whole frame was made anew."""
 
 Rectangle = tuple[int, int, int, int]
 
@@ -40,7 +44,7 @@ class Entry(Strict):
     city: str
     """Folder of the source frame, and of the result."""
     instance: int
-    """Its id in instanceIds."""
+    """Its id in instanceIds; 0: the whole frame was made anew, and no crop was cut."""
     variant: int
     """0, 1, ...: results for the same instance and prompt."""
     class_name: str
@@ -107,3 +111,22 @@ def read_manifest(folder: Path) -> list[Entry]:
         return [Entry.model_validate_json(line) for line in lines]
     except ValidationError as error:
         raise HarnessError(f"{path}: not a manifest of this version: {error.errors()[0]['msg']}") from None
+
+
+Key = tuple[str, int]
+"""Name of the source frame and id of the instance."""
+
+
+def first_variants(folder: Path) -> dict[Key, Entry]:
+    """The first variant of every instance that the synthesis in `folder` repainted, by instance."""
+    made = (entry for entry in read_manifest(folder) if entry.status == "made" and entry.pair)
+    return {(entry.source, entry.instance): entry for entry in made if entry.variant == 0}
+
+
+def shared(syntheses: Iterable[Mapping[Key, Entry]]) -> list[Entry]:
+    """An entry of each instance that most syntheses have, which are those of all unless some choose for themselves."""
+    syntheses = list(syntheses)
+    counts = Counter(key for entries in syntheses for key in entries)
+    most = max(counts.values(), default=0)
+    first = {key: entry for entries in reversed(syntheses) for key, entry in entries.items()}
+    return [first[key] for key in counts if counts[key] == most]

@@ -33,3 +33,8 @@ def draw_prompt(
         return None
     chosen = choices[derive(seed, "prompt", frame, instance) % len(choices)]
     return Prompt(text=template.replace("{}", chosen), phrase=label.name, label_id=label.id)
+
+
+def plain_prompt(label: Label, template: str) -> Prompt:
+    """A prompt that says the class and no more."""
+    return Prompt(text=template.replace("{}", f"a {label.name}"), phrase=label.name, label_id=label.id)

@@ -50,11 +50,11 @@ class Instance:
 
 
 def select(
-    ids: np.ndarray, labels: LabelSet, *, top_k: int, candidates: Literal["evaluated", "instances"]
+    ids: np.ndarray, labels: LabelSet, *, top_k: int | None, candidates: Literal["evaluated", "instances"]
 ) -> list[Instance]:
     """The `top_k` largest instances of a map of ids (int [H, W]), largest first, equal ones by ascending id.
 
-    Group regions and stuff are never candidates.
+    With None all of them. Group regions and stuff are never candidates.
     """
     kinds = labels.things if candidates == "evaluated" else [label for label in labels.labels if label.is_thing]
     areas = np.bincount(ids.ravel())
@@ -82,12 +82,12 @@ def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"
 
 
 def cut(image: np.ndarray, square: Box, border: Literal["shift", "pad"]) -> np.ndarray:
-    """The unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or repeats the edge (`shift`)."""
+    """The unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or mirrored (`shift`)."""
     inside = image[visible(square, image.shape[:2]).slices]
     beyond = ((0, square.height - inside.shape[0]), (0, square.width - inside.shape[1]), (0, 0))
     if not any(b for _, b in beyond):
         return inside.copy()
-    return np.pad(inside, beyond, mode="edge" if border == "shift" else "constant")
+    return np.pad(inside, beyond, mode="symmetric" if border == "shift" else "constant")
 
 
 def cut_mask(ids: np.ndarray, instance: int, square: Box, bits: Literal[8, 16]) -> np.ndarray:

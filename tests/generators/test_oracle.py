@@ -45,8 +45,18 @@ def items(dataset):
         yield from items_of(load(frame), dataset.labels, **how)
 
 
+def place_of(item, dataset):
+    return Place(
+        dataset=dataset,
+        frame=item.picture.frame,
+        instance=item.instance.id,
+        label=item.instance.label,
+        square=tuple(item.square),
+    )
+
+
 def painted(dataset, item, text):
-    place = Place(dataset=dataset, frame=item.picture.frame, instance=item.instance.id, square=tuple(item.square))
+    place = place_of(item, dataset)
     prompt = Prompt(text=text, phrase=item.instance.label.name, label_id=item.instance.label.id)
     oracle = part_of(GeneratorPart, "oracle").build()
     (image,) = oracle.edit_placed([item.real], [item.mask], [prompt], [item.seed], [place])
@@ -113,7 +123,7 @@ def test_it_goes_the_way_of_every_generator(streets, tmp_path):
 
 def test_a_frame_that_streets_did_not_draw_is_refused(streets):
     item = next(iter(items(streets)))
-    place = Place(dataset=Tree(streets.root), frame=item.picture.frame, instance=item.instance.id, square=item.square)
+    place = place_of(item, Tree(streets.root))
     oracle = part_of(GeneratorPart, "oracle").build()
     with pytest.raises(HarnessError, match="no data set of streets"):
         oracle.edit_placed([item.real], [item.mask], [item.prompt], [0], [place])
@@ -129,7 +139,8 @@ def test_a_changed_frame_is_refused(streets, tmp_path):
     first, second = dataset.frames("train")[:2]
     first.image.write_bytes(second.image.read_bytes())
     picture = load(first)
-    place = Place(dataset=dataset, frame=picture.frame, instance=26000, square=(0, 0, 16, 16))
+    car = dataset.labels.by_name["car"]
+    place = Place(dataset=dataset, frame=picture.frame, instance=26000, label=car, square=(0, 0, 16, 16))
     oracle = part_of(GeneratorPart, "oracle").build()
     prompt = Prompt(text="a photo of a red car", phrase="car", label_id=26)
     with pytest.raises(HarnessError, match="not the scene"):

@@ -87,6 +87,111 @@ def test_another_question_does_not_go_into_the_same_folder(tree, trained, tmp_pa
     assert "threshold was 0.5, now 0.6" in capsys.readouterr().err
 
 
+def noise(path, size, seed, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)).save(path, **options)
+
+
+def labelled(path):
+    return np.asarray(Image.open(path))
+
+
+def test_an_image_that_changed_is_answered_again_and_only_that_one(trained, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    for seed, name in enumerate("ab"):
+        noise(images / f"{name}.png", (64, 128), seed)
+    assert harness(images, "--checkpoint", trained, "--output", out) == 0
+    kept = (out / "entries/b.json").stat().st_mtime_ns
+    noise(images / "a.png", (40, 50), 7)
+    assert harness(images, "--checkpoint", trained, "--output", out) == 0
+    assert labelled(out / "semantic/a_pred_labelIds.png").shape == (40, 50)
+    assert (out / "entries/b.json").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("how", ["changed", "deleted", "record cut"])
+def test_an_answer_that_changed_is_given_again(trained, tmp_path, how):
+    noise(tmp_path / "a.png", (64, 128), 0)
+    assert harness(tmp_path / "a.png", "--checkpoint", trained, "--output", tmp_path / "out") == 0
+    before = files(tmp_path / "out")
+    answer, record = tmp_path / "out/semantic/a_pred_labelIds.png", tmp_path / "out/entries/a.json"
+    if how == "changed":
+        Image.fromarray(255 - labelled(answer)).save(answer)
+    elif how == "deleted":
+        answer.unlink()
+    else:
+        record.write_bytes(record.read_bytes()[:40])
+    assert harness(tmp_path / "a.png", "--checkpoint", trained, "--output", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == before
+
+
+def changed_weights(trained, folder, value):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(trained, folder)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name, one in sorted(weights.items()) if one.is_floating_point())
+    weights[name] = torch.full_like(weights[name], value)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return name
+
+
+def test_other_weights_under_the_same_name_do_not_answer_into_the_same_folder(trained, tmp_path, capsys):
+    noise(tmp_path / "a.png", (64, 128), 0)
+    shutil.copytree(trained, tmp_path / "net")
+    assert harness(tmp_path / "a.png", "--checkpoint", tmp_path / "net", "--output", tmp_path / "out") == 0
+    shutil.rmtree(tmp_path / "net")
+    changed_weights(trained, tmp_path / "net", 0.25)
+    assert harness(tmp_path / "a.png", "--checkpoint", tmp_path / "net", "--output", tmp_path / "out") == 2
+    assert "predictions made otherwise: weights was" in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_refused(trained, tmp_path, capsys):
+    noise(tmp_path / "a.png", (64, 128), 0)
+    name = changed_weights(trained, tmp_path / "net", float("nan"))
+    assert harness(tmp_path / "a.png", "--checkpoint", tmp_path / "net", "--output", tmp_path / "out") == 2
+    assert f"{name} are not finite" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photograph_is_answered_as_a_viewer_shows_it(trained, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    noise(tmp_path / "images/phone.jpg", (64, 128), 0, exif=turned)
+    (picture,) = predictor.pictures(tmp_path / "images")
+    assert picture.size == (128, 64)
+    assert harness(tmp_path / "images", "--checkpoint", trained, "--output", tmp_path / "out") == 0
+    assert labelled(tmp_path / "out/semantic/phone_pred_labelIds.png").shape == (128, 64)
+
+
+def test_its_own_answers_are_no_input_and_linked_folders_are(trained, tmp_path):
+    noise(tmp_path / "images/aa/a.png", (64, 128), 0)
+    noise(tmp_path / "elsewhere/b.png", (64, 128), 1)
+    (tmp_path / "images/bb").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "images")
+    for _ in range(2):
+        assert harness(tmp_path / "images", "--checkpoint", trained, "--output", tmp_path / "images/out") == 0
+        assert [picture.name for picture in predictor.pictures(tmp_path / "images")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("split", ["../../x", "a b", "a\nb", ""])
+def test_a_split_is_part_of_a_file_name_and_no_path(trained, tmp_path, capsys, split):
+    noise(tmp_path / "a.png", (64, 128), 0)
+    assert harness(tmp_path / "a.png", "--checkpoint", trained, "--output", tmp_path / "out", "--split", split) == 2
+    assert "expected letters" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(trained, tmp_path, capsys):
+    noise(tmp_path / "a.png", (64, 128), 0)
+    assert harness(tmp_path / "a.png", "--checkpoint", trained, "--output", tmp_path / "a.png") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_name_with_a_line_break_is_refused(trained, tmp_path, capsys):
+    noise(tmp_path / "images/a\nb.png", (64, 128), 0)
+    assert harness(tmp_path / "images", "--checkpoint", trained, "--output", tmp_path / "out") == 2
+    assert "control characters" in capsys.readouterr().err
+
+
 def test_one_image_and_images_of_several_sizes(trained, tmp_path):
     rng = np.random.default_rng(0)
     for name, size in (("a.png", (64, 128)), ("b.JPG", (64, 128)), ("deep/c.png", (40, 50)), ("deep/.hid.png", (9, 9))):

@@ -5,6 +5,7 @@ cannot write as JSON). Its cache of ground truth and its matches.json go into th
 """
 
 import contextlib
+import copy
 import importlib
 import io
 import json
@@ -115,19 +116,20 @@ def panoptic_scores(truth: Path, predictions: Path, *, split: str = "val") -> di
     return result
 
 
-def coco_scores(frames: list["Frame"], *, boxes: bool = False, labels: LabelSet = CITYSCAPES) -> dict[str, float]:
-    """pycocotools' result for the same ground truth and masks; -1 where it has none."""
-    from pycocotools import mask as rle
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+def coco_scores(
+    frames: list["Frame"], *, boxes: bool = False, labels: LabelSet = CITYSCAPES, tool: str = "pycocotools"
+) -> dict[str, float]:
+    """The result of pycocotools, or of another tool with its interface, for the same ground truth and masks."""
+    return coco_summary(coco_truth(frames, labels), coco_results(frames, boxes=boxes), labels, tool=tool)
 
-    def encoded(mask: np.ndarray) -> dict:
-        return rle.encode(np.asfortranarray(mask.astype(np.uint8)))
 
-    annotations, results = [], []
-    for number, frame in enumerate(sorted(frames, key=lambda f: f.name), start=1):
+def coco_truth(frames: list["Frame"], labels: LabelSet = CITYSCAPES) -> dict:
+    """The ground truth of frames as a COCO data set; images are numbered by name from 1."""
+    frames = sorted(frames, key=lambda f: f.name)
+    annotations = []
+    for number, frame in enumerate(frames, start=1):
         for id_ in np.unique(frame.ids).tolist():
-            label = labels.label_of(id_)
+            label = int(labels.label_of(id_))
             if label not in labels.thing_index:
                 continue
             mask = frame.ids == id_
@@ -139,29 +141,50 @@ def coco_scores(frames: list["Frame"], *, boxes: bool = False, labels: LabelSet 
                     "iscrowd": int(not labels.is_instance(id_)),
                     "area": int(mask.sum()),
                     "bbox": [0, 0, 1, 1],
-                    "segmentation": encoded(mask),
+                    "segmentation": run_lengths(mask),
                 }
             )
+    height, width = frames[0].ids.shape
+    images = [{"id": n, "height": height, "width": width, "file_name": f.name} for n, f in enumerate(frames, start=1)]
+    categories = [{"id": label.id, "name": label.name} for label in labels.things]
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def coco_results(frames: list["Frame"], *, boxes: bool = False) -> list[dict]:
+    """The detections of frames as COCO results, numbered as in `coco_truth`."""
+    from pycocotools import mask as rle
+
+    results = []
+    for number, frame in enumerate(sorted(frames, key=lambda f: f.name), start=1):
         for label, score, mask in frame.detections:
-            entry = {"image_id": number, "category_id": label, "score": score, "segmentation": encoded(mask)}
-            results.append(entry | ({"bbox": rle.toBbox(entry["segmentation"]).tolist()} if boxes else {}))
-    truth = COCO()
-    truth.dataset = {
-        "images": [
-            {"id": n, "height": f.ids.shape[0], "width": f.ids.shape[1]}
-            for n, f in enumerate(sorted(frames, key=lambda f: f.name), start=1)
-        ],
-        "categories": [{"id": label.id, "name": label.name} for label in labels.things],
-        "annotations": annotations,
-    }
+            packed = run_lengths(mask)
+            entry = {"image_id": number, "category_id": int(label), "score": score, "segmentation": packed}
+            results.append(entry | ({"bbox": rle.toBbox(packed).tolist()} if boxes else {}))
+    return results
+
+
+def run_lengths(mask: np.ndarray) -> dict:
+    """A mask as JSON has it."""
+    from pycocotools import mask as rle
+
+    packed = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return packed | {"counts": packed["counts"].decode()}
+
+
+def coco_summary(
+    truth: dict, results: list[dict], labels: LabelSet = CITYSCAPES, *, tool: str = "pycocotools"
+) -> dict[str, float]:
+    """The headline scores and those of classes; -1 where there are none."""
+    known = importlib.import_module(f"{tool}.coco").COCO()
+    known.dataset = truth
     with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        run = COCOeval(truth, truth.loadRes(results), "segm")
+        known.createIndex()
+        run = importlib.import_module(f"{tool}.cocoeval").COCOeval(known, known.loadRes(copy.deepcopy(results)), "segm")
         run.evaluate()
         run.accumulate()
         run.summarize()
     names = ("COCO_AP", "COCO_AP50", "COCO_AP75", "COCO_AP_small", "COCO_AP_medium", "COCO_AP_large")
-    scores = dict(zip(names, run.stats[:6].tolist(), strict=True))
+    scores = dict(zip(names, map(float, run.stats[:6]), strict=True))
     for index, label in enumerate(labels.things):
         precision = run.eval["precision"][:, :, index, 0, 2]
         scores[f"COCO_AP/{label.name}"] = float(precision.mean()) if (precision > -1).all() else -1.0

@@ -55,7 +55,7 @@ GOOD = f"masks/{NAME}_0.png 26 0.5\n"
         (f"masks/{NAME}_0.png 255 0.5\n", "no label id of cityscapes"),
         ("../../other.png 26 0.5\n", "lies outside"),
         ("masks/../../other.png 26 0.5\n", "lies outside"),
-        ("/etc/hostname 26 0.5\n", "lies outside"),
+        ("/etc/hostname 26 0.5\n", "must be a path relative"),
         ("masks/missing.png 26 0.5\n", "no such file"),
         (f"{NAME}.txt 26 0.5\n", "not a readable image"),
     ],
@@ -176,7 +176,6 @@ def test_coco_results_are_checked(truth, tmp_path):
         ({"segmentation": {"size": [40, 60], "counts": [[2400]]}}, "whole numbers"),
         ({"segmentation": {"size": [40, 60], "counts": [10**30]}}, "whole numbers"),
         ({"score": 10**400}, "finite number"),
-        ({"bbox": ["a", 0, 1, 1]}, "bbox"),
         ({"image_id": {"a": 1}}, "no frame name"),
         ({"image_id": "x" * 5000}, "no frame of this split"),
         ({"category_id": "x" * 5000}, "no label id of cityscapes"),
@@ -185,6 +184,9 @@ def test_coco_results_are_checked(truth, tmp_path):
         path.write_text(json.dumps([entry, entry | change]))
         for kind in ("instances", "coco"):
             assert "result 1" in (found := failure(truth, **{kind: path})) and words in found, change
+    for box in (["a", 0, 1, 1], [0, 0, 1], [], None, 5):
+        path.write_text(json.dumps([entry | {"bbox": [0, 0, 1, 1]}, entry | {"bbox": box}]))
+        assert "result 1: 'bbox' must be" in failure(truth, coco=path), box
     path.write_text("{}")
     assert "a list of results" in failure(truth, instances=path)
     path.write_text("[\n\n1,]")
@@ -203,3 +205,14 @@ def test_nothing_to_evaluate_and_bad_numbers_of_workers(truth, tmp_path):
         evaluate(Tree(truth), "val", instances=lines(tmp_path / "p", GOOD), workers=0)
     assert "no such file" in failure(truth, coco=tmp_path / "results.json")
     assert "no such folder" in failure(truth, coco=tmp_path / "results")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_path_or_of_json(truth, tmp_path):
+    folder = lines(tmp_path / "p", GOOD)
+    (folder / f"{NAME}.txt").write_text(GOOD, encoding="utf-8-sig")
+    path = write_panoptic(tmp_path / "q", **{NAME: (canvas((CAR, (5, 5, 25, 25))), {CAR: CAR, ROAD: ROAD})})
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    scores = evaluate(Tree(truth), "val", instances=folder, panoptic=path).scores
+    assert scores["AP"] == 1.0 and scores["PQ"] == 1.0
+    (folder / f"{NAME}.txt").write_text(GOOD, encoding="utf-16")
+    assert "not text" in failure(truth, instances=folder)

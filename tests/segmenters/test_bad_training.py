@@ -44,7 +44,7 @@ def test_a_class_id_outside_the_label_set_names_file_and_id(root, tmp_path, numb
 def test_an_empty_image_is_named(root, tmp_path):
     path = Tree(root).frames("train")[0].image
     path.write_bytes(b"")
-    with pytest.raises(HarnessError, match=rf"{path.name}: truncated or not a readable image"):
+    with pytest.raises(HarnessError, match=rf"{path.name}: the file is empty"):
         fit(root, tmp_path / "out")
 
 

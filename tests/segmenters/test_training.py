@@ -11,6 +11,7 @@ from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, Stream
 from harness.data.tree import Tree
+from harness.segmenters.checkpoint import DAMAGED
 from harness.segmenters.options import Training
 from harness.segmenters.training import LOG, STATE, Loader, parameter_groups, rate, train
 
@@ -105,6 +106,18 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(root, tmp_path, changes)
     resumed = run(root, tmp_path / "parts", iterations=7, **changes)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert (tmp_path / "parts" / LOG).read_text() == (tmp_path / "whole" / LOG).read_text()
+
+
+@pytest.mark.parametrize("damage", [lambda kept: kept[: len(kept) // 2], lambda _: b"", lambda kept: kept[::-1]])
+def test_a_damaged_state_is_set_aside_and_the_training_begins_anew(root, tmp_path, caplog, damage):
+    whole = run(root, tmp_path / "whole", iterations=5)
+    with pytest.raises(KilledError):
+        run(root, tmp_path / "parts", until=3, iterations=5)
+    state = tmp_path / "parts" / STATE
+    state.write_bytes(damage(state.read_bytes()))
+    again = run(root, tmp_path / "parts", iterations=5)
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert "begins anew" in caplog.text and (tmp_path / "parts" / DAMAGED).is_file()
 
 
 @pytest.mark.parametrize("changes", [{"workers": 3}, {"cache_mb": 0}])

@@ -66,10 +66,24 @@ def test_at_most_count_instances(tmp_path: Path) -> None:
     assert Image.open(path).height == HEAD + 4 * (SIDE + GAP)
 
 
-def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
-    one, two = _synthesis(tmp_path / "one", {1: (0, 0, 0)}), _synthesis(tmp_path / "two", {2: (0, 0, 0)})
-    with pytest.raises(HarnessError, match="no instance was repainted by all of 'A', 'B'"):
-        write_gallery({"A": one, "B": two}, tmp_path / "gallery.png", title="t")
+def test_a_synthesis_that_lacks_an_instance_leaves_its_place_empty(tmp_path: Path) -> None:
+    """One that chooses its instances itself does not take those of the others away."""
+    red, blue = (200, 10, 10), (10, 10, 200)
+    one, two = _synthesis(tmp_path / "one", {1: red, 2: red}), _synthesis(tmp_path / "two", {1: blue, 2: blue})
+    own = _synthesis(tmp_path / "own", {2: red, 3: red})
+    sheet = np.array(Image.open(write_gallery({"A": own, "B": one, "C": two}, tmp_path / "g.png", title="t")))
+    assert sheet.shape[0] == HEAD + 1 * (SIDE + GAP)
+    assert (_cell(sheet, 0, 1) == red).all() and (_cell(sheet, 0, 3) == blue).all()
+    apart = np.array(
+        Image.open(write_gallery({"A": own, "B": _synthesis(tmp_path / "x", {7: blue})}, tmp_path / "h.png", title="t"))
+    )
+    assert apart.shape[0] == HEAD + 3 * (SIDE + GAP)
+    assert (
+        (_cell(apart, 0, 2) == 255).all() and (_cell(apart, 2, 1) == 255).all() and (_cell(apart, 2, 2) == blue).all()
+    )
+
+
+def test_without_any_instance_there_is_no_gallery(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no synthesis"):
         write_gallery({}, tmp_path / "gallery.png", title="t")
     assert not (tmp_path / "gallery.png").exists()

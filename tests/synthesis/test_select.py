@@ -75,14 +75,14 @@ def test_borders_shift_or_pad():
     assert square_round(high, (30, 60), "pad") == Box(54, 20, 64, 30)
 
 
-def test_crop_beyond_the_frame_is_black_or_repeats_the_edge():
+def test_crop_beyond_the_frame_is_black_or_mirrored():
     image = np.arange(1, 4 * 6 * 3 + 1, dtype=np.uint8).reshape(4, 6, 3)
     square = Box(4, 2, 8, 6)
-    padded, repeated = cut(image, square, "pad"), cut(image, square, "shift")
-    for crop in (padded, repeated):
+    padded, mirrored = cut(image, square, "pad"), cut(image, square, "shift")
+    for crop in (padded, mirrored):
         assert crop.shape == (4, 4, 3) and np.array_equal(crop[:2, :2], image[2:, 4:])
     assert not padded[2:].any() and not padded[:, 2:].any()
-    assert np.array_equal(repeated[3, 3], image[3, 5]) and np.array_equal(repeated[0, 3], image[2, 5])
+    assert np.array_equal(mirrored[:2, 2:], image[2:, :3:-1]) and np.array_equal(mirrored[2:], mirrored[1::-1])
     assert visible(square, (4, 6)) == Box(4, 2, 6, 4)
 
 

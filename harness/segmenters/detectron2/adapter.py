@@ -17,6 +17,7 @@ from harness.segmenters.base import SegmenterAdapter
 from harness.segmenters.detectron2 import options
 from harness.segmenters.detectron2.options import INSTALL, config_path
 from harness.segmenters.options import Backbone
+from harness.weights.checkpoints import Need
 
 if TYPE_CHECKING:
     from harness.segmenters.detectron2.network import Detectron2Network
@@ -47,6 +48,11 @@ class Detectron2(SegmenterAdapter[options.Model]):
             base = re.search(r"""^_BASE_:\s*["']?([^"'\s]+)""", text, re.MULTILINE)
             path = config_path(str(path.parent / base[1])) if base else None
         return digest.hexdigest()
+
+    @classmethod
+    def needs(cls, backbone: Backbone, model: options.Model) -> tuple[Need, ...]:
+        """None that could be looked for: detectron2 has names and places of its own."""
+        return ()
 
     @classmethod
     def build(

@@ -59,7 +59,12 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
     @classmethod
     def ours(cls, options: Model, labels: LabelSet) -> dict[str, Any]:
         """See `MaskNetwork.ours`."""
-        return super().ours(options, labels) | {"is_training": options.text_contrastive}
+        words = Words.of(options.vocabulary, labels)
+        return super().ours(options, labels) | {
+            "is_training": options.text_contrastive,
+            "text_encoder_context_length": words.length,
+            "text_encoder_vocab_size": words.size,
+        }
 
     @classmethod
     def sizes(cls, options: Model, labels: LabelSet) -> dict[str, Any]:
@@ -71,9 +76,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
             "query_dec_layers": options.query_layers,
             "task_seq_len": words.length,
             "text_encoder_width": options.hidden,
-            "text_encoder_context_length": words.length,
             "text_encoder_num_layers": options.text_layers,
-            "text_encoder_vocab_size": words.size,
             "text_encoder_n_ctx": options.text_context,
         }
 
@@ -142,8 +145,12 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
         )
 
     def _task_tokens(self, asked: Sequence[str]) -> Tensor:
-        rows = [self.words.tokens(task_text(task)) for task in asked]
-        return torch.from_numpy(np.stack(rows)).float()
+        # As long as a checkpoint has them, which may know longer or shorter names; a question is shorter than either.
+        rows = torch.zeros(len(asked), self.model.config.task_seq_len)
+        for row, task in zip(rows, asked, strict=True):
+            tokens = torch.from_numpy(self.words.tokens(task_text(task)))[: len(row)]
+            row[: len(tokens)] = tokens
+        return rows
 
     def _text_loss(self, batch: Batch, queries: Tensor, scale: Tensor) -> Tensor:
         """Query-text contrastive loss over the batch (OneFormer, section 3.3)."""

@@ -9,6 +9,7 @@ from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.data.cityscapes import CITYSCAPES
+from harness.data.labels import Label, LabelSet
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.network import Sample
 from harness.segmenters.oneformer.adapter import OneFormer
@@ -175,3 +176,21 @@ def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
     loaded = OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
     assert loaded.model.model.transformer_module.decoder.class_embed.out_features == 20
     assert torch.isfinite(sum(loaded(loaded.collate([sample()])).values()))
+
+
+@pytest.mark.parametrize("names", [("apple", "pear"), ("a very long name of a fruit", "pear")], ids=["short", "long"])
+@pytest.mark.parametrize("text", [True, False], ids=["texts", "no texts"])
+def test_a_checkpoint_learns_classes_whose_names_have_other_lengths(names, text, tmp_path):
+    model = {"text_contrastive": text, "vocabulary": "compact"}
+    network = build(**model)
+    network.model.save_pretrained(tmp_path)
+    things = (Label(id=k + 1, name=name, train_id=k, is_thing=True) for k, name in enumerate(names))
+    fruit = LabelSet(name="fruit", labels=(Label(id=0, name="void"), *things), divisor=256)
+    chosen = Backbone(label="toy", checkpoint=str(tmp_path))
+    found = OneFormer.build(chosen, parse(Model, toy.ONEFORMER | model, "toy"), fruit)
+    ids = np.full((64, 64), 256, np.uint16)
+    ids[:30, :30] = 513
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    losses = found.train()(found.collate([Sample(name="a", image=image, ids=ids, seed=3)]))
+    assert all(torch.isfinite(loss) for loss in losses.values()) and ("text" in losses) == text
+    assert len(found.predict([image], parse(Inference, {}, "toy"))) == 1
