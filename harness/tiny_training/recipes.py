@@ -143,7 +143,7 @@ def train_segmenter(order: "Order", report: Report) -> Path:
     common = _common(order, report)
     work = order.out / "work"
     root = segmenter.scenes(work, seed=order.seed, count=order.crops, workers=order.workers, report=report)
-    network, history = segmenter.train_start(start, root, workers=min(order.workers, 4), **common)
+    network, history = segmenter.train_start(start, root, before=order.before, workers=min(order.workers, 4), **common)
     folder = order.out / order.part
     segmenter.save(network, start, folder)
     held = segmenter.scenes(work, seed=HELD_OUT, count=_HELD_SCENES)

@@ -72,6 +72,7 @@ def train_start(
     root: Path,
     *,
     seed: int,
+    before: Path | None = None,
     batch: int = BATCH,
     budget: Budget,
     state: Path,
@@ -79,13 +80,15 @@ def train_start(
     workers: int = 0,
     report: Report = silent,
 ) -> tuple[Any, History]:
-    """The network of `start`, trained from nothing on the pool of the tree `root`."""
+    """The network of `start`, trained on the pool of `root`, from nothing or going on from the network `before`."""
     data, path = load_part("segmenters", start.segmenter, "mini")
     part = parse(SegmenterPart, data, path)
-    nothing = part.chosen(start.backbone).model_copy(update={"weights": None, "checkpoint": None})
+    given = {"weights": None, "checkpoint": None if before is None else str(before)}
+    backbone = part.chosen(start.backbone).model_copy(update=given)
+    model = part.model.model_copy(update=_AIDS) if before is None else part.model
     torch.manual_seed(derive(seed, "start", start.segmenter, start.backbone))
     tree = Tree(root)
-    network: Any = part.kind.build(nothing, part.model.model_copy(update=_AIDS), tree.labels)
+    network: Any = part.kind.build(backbone, model, tree.labels)
     network = network.to(device)
     cut = {"crop": _CROP, "short_sides": list(range(_CROP[0], _SCENE[0] + 1, 8))}
     loading = {"batch_size": batch, "accumulate": 1, "cache_mb": _CACHE_MB, "workers": workers}
@@ -139,4 +142,6 @@ def save(network: Any, start: Start, folder: Path) -> None:
         model.model.pixel_level_module.encoder.save_pretrained(folder)
         return
     kept = {name: value for name, value in model.state_dict().items() if _HEAD not in name}
+    if network.aids.place is not None:
+        kept |= {f"aids.place.{name}": value.cpu().half() for name, value in network.aids.place.state_dict().items()}
     model.save_pretrained(folder, state_dict=kept)

@@ -54,6 +54,7 @@ class Order:
     seed: int
     crops: int
     scale: int
+    before: Path | None
     workers: int
     out: Path
 
@@ -80,7 +81,7 @@ def _order(part: str, options: argparse.Namespace) -> Order:
         part=part,
         minutes=MINUTES[part] if options.minutes is None else options.minutes,
         seed=options.seed if alone else (options.seed or 0) + (part in JUDGES),
-        **{name: getattr(options, name) for name in ("steps", "device", "crops", "scale", "workers", "out")},
+        **{name: getattr(options, name) for name in ("steps", "device", "crops", "scale", "before", "workers", "out")},
     )
 
 
@@ -131,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="default 0, for the judges (clip, judge) 1")
     parser.add_argument("--crops", type=int, default=12000, help="crops of the pool to learn from")
     parser.add_argument("--scale", type=int, default=1, help="so many times larger batches; a GPU wants 16")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="a whole segmenter goes on from that one")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import HarnessError, NotBuiltError, near
+from harness.core.files import hash_into
 from harness.weights import TINY
 
 EMBEDDED = "embedded:"
-_WHOLE = 64 * 2**20
-_BLOCKS, _BLOCK = 256, 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,53 @@ class Source:
         for folder in (self.folder / part, self.folder.parent / part):
             if folder.is_dir():
                 return folder
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A checkpoint that a part reads: the first of `names` that can be had."""
+
+    names: tuple[str, ...]
+    revision: str | None = None
+
+    @property
+    def found(self) -> Path | None:
+        """Where it is on this machine, complete or not: a folder or file, or the snapshot in the hub's cache."""
+        return next((place for name in self.names if (place := _place(name, self.revision))), None)
+
+    @property
+    def remedy(self) -> str:
+        """What brings it."""
+        name = next((name for name in self.names if _is_hub_id(name)), None)
+        if name is None:
+            return f"put it at {self.names[0]} (docs/paper-profile.md), or let the part name another place"
+        return f"where there is a network: hf download {name}"
+
+
+def _place(name: str, revision: str | None) -> Path | None:
+    if name.startswith(EMBEDDED):
+        return TINY / name.removeprefix(EMBEDDED)
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    return _snapshot(name, revision) if _is_hub_id(name) else None
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "/", "~", EMBEDDED)) and name.count("/") == 1
+
+
+def _snapshot(hub_id: str, revision: str | None) -> Path | None:
+    """The snapshot of a hub id in the local cache, without asking the hub."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ModuleNotFoundError:
+        return None
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
         return None
 
 
@@ -65,7 +111,7 @@ def find(checkpoint: str, revision: str | None = None) -> Source:
     path = Path(checkpoint).expanduser()
     if path.is_dir():
         return Source(name=checkpoint, folder=path.resolve())
-    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+    if not _is_hub_id(checkpoint):
         raise HarnessError(
             f"checkpoint {checkpoint!r}: no such folder",
             hint="give embedded:NAME, a folder in diffusers' layout, or a hub id owner/name",
@@ -118,7 +164,7 @@ def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = 
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix not in (".md", ".png") and path.name != "training.json":
                 digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-                _hash(path, digest)
+                hash_into(digest, path)
     return f"files:{digest.hexdigest()}"
 
 
@@ -128,16 +174,5 @@ def of_files(path: Path) -> str:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and file.suffix not in (".md", ".png") and file.name != "training.json":
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-            _hash(file, digest)
+            hash_into(digest, file)
     return f"files:{digest.hexdigest()}"
-
-
-def _hash(path: Path, digest: "hashlib.blake2b") -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            digest.update(file.read())
-            return
-        for number in range(_BLOCKS):
-            file.seek(number * max(size - _BLOCK, 0) // (_BLOCKS - 1))
-            digest.update(file.read(_BLOCK))

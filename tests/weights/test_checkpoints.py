@@ -1,9 +1,12 @@
 """Fingerprints change with what decides a picture and with nothing else."""
 
+from functools import partial
+
 import pytest
 from tiny_parts import edit_config, save_checkpoint
 
 from harness.core.errors import HarnessError
+from harness.core.files import hash_into
 from harness.generators.diffusion import PARTS
 from harness.weights import checkpoints
 
@@ -42,8 +45,7 @@ def test_cards_and_pictures_do_not_count(folder):
 
 
 def test_parts_of_large_files_count(folder, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_WHOLE", 1000)
-    monkeypatch.setattr(checkpoints, "_BLOCK", 4096)
+    monkeypatch.setattr(checkpoints, "hash_into", partial(hash_into, whole=1000))
     before = mark(folder)
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     content = bytearray(path.read_bytes())
