@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from harness.core.config import Specification, Strict
+from harness.core.config import FOR_KEY, Specification, Strict
 
 KEY_VERSION = 1
 """Raise it when keys are made in another way: every artifact is then made anew."""
@@ -66,7 +66,7 @@ class Texts:
         if place in self._known:
             return self._known[place][1]
         exclude = {name: spec.NOT_IN_KEY[name]} if name in spec.NOT_IN_KEY else None
-        text = _json(spec.model_dump(mode="json", include={name}, exclude=exclude)[name])
+        text = _json(spec.model_dump(mode="json", include={name}, exclude=exclude, context=FOR_KEY)[name])
         if isinstance(value, Strict):
             self._known[place] = value, text
         return text

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from harness.core.errors import HarnessError
 from harness.core.registry import Registry
+from harness.data.base import DATASETS
 from harness.generators.base import GENERATORS
 from harness.metrics.table import METRICS, load_metric, plugins
 from harness.planning.plan import NONE
@@ -27,8 +28,7 @@ def entries() -> Iterator[Entry]:
         yield Entry("suite", name, load_suite(name).title, "")
     for name in names("profiles"):
         yield Entry("profile", name, load_profile(name).caption, "")
-    for name in names("datasets"):
-        yield Entry("dataset", name, load_part("datasets", name, "mini")[0].get("label", ""), "built")
+    yield from _parts("datasets", DATASETS)
     yield from _parts("generators", GENERATORS)
     yield from _parts("segmenters", SEGMENTERS)
     for name in names("recipes"):
@@ -47,7 +47,9 @@ def _parts(kind: str, registry: Registry[Any]) -> Iterator[Entry]:
         yield Entry(data.get("role", singular), name, data.get("label", ""), _state(adapter, registry))
     for name in registry.names():
         if name not in used:
-            yield Entry(f"{singular} adapter", name, registry.entries[name], "built, no part uses it")
+            yield Entry(
+                f"{singular} adapter", name, registry.entries[name], f"{_state(name, registry)}, no part uses it"
+            )
 
 
 def _usable(metric: str) -> str:

@@ -10,26 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
+from harness.core import paths
 from harness.core.config import Specification, Strict, parse
 from harness.core.errors import HarnessError, NotBuiltError, near
 from harness.core.registry import Registry
 from harness.core.store import Store
-from harness.data.base import DATASETS, labels_key, open_dataset
+from harness.data.base import DATASETS, Dataset, labels_key, open_dataset
 from harness.data.labels import LabelSet
 from harness.data.mix import Mix
-from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, compared_with
+from harness.generators.base import GENERATORS, GeneratorHead, GeneratorPart, Stock, compared_with
+from harness.planning.changes import Changes, Parts
 from harness.planning.keys import Keys, Texts, keys_of
-from harness.planning.suite import (
-    Arm,
-    Profile,
-    Suite,
-    arms,
-    load_dataset_part,
-    load_part,
-    load_profile,
-    load_suite,
-    names,
-)
+from harness.planning.suite import Arm, Profile, Suite, arms, load_suite, names
 from harness.segmenters.base import SEGMENTERS, SegmenterHead, SegmenterPart
 from harness.stages import STAGES
 
@@ -68,7 +60,8 @@ class PlannedRow:
     """A row of the table to be: an arm and the last step of each of its seeds.
 
     `compared_with`: name of another generator to what the difference is called. `segmenter` and `backbone` as printed.
-    A row that can't be run has no steps, and `why` says what is missing.
+    A row that can't be run has no steps, and `why` says what is missing. `stock`: what its generator has ready.
+    `settings`: keys of its parts that are not as in the files, with their values.
     """
 
     arm: Arm
@@ -78,11 +71,13 @@ class PlannedRow:
     backbone: str = ""
     finals: dict[int, Step] = field(default_factory=dict)
     why: str = ""
+    stock: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of a suite under a profile. `recipe`: the one that was asked for in place of the profile's."""
+    """All of a suite under a profile. `changes`: what was asked for that stands in no file."""
 
     name: str
     suite: Suite
@@ -91,7 +86,12 @@ class Plan:
     dataset: Step
     labels: LabelSet
     rows: list[PlannedRow]
-    recipe: str = ""
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def folder(self) -> str:
+        """What the reports of the plan are called; a selection of its rows has a report of its own."""
+        return f"{self.name}{self.changes.selection}-{self.profile_name}"
 
     def steps(self) -> dict[str, Step]:
         """Every step once, inputs before what needs them."""
@@ -110,49 +110,73 @@ class Plan:
         return found
 
 
-def make_plan(suite_name: str, profile_name: str, *, data_root: Path | None = None, recipe: str = "") -> Plan:
-    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the data set, if the profile wants one that
-    lies on disk.
+def make_plan(
+    suite_name: str,
+    profile_name: str,
+    *,
+    data_root: Path | None = None,
+    recipe: str = "",
+    changes: Changes | None = None,
+) -> Plan:
+    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the data set, for a profile that wants
+    one on disk; else it is refused. Default: CITYSCAPES_DATASET, where one is wanted.
 
-    `recipe`: for rows that name none, in place of the profile's; the plan is then called after it, too. HarnessError
-    for every unknown name, key or option, before anything runs.
+    `changes`: what is other than in the files; `recipe` alone is one of them. HarnessError for every unknown name, key
+    or option, before anything runs.
     """
-    profile = load_profile(profile_name)
-    return _on(_dataset(profile, profile_name, data_root), suite_name, profile_name, profile, recipe)
+    changes = changes or Changes(recipe=recipe)
+    parts = Parts(profile_name, changes.settings)
+    profile = parts.profile()
+    plan = _on(_dataset(profile, parts, data_root), suite_name, parts, profile, changes)
+    parts.check_used()
+    return plan
 
 
 def make_plan_on_same_data(plan: Plan, suite_name: str) -> Plan:
-    """The plan of another suite on the same data, under the same profile and recipe."""
-    return _on(plan.dataset, suite_name, plan.profile_name, plan.profile, plan.recipe)
+    """The plan of another suite on the same data, under the same profile, recipe and settings."""
+    changes = Changes(recipe=plan.changes.recipe, settings=plan.changes.settings)
+    return _on(plan.dataset, suite_name, Parts(plan.profile_name, changes.settings), plan.profile, changes)
 
 
-def _on(dataset: Step, suite_name: str, profile_name: str, profile: Profile, recipe: str) -> Plan:
+def _on(dataset: Step, suite_name: str, parts: Parts, profile: Profile, changes: Changes) -> Plan:
     data = open_dataset(dataset.spec, dataset.external)
-    suite, labels = load_suite(suite_name), data.labels
+    suite, labels = changes.seeded(load_suite(suite_name)), data.labels
     if profile.comparable and (lacking := data.shortfall()):
         caption = f"{profile.caption}, but not the whole of it: {lacking}"
         profile = profile.model_copy(update={"comparable": False, "caption": caption})
-    name, title = Path(suite_name).stem, f"{suite.title}, on {dataset.label}"
-    if recipe:
-        load_part("recipes", recipe, profile_name)  # a name that is unknown is told even where no row takes it
-        profile = profile.model_copy(update={"synthesis": profile.synthesis.model_copy(update={"recipe": recipe})})
-        name, title = f"{name}-{recipe}", f"{title}, recipe {recipe}"
-    planned = list(arms(suite))
-    named = {name: _generator(name, profile_name) for name in dict.fromkeys(arm.generator for arm in planned)}
-    builder = _Builder(
-        profile=profile, profile_name=profile_name, suite=suite, dataset=dataset, labels=labels, generators=named
-    )
+    if changes.recipe:
+        parts.part("recipes", changes.recipe)  # a name that is unknown is told even where no row takes it
+        profile = changes.on(profile)
+    every = list(arms(suite))
+    planned = changes.arms(every, parts)
+    if gone := [arm for arm in every if arm not in planned]:
+        suite = _without_counterparts(suite, gone, planned, parts)
+    named = {name: _generator(name, parts) for name in dict.fromkeys(arm.generator for arm in planned)}
+    builder = _Builder(profile=profile, parts=parts, suite=suite, dataset=dataset, data=data, generators=named)
+    # A title that named the data itself would be wrong under every profile but one.
+    title = ", ".join(filter(None, (f"{suite.title}, on {dataset.label}", changes.text)))
     return Plan(
-        name=name,
-        # A title that named the data itself would be wrong under every profile but one.
+        name=f"{Path(suite_name).stem}{changes.suffix}",
         suite=suite.model_copy(update={"title": title}),
-        profile_name=profile_name,
+        profile_name=parts.profile_name,
         profile=profile,
         dataset=dataset,
         labels=labels,
         rows=[builder.row(arm) for arm in planned],
-        recipe=recipe,
+        changes=changes,
     )
+
+
+def _without_counterparts(suite: Suite, gone: list[Arm], left: list[Arm], parts: Parts) -> Suite:
+    """The suite without what it says of printed rows that only rows that are gone stand beside."""
+
+    def called(rows: list[Arm]) -> set[str]:
+        labels = {row.version or _generator(row.generator, parts).label for row in rows}
+        return labels | {row.backbone or "" for row in rows}
+
+    dropped = called(gone) - called(left)
+    kept = {name: printed for name, printed in suite.counterparts.items() if name not in dropped}
+    return suite.model_copy(update={"counterparts": kept})
 
 
 def make_step(
@@ -182,24 +206,36 @@ class _Builder:
     """What all rows of one plan share. Each part is read, each weight file hashed and each synthesis planned once."""
 
     profile: Profile
-    profile_name: str
+    parts: Parts
     suite: Suite
     dataset: Step
-    labels: LabelSet
+    data: Dataset
     generators: dict[str, GeneratorHead]
     texts: Texts = field(default_factory=Texts)
     known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """What `_once` made."""
 
+    @property
+    def labels(self) -> LabelSet:
+        """Those of the data set."""
+        return self.data.labels
+
     def row(self, arm: Arm) -> PlannedRow:
         generator = self.generators[arm.generator]
-        row = PlannedRow(arm=arm, generator=generator, compared_with=self._once(self._compared, arm.generator))
+        row = PlannedRow(
+            arm=arm,
+            generator=generator,
+            compared_with=self._once(self._compared, arm.generator),
+            settings=self.parts.concerning(arm, arm.recipe or self.profile.synthesis.recipe),
+        )
         segmenter = None
         if arm.segmenter:
             segmenter = self._part(SegmenterHead, "segmenters", arm.segmenter)
             row = replace(row, segmenter=segmenter.label, backbone=segmenter.chosen(arm.backbone).label)
         try:
-            return replace(row, finals=self._finals(arm, generator, segmenter))
+            row = replace(row, finals=self._finals(arm, generator, segmenter))
+            stock = self._stock(arm.generator) if generator.adapter != NONE else None
+            return replace(row, stock=self._told(stock)) if stock else row
         except NotBuiltError as error:
             return replace(row, why=error.message)
 
@@ -208,15 +244,23 @@ class _Builder:
 
     def _finals(self, arm: Arm, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
         """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
+        if segmenter is not None:
+            self._once(_require_segmenter, segmenter.adapter)
+            part = self._part(SegmenterPart, "segmenters", arm.segmenter or "")
+            if (runs := part.runs(arm.generator, arm.backbone or "")) is not None:
+                return {seed: self._given(arm, part, folder, seed) for seed, folder in runs.items()}
         synthesis = None
         if generator.adapter != NONE:
             self._once(_require_generator, generator.adapter)
-            synthesis = self._once(self._synthesis, arm.generator, arm.recipe or self.profile.synthesis.recipe)
+            if why := GENERATORS.load(generator.adapter).unfit(self.data):
+                raise NotBuiltError(f"the generator adapter {generator.adapter!r} {why}")
+            synthesis = self._added(arm.generator, arm.recipe or self.profile.synthesis.recipe)
         if segmenter is None:
             if synthesis is None:
                 raise HarnessError(f"suite {self.suite.title!r}: generator {arm.generator!r} makes no images to assess")
+            if synthesis.kind != "synthesize":
+                raise NotBuiltError("whole images are given; image quality compares crops of instances")
             return {self.profile.synthesis.seed: self._assessment(arm, synthesis)}
-        self._once(_require_segmenter, segmenter.adapter)
         seeds = self.suite.seeds or self.profile.seeds
         return {seed: self._evaluation(arm, synthesis, seed) for seed in seeds}
 
@@ -231,8 +275,14 @@ class _Builder:
         return self._once(self._read_part, model, kind, name)
 
     def _read_part(self, model: type[Part], kind: str, name: str) -> Part:
-        data, path = load_part(kind, name, self.profile_name)
-        return parse(model, data, path)
+        return parse(model, *self.parts.part(kind, name))
+
+    def _added(self, name: str, recipe: str) -> Step:
+        """The step that makes the frames which join the real ones."""
+        generator = self._part(GeneratorPart, "generators", name)
+        if generator.makes == "images":
+            return self._once(self._images, name)
+        return self._once(self._synthesis, name, recipe)
 
     def _synthesis(self, name: str, recipe: str) -> Step:
         from harness.stages.synthesize import SynthesisSpec
@@ -243,29 +293,65 @@ class _Builder:
         wanted = self.profile.synthesis
         rules = self._part(Recipe, "recipes", recipe)
         rules.check(self.labels)
+        # What lies ready says itself which instances it is of, and how often.
+        chosen = {} if self._stock(name) else {"top_k": wanted.top_k, "variants": wanted.variants}
         spec = SynthesisSpec(
             generator=generator,
             recipe=rules,
             seed=wanted.seed,
             split="train",
-            top_k=wanted.top_k,
-            variants=wanted.variants,
             limit=wanted.frames,
-        )
-        weights = generator.fingerprint + filters.fingerprint(spec.recipe.filters)
+            weights=generator.fingerprint,
+        ).model_copy(update=chosen)
+        weights = spec.weights + filters.fingerprint(spec.recipe.filters)
         return make_step("synthesize", name, spec, {"dataset": self.dataset}, weights=weights)
+
+    def _images(self, name: str) -> Step:
+        from harness.stages.images import ImagesSpec
+
+        generator, wanted = self._part(GeneratorPart, "generators", name), self.profile.synthesis
+        self._stock(name)
+        spec = ImagesSpec(
+            generator=generator, seed=wanted.seed, split="train", limit=wanted.frames, weights=generator.fingerprint
+        )
+        return make_step("images", name, spec, {"dataset": self.dataset}, weights=spec.weights)
+
+    def _stock(self, name: str) -> Stock | None:
+        """What a generator has ready in files, its frames checked where those of the data set are known already."""
+        return self._once(self._checked_stock, name)
+
+    def _told(self, stock: Stock) -> str:
+        """What there is, and that a profile takes but a part of it."""
+        frames = self.profile.synthesis.frames
+        return f"{stock.text}; of them those of the first {frames} train frames" if frames else stock.text
+
+    def _checked_stock(self, name: str) -> Stock | None:
+        stock = self._part(GeneratorPart, "generators", name).stock
+        if stock and (known := self.data.names("train")) is not None:
+            stock.check(self.data, known, "train")
+        return stock
+
+    def _given(self, arm: Arm, part: SegmenterPart, folder: Path, seed: int) -> Step:
+        """The evaluation of predictions that were made elsewhere."""
+        from harness.stages.predictions import PredictionsSpec, fingerprint
+
+        label = _label(arm, "", seed)
+        spec = PredictionsSpec(segmenter=part, folder=str(folder), split="val", files=fingerprint(folder))
+        predictions = make_step("predictions", label, spec, {"dataset": self.dataset}, weights=spec.files)
+        return self._scored(label, predictions)
 
     def _evaluation(self, arm: Arm, synthesis: Step | None, seed: int) -> Step:
         network = self._once(self._network, arm.segmenter or "", arm.backbone or "")
         # Real frames alone are the same stream however synthetic ones would join them: one training, not one per mix.
         mix = arm.mix if synthesis else Mix(labels=arm.mix.labels)
-        label = f"{arm.segmenter}-{arm.backbone} on {arm.generator}"
-        label = ", ".join(part for part in (label, mix.name, f"seed {seed}" if seed else "") if part)
+        label = _label(arm, mix.name, seed)
         inputs = {"dataset": self.dataset} | ({"synthesis": synthesis} if synthesis else {})
         training = network.train.model_copy(update={"mix": mix, "seed": seed})
         train = make_step("train", label, training, inputs, weights=network.weights, texts=self.texts)
         inputs = {"dataset": self.dataset, "train": train}
-        predict = make_step("predict", label, network.predict, inputs, texts=self.texts)
+        return self._scored(label, make_step("predict", label, network.predict, inputs, texts=self.texts))
+
+    def _scored(self, label: str, predict: Step) -> Step:
         evaluation, signatures = self._once(self._metrics)
         inputs = {"dataset": self.dataset, "predict": predict}
         return make_step("evaluate", label, evaluation, inputs, weights=signatures, texts=self.texts)
@@ -300,6 +386,12 @@ class _Builder:
         return make_step("assess", arm.generator, spec, {"synthesis": synthesis}, weights=assess.fingerprint(spec))
 
 
+def _label(arm: Arm, mix: str, seed: int) -> str:
+    """What the steps of one run are called."""
+    said = (f"{arm.segmenter}-{arm.backbone} on {arm.generator}", mix, f"seed {seed}" if seed else "")
+    return ", ".join(filter(None, said))
+
+
 class _Network(NamedTuple):
     """A segmenter with one of its backbones: what its steps share."""
 
@@ -308,8 +400,8 @@ class _Network(NamedTuple):
     weights: str
 
 
-def _generator(name: str, profile_name: str) -> GeneratorHead:
-    data, path = load_part("generators", name, profile_name)
+def _generator(name: str, parts: Parts) -> GeneratorHead:
+    data, path = parts.part("generators", name)
     part = parse(GeneratorHead, data, path)
     if part.control and part.control.minus not in names("generators"):
         raise HarnessError(
@@ -334,17 +426,25 @@ def _require(registry: Registry[Any], adapter: str) -> None:
         raise NotBuiltError(f"the {registry.kind} adapter {adapter!r} is {why}")
 
 
-def _dataset(profile: Profile, profile_name: str, data_root: Path | None) -> Step:
-    part = load_dataset_part(profile.dataset, profile_name)
+def _dataset(profile: Profile, parts: Parts, data_root: Path | None) -> Step:
+    part = parts.dataset(profile.dataset)
+    _require(DATASETS, part.adapter)
     adapter = DATASETS.load(part.adapter)
-    dataset = open_dataset(part, data_root if adapter.found else None)
     if not adapter.found:
+        if data_root is not None:
+            raise HarnessError(
+                f"profile {parts.profile_name!r} draws its own {part.label}: nothing would be read from {data_root}",
+                hint="leave --data-root out, or choose the profile of a data set on disk",
+            )
+        dataset = open_dataset(part, None)
         return make_step("dataset", part.label, part, {}, weights=labels_key(dataset.labels), version=adapter.VERSION)
+    data_root = paths.data_root(data_root)
     if data_root is None:
         raise HarnessError(
-            f"profile {profile_name!r} needs {part.label} on disk, and no data root is given",
+            f"profile {parts.profile_name!r} needs {part.label} on disk, and no data root is given",
             hint=f"pass --data-root DIR or set CITYSCAPES_DATASET; DIR holds {adapter.LAYOUT}",
         )
+    dataset = open_dataset(part, data_root)
     return Step(
         kind="dataset", label=part.label, spec=part, inputs={}, key=dataset.fingerprint()[:20], external=data_root
     )

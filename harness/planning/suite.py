@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError, near
-from harness.core.paths import CONFIGS, SUITES
+from harness.core.paths import CONFIGS, SUITES, working_folder
 from harness.core.resources import Resources
 from harness.data.base import DatasetPart, part_model
 from harness.data.mix import Mix
@@ -66,6 +66,10 @@ class Profile(Strict):
             raise ValueError(f"resources: no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
         self.needs()
         return self
+
+    def estimate(self, kind: str) -> float | None:
+        """Core-minutes of a step of a kind; None where nothing is known of it."""
+        return self.minutes.get(kind, 0.0 if self.minutes and STAGES[kind].quick else None)
 
     def needs(self) -> dict[str, Resources]:
         """What the steps of each stage need."""
@@ -157,22 +161,31 @@ def arms(suite: Suite) -> Iterator[Arm]:
 def is_foreign(name: str) -> bool:
     """Whether `name` is the path of a suite that is called as one of suites/ and is not that one."""
     path = Path(name)
-    own = SUITES / path.name
-    return name.endswith(".toml") and own.is_file() and path.resolve() != own.resolve()
+    shipped = SUITES / path.name
+    return name.endswith(".toml") and shipped.is_file() and path.resolve() != shipped.resolve()
 
 
 def load_suite(name: str) -> Suite:
     """The suite suites/<name>.toml, or the file that `name` is a path of."""
-    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    if name.endswith(".toml"):
+        return parse(Suite, read_toml(Path(name)), name)
+    path = _file("suites", name) if name in names("suites") else None
+    if path is None:
+        raise HarnessError(f"{SUITES / name}.toml: no such file", hint=near(name, names("suites")))
     return parse(Suite, read_toml(path), path)
 
 
 def load_profile(name: str) -> Profile:
     """The profile configs/profiles/<name>.toml laid over the one it extends."""
+    return parse(Profile, *profile_table(name))
+
+
+def profile_table(name: str) -> tuple[dict[str, Any], Path]:
+    """The same as a table, and its file."""
     data: dict[str, Any] = {}
     for link in reversed(profile_chain(name)):
         data = merge(data, read_toml(_part_path("profiles", link)))
-    return parse(Profile, data, _part_path("profiles", name))
+    return data, _part_path("profiles", name)
 
 
 def profile_chain(name: str) -> list[str]:
@@ -189,10 +202,12 @@ def profile_chain(name: str) -> list[str]:
 
 def load_dataset_part(name: str, profile: str) -> DatasetPart:
     """The data set configs/datasets/<name>.toml as `profile` has it."""
-    content, path = load_part("datasets", name, profile)
-    return parse(
-        part_model(content), content, path
-    )  # its own model, so that an unknown key is told with the known ones
+    return as_dataset_part(*load_part("datasets", name, profile))
+
+
+def as_dataset_part(content: dict[str, Any], path: Path | str) -> DatasetPart:
+    """The table of a data set, parsed by its own model, so that an unknown key is told with the known ones."""
+    return parse(part_model(content), content, path)
 
 
 def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
@@ -226,14 +241,26 @@ def _laid_over(kind: str, chain: list[str], profile: str) -> tuple[dict[str, Any
 
 def names(kind: str) -> list[str]:
     """The names of all parts of a kind ("generators", "segmenters", ...), or of all "suites"."""
-    folder = SUITES if kind == "suites" else CONFIGS / kind
-    return sorted(path.stem for path in folder.glob("*.toml"))
+    return sorted({path.stem for folder in folders(kind) for path in folder.glob("*.toml")})
+
+
+def folders(kind: str) -> list[Path]:
+    """Where the files of a kind are looked for: of the folder in which the command runs, then what is shipped."""
+    here, below = working_folder(), Path("suites") if kind == "suites" else Path("configs", kind)
+    shipped = SUITES if kind == "suites" else CONFIGS / kind
+    return [shipped] if here is None else [here / below, shipped]
+
+
+def _file(kind: str, name: str) -> Path | None:
+    """The file that is called so."""
+    return next((path for folder in folders(kind) if (path := folder / f"{name}.toml").is_file()), None)
 
 
 def _part_path(kind: str, name: str) -> Path:
-    path = CONFIGS / kind / f"{name}.toml"
-    if name not in names(kind):
-        raise HarnessError(f"unknown {kind.rstrip('s')} {name!r}: there is no {path}", hint=near(name, names(kind)))
+    path = _file(kind, name) if name in names(kind) else None
+    if path is None:
+        wanted = folders(kind)[-1] / f"{name}.toml"
+        raise HarnessError(f"unknown {kind.rstrip('s')} {name!r}: there is no {wanted}", hint=near(name, names(kind)))
     return path
 
 

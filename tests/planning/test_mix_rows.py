@@ -80,9 +80,7 @@ def test_what_is_in_a_local_checkpoint_is_part_of_the_key_and_a_hub_id_is_its_na
     source = tmp_path / name
 
     def key():
-        part.write_text(
-            text.replace('label = "ConvNeXt (mini)"\n', f'label = "ConvNeXt (mini)"\n{kind} = "{source}"\n')
-        )
+        part.write_text(text.replace('checkpoint = "embedded:oneformer_convnext"\n', f'{kind} = "{source}"\n'))
         return trainings(plan(tmp_path))["focus/oneformer/convnext"].key
 
     absent = key()
@@ -99,6 +97,8 @@ def test_what_is_in_a_local_checkpoint_is_part_of_the_key_and_a_hub_id_is_its_na
 
 
 def test_a_part_without_weights_keeps_its_key(configs, tmp_path, monkeypatch):
+    part = configs / "segmenters" / "oneformer.toml"
+    part.write_text(part.read_text().replace('checkpoint = "embedded:oneformer_convnext"\n', ""))
     before = trainings(plan(tmp_path))["focus/oneformer/convnext"]
     monkeypatch.setattr(SegmenterPart, "fingerprint", lambda part, backbone: "")
     assert trainings(plan(tmp_path))["focus/oneformer/convnext"].key == before.key

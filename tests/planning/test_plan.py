@@ -19,6 +19,7 @@ from harness.planning.plan import Plan, chain, make_plan, make_plan_on_same_data
 
 SUITE = """
 title = "t"
+seeds = [0]
 question = "q"
 [[rows]]
 method = "m"
@@ -86,6 +87,15 @@ def test_an_inference_option_predicts_again_and_trains_nothing(configs: Path):
     assert {name.split()[0] for name in before if before[name] != after[name]} == {"predict", "evaluate"}
 
 
+def test_what_decides_no_weight_trains_nothing_again(configs: Path):
+    """A training that was stopped for want of memory goes on with a smaller cache."""
+    before = keys(planned(configs))
+    part = configs / "segmenters" / "oneformer.toml"
+    edit(part, "cache_mb = 600", "cache_mb = 60\nworkers = 1\ntrackers = []")
+    edit(part, "log_every = 50\nvalidate_every = 120\nvalidate_batches = 10\ncheckpoint_every = 200", "log_every = 1")
+    assert keys(planned(configs)) == before
+
+
 def test_a_backbone_is_not_in_the_key_of_the_other(configs: Path):
     before = keys(planned(configs))
     edit(configs / "segmenters" / "oneformer.toml", "num_heads = [2, ", "num_heads = [4, ")
@@ -117,7 +127,7 @@ def test_words_for_people_are_in_no_key(configs: Path):
 
 
 def test_seeds_are_trainings_of_their_own_on_one_synthesis(configs: Path):
-    edit(configs / "profiles" / "mini.toml", "seeds = [0]", "seeds = [0, 1]")
+    edit(configs.parent / "s.toml", "seeds = [0]", "seeds = [0, 1]")
     plan = planned(configs)
     kinds = [step.kind for step in plan.steps().values()]
     assert kinds.count("train") == 8
@@ -198,6 +208,15 @@ def test_other_labels_are_other_steps_and_those_of_cityscapes_are_in_no_key(conf
     assert planned(configs, "paper", data_root=roots["plain"]).dataset.key == digest.hexdigest()[:20]
 
 
+def test_a_generator_that_cannot_paint_the_data_set_is_a_row_without_steps(tmp_path):
+    plan = make_plan("controls", "paper", data_root=toy.tree(tmp_path / "tree", train=1, val=1))
+    why = {row.arm.generator: row.why for row in plan.rows}
+    assert (
+        why["oracle"] == why["oracle_frame"] == "the generator adapter 'oracle' can only paint frames that streets drew"
+    )
+    assert not why["focus"] and not any(step.label.startswith("oracle") for step in plan.steps().values())
+
+
 def test_a_data_set_of_an_unknown_adapter_is_told(configs: Path, tmp_path):
     edit(configs / "datasets" / "cityscapes.toml", 'adapter = "cityscapes"', 'adapter = "cityscape"')
     with pytest.raises(HarnessError, match=r"unknown dataset adapter 'cityscape'(.|\n)*'cityscapes'"):
@@ -226,7 +245,7 @@ def test_another_recipe_takes_the_place_of_the_profiles_where_no_row_names_one()
     recipes = {step.spec.recipe.label for step in other.steps().values() if step.kind == "synthesize"}
     assert recipes == {"released"} and make_plan("table1", "mini", recipe="corrected").steps() == plain.steps()
     trainings = [{step.key for step in plan.steps().values() if step.kind == "train"} for plan in (plain, other)]
-    assert len(trainings[0] & trainings[1]) == 2, "real frames alone stay the same"
+    assert len(trainings[0] & trainings[1]) == 2 * 3, "real frames alone stay the same"
     assert [row.arm.name for row in plain.rows] == [row.arm.name for row in other.rows]
     assert make_plan_on_same_data(other, "ablation").name == "ablation-released"
     named = {

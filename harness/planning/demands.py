@@ -1,0 +1,190 @@
+"""What a plan will take and what it lacks, for profiles of days: disk, GPU hours, checkpoints. Torch-free, and the hub
+is never asked.
+
+GPU hours come from the speeds that `make gpu` left under results/gpu; without such, they are not measured, and nothing
+is guessed.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from harness.core.environment import gpus
+from harness.core.errors import HarnessError
+from harness.core.paths import results_folder
+from harness.core.store import Store
+from harness.data.base import Dataset, open_dataset
+from harness.planning.plan import Plan, chain
+from harness.segmenters.options import Training
+from harness.stages.synthesize import SynthesisSpec
+from harness.stages.train import TrainSpec
+from harness.weights.checkpoints import Need
+
+_GENERATED = 2.0
+"""Bytes a pixel of a painted square's PNG: about those of a photograph."""
+_PREDICTION = 2 * 2**20
+"""Bytes of the answers for a frame, at most: a hundred masks, a label map, a panoptic map."""
+_WEIGHTS = (".safetensors", ".bin", ".pth", ".pkl")
+_COPIES = 7
+"""Of a network's weights on disk while it trains: weights and two moments of the state, of the one before, and what is
+kept (harness/segmenters/training.py)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """The measured speeds of one GPU: megapixels of crops a second by network, seconds a crop by generator."""
+
+    device: str = ""
+    megapixels_a_second: dict[str, float] = field(default_factory=dict)
+    seconds_a_crop: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demands:
+    """What the steps still to be made of a plan take: bytes at most, GPU hours (None: not measured), and what is missing."""
+
+    disk: float
+    unsized: tuple[str, ...]
+    """Networks whose checkpoint is not there, so that the disk of their weights is not counted."""
+    hours: float | None
+    unmeasured: int
+    """The number of steps without a measured speed."""
+    device: str
+    missing: dict[str, tuple[Need, ...]]
+    """By the part that reads them."""
+
+
+def demands(plan: Plan, store: Store) -> Demands:
+    """Look at what is to be made of a plan, and at this machine."""
+    speeds, dataset = known_speeds(), open_dataset(plan.dataset.spec, plan.dataset.external)
+    names, needs = _parts(plan)
+    frame_bytes = _bytes_of_a_frame(dataset)
+    kept, running, hours, unmeasured = 0.0, 0.0, 0.0, 0
+    unsized: dict[str, None] = {}
+    for key, step in plan.missing(store).items():
+        if step.kind == "synthesize":
+            size, spent = _synthesis(cast(SynthesisSpec, step.spec), dataset, frame_bytes, speeds, names[key])
+        elif step.kind == "train":
+            weights = sum(map(_bytes, needs[names[key]]))
+            size, spent = weights, _training(cast(TrainSpec, step.spec), speeds, names[key])
+            running = max(running, _COPIES * weights)
+            if not weights:
+                unsized[names[key]] = None
+        else:
+            size, spent = (len(dataset.frames("val")) * _PREDICTION if step.kind == "predict" else 0), 0.0
+        kept, hours, unmeasured = kept + size, hours + (spent or 0.0), unmeasured + (spent is None)
+    return Demands(
+        disk=kept + running,
+        unsized=tuple(unsized),
+        hours=None if unmeasured else hours,
+        unmeasured=unmeasured,
+        device=speeds.device,
+        missing={
+            name: lacking for name, all_of in needs.items() if (lacking := tuple(n for n in all_of if not n.found))
+        },
+    )
+
+
+def sentences(found: Demands, store: Store) -> Iterator[str]:
+    """What to print of them."""
+    place, room = _free(store)
+    without = f", without the weights of {', '.join(found.unsized)}" if found.unsized else ""
+    short = ": too little, make room or choose another disk with --store" if found.disk > room else ""
+    yield f"disk: {found.disk / 1e9:,.1f} GB at most{without}; {room / 1e9:,.1f} GB are free in {place}{short}"
+    if found.hours is None:
+        yield f"GPU hours: not measured for {found.unmeasured} steps; `make gpu` measures them on a GPU"
+    else:
+        each = found.hours / max(len(gpus()), 1)
+        yield f"GPU hours: {found.hours:,.1f} by the speeds of {found.device}, {each:,.1f} for each GPU of this machine"
+    for name, needs in found.missing.items():
+        yield f"missing: {name} reads {', '.join(need.names[0] for need in needs)}"
+        yield from (f"  {need.remedy}" for need in needs)
+
+
+def known_speeds() -> Speeds:
+    """What `make gpu` left under results/gpu; where it left several devices' figures, none are taken."""
+    folders = sorted(path for path in (results_folder() / "gpu").glob("*") if path.is_dir())
+    if len(folders) != 1:
+        return Speeds()
+    trained = {
+        f"{row['part']}-{row['backbone']}": row["images_a_second"] * row["crop"][0] * row["crop"][1] / 1e6
+        for row in _rows(folders[0] / "training.json")
+        if row.get("precision") == "bf16" and "crop" in row
+    }
+    painted: dict[str, float] = {}
+    for row in _rows(folders[0] / "synthesis.json"):
+        if "part" in row and "," not in row["precision"]:  # not those of a compiled network
+            painted[row["part"]] = min(row["seconds_a_crop"], painted.get(row["part"], float("inf")))
+    return Speeds(device=folders[0].name, megapixels_a_second=trained, seconds_a_crop=painted)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return rows if isinstance(rows, list) else []
+
+
+def _parts(plan: Plan) -> tuple[dict[str, str], dict[str, tuple[Need, ...]]]:
+    """Key of a step to the name of its generator or network, and what each of these reads."""
+    names: dict[str, str] = {}
+    needs: dict[str, tuple[Need, ...]] = {}
+    for row in plan.rows:
+        for step in (step for final in row.finals.values() for step in chain(final)):
+            if step.kind == "synthesize":
+                names[step.key] = row.arm.generator
+                needs[row.arm.generator] = cast(SynthesisSpec, step.spec).generator.needs
+            elif step.kind == "train":
+                spec = cast(TrainSpec, step.spec)
+                names[step.key] = name = f"{row.arm.segmenter}-{row.arm.backbone}"
+                needs[name] = spec.segmenter.needs(spec.backbone)
+    return names, needs
+
+
+def _synthesis(
+    spec: SynthesisSpec, dataset: Dataset, frame_bytes: float, speeds: Speeds, name: str
+) -> tuple[float, float | None]:
+    """Bytes and GPU hours of a synthesis; a generator without a checkpoint needs no GPU."""
+    frames = len(dataset.frames(spec.split))
+    images = min(spec.limit or frames, frames) * spec.top_k * spec.variants
+    side = getattr(spec.generator.options, "size", 0)
+    seconds = speeds.seconds_a_crop.get(name) if spec.generator.needs else 0.0
+    return images * (frame_bytes + _GENERATED * side**2), None if seconds is None else images * seconds / 3600
+
+
+def _training(spec: TrainSpec, speeds: Speeds, name: str) -> float | None:
+    training, speed = spec.segmenter.training, speeds.megapixels_a_second.get(name)
+    if speed is None or not isinstance(training, Training):
+        return None
+    pixels = training.iterations * training.batch_size * training.crop[0] * training.crop[1]
+    return pixels / 1e6 / speed / 3600
+
+
+def _bytes_of_a_frame(dataset: Dataset) -> float:
+    frames = dataset.frames("train")
+    seen = frames[:: max(1, len(frames) // 64)]
+    return sum(path.stat().st_size for frame in seen for path in frame.files) / max(len(seen), 1)
+
+
+def _bytes(need: Need) -> int:
+    """The size of the weights of a checkpoint; 0 when it is not there."""
+    place = need.found
+    if place is None:
+        return 0
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.suffix in _WEIGHTS]
+    return max((path.stat().st_size for path in files), default=0)
+
+
+def _free(store: Store) -> tuple[Path, int]:
+    """The folder that the store lies in, or will, and the bytes that are free there."""
+    place = store.root
+    while not place.exists():
+        place = place.parent
+    try:
+        return place, shutil.disk_usage(place).free
+    except OSError as error:
+        raise HarnessError(f"{place}: {error.strerror or error}", hint="choose another folder with --store") from None
