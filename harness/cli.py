@@ -1,6 +1,9 @@
 """The command line: with harness/commands, the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
+    harness compare A B                            two suites, stores, baselines or rows
+    harness cite SUITE                             BibTeX of what its numbers stand on
+    harness dataset | import-images                images of your own as a row
     harness synthesize | evaluate | instances | export    single pieces, on anybody's data
     harness predict IMAGES                         a trained segmenter on anybody's images
     harness power SUITE                            seeds and images that a stated effect takes
@@ -12,12 +15,13 @@ standard error.
 """
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import check, data, output, power, predict, status, store, suites, worker
+from harness.commands import check, cite, compare, data, imports, output, power, predict, status, store, suites, worker
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -35,6 +39,10 @@ def _run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends a command as tidily as Ctrl-C does
     try:
         parser = _parser()
+        if "_ARGCOMPLETE" in os.environ:
+            from harness.commands.completion import complete
+
+            complete(parser)
         if not arguments:
             parser.print_help()
             return 0
@@ -66,7 +74,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, status, check, power, store, data, predict, worker):
+    for group in (suites, status, check, compare, cite, power, store, data, imports, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

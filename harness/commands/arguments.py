@@ -1,6 +1,7 @@
 """Commands share this: a parser that suggests near names, checked arguments, and the console they print to."""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from harness.core.errors import near
 if TYPE_CHECKING:
     from harness.core.store import Store
     from harness.data.base import Dataset
+    from harness.planning.changes import Changes
     from harness.planning.plan import Plan
 
 WIDTH_OF_A_FILE = 200
@@ -58,6 +60,24 @@ def natural(text: str) -> int:
     return _at_least(0, text)
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected names with commas between them, found {text!r}")
+    return found
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """`5`: the seeds 0 to 4. `0,3,7`: these."""
+    if "," not in text:
+        return tuple(range(count(text)))
+    found = tuple(map(natural, text.split(",")))
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"expected distinct seeds, found {text!r}")
+    return tuple(sorted(found))
+
+
 def _at_least(low: int, text: str) -> int:
     try:
         value = int(text)
@@ -79,27 +99,73 @@ def console(*, stderr: bool = False) -> Any:
 
 
 def add_suite(commands: Any, name: str, help_text: str) -> Any:
-    """Add a command about a suite: with its name, profile, data root and store."""
+    """Add a command about a suite: with its name, profile, data root, store, and what is changed of it."""
     one = commands.add_parser(name, help=help_text)
     one.add_argument("suite", help="a name of suites/*.toml, or a path of such a file")
+    add_plan(one)
+    one.add_argument("--only", type=listed, default=(), metavar="NAMES", help="only rows of these parts, as a,b,c")
+    one.add_argument("--without", type=listed, default=(), metavar="NAMES", help="no rows of these parts")
+    return one
+
+
+def add_plan(one: Any) -> None:
+    """Add what decides a plan beside its suite and the rows of it that are chosen."""
     one.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     one.add_argument(
         "--data-root", metavar="DIR", help="the data set, for a profile of one on disk (default: CITYSCAPES_DATASET)"
     )
     one.add_argument("--store", metavar="DIR", help="where artifacts go (default: HARNESS_STORE or results/store)")
     one.add_argument("--recipe", default="", metavar="NAME", help="for rows that name none (default: the profile's)")
-    return one
+    one.add_argument("--with", dest="added", type=listed, default=(), metavar="NAMES", help="rows of more parts")
+    one.add_argument("--seeds", type=seeds, default=(), metavar="N", help="how many seeds, or which, as 0,3,7")
+    one.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of a part: kind.name.key=value; repeatable",
+    )
+
+
+def add_json(one: Any, help_text: str = "print it as JSON") -> None:
+    """Add the option that asks for JSON."""
+    one.add_argument("--json", action="store_true", help=help_text)
+
+
+def print_json(content: Any) -> None:
+    """Print values as JSON."""
+    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def changes_of(options: argparse.Namespace) -> "Changes":
+    """What the options of a command about a suite change of it."""
+    from harness.planning.changes import Changes, parse_setting
+
+    return Changes(
+        recipe=options.recipe,
+        only=getattr(options, "only", ()),
+        without=getattr(options, "without", ()),
+        added=getattr(options, "added", ()),
+        seeds=options.seeds,
+        settings=tuple(map(parse_setting, options.set)),
+    )
+
+
+def given_root(options: argparse.Namespace) -> Path | None:
+    """The data root that the command line names; None for that of the environment, where a profile wants one."""
+    return Path(options.data_root).absolute() if options.data_root else None
 
 
 def planned(options: argparse.Namespace) -> tuple["Plan", "Store"]:
     """The plan of the suite that a command names, under its profile, and the store."""
-    from harness.core.paths import data_root, store_root
+    from harness.core.paths import store_root
     from harness.core.store import Store
     from harness.planning.plan import make_plan
     from harness.report import spec_of
     from harness.results.collect import check_published
 
-    plan = make_plan(options.suite, options.profile, data_root=data_root(options.data_root), recipe=options.recipe)
+    root = given_root(options)
+    plan = make_plan(options.suite, options.profile, data_root=root, changes=changes_of(options))
     # Mistakes that only the report would meet are told before hours of training, not after them.
     spec_of(plan.suite)
     check_published(plan)

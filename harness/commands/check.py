@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.commands.arguments import add_suite, console, planned
+from harness.commands.arguments import add_json, add_suite, console, planned, print_json
 from harness.core.errors import HarnessError
 
 
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     one.add_argument("--summary", metavar="FILE", help='append Markdown, as for "$GITHUB_STEP_SUMMARY"')
     one.add_argument("--annotations", action="store_true", help="print ::error and ::warning lines for GitHub")
     one.add_argument("--trend", metavar="DIR", help="write bigger.json and smaller.json for trend tools")
+    add_json(one, "print every verdict as JSON")
     one.set_defaults(command=_check)
 
     one = commands.add_parser("leaderboard", help="make results/LEADERBOARD.md from the accepted rows")
@@ -29,17 +30,19 @@ def add(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from harness.core.paths import results_folder
     from harness.planning.suite import is_foreign
-    from harness.report import print_table, verdicts
     from harness.report.leaderboard import NAME, write
     from harness.results import check
-    from harness.results.baselines import accept, read_baseline, read_baselines, statistics_in
+    from harness.results.baselines import accept, baseline_files, read_baseline, read_baselines, statistics_in
     from harness.results.collect import rows, statistics_folder
     from harness.results.gains import decompose
     from harness.results.paired import intervals, noise
     from harness.results.spread import learn
 
     plan, store = planned(options)
-    default = results_folder() / "baselines" / f"{plan.name}-{plan.profile_name}.json"
+    name = f"{plan.name}-{plan.profile_name}"
+    default = results_folder() / "baselines" / f"{name}.json"
+    if not options.accept:
+        default = baseline_files().get(name, default)
     path = Path(options.baseline) if options.baseline else default
     if not options.baseline and is_foreign(options.suite):
         raise HarnessError(
@@ -67,7 +70,7 @@ def _check(options: argparse.Namespace) -> int:
             comparable=plan.profile.comparable,
             spreads=learn(decompose(measured, intervals(where, measured, known))),
         )
-        print_table(verdicts.to_table(changes or check.additions(new)), console())
+        _tell(changes or check.additions(new), options)
         if path == default:
             write(results_folder() / NAME, read_baselines())
         return 0
@@ -77,8 +80,17 @@ def _check(options: argparse.Namespace) -> int:
     found = compared()
     # Files first: they are whole whatever standard output does.
     _write_verdicts(options, found, measured, list(read_baseline(path).tolerance))
-    print_table(verdicts.to_table(found), console())
+    _tell(found, options)
     return check.exit_code(found)
+
+
+def _tell(found: Any, options: argparse.Namespace) -> None:
+    from harness.report import print_table, verdicts
+
+    if options.json:
+        print_json([verdict.model_dump(mode="json") for verdict in found])
+    else:
+        print_table(verdicts.to_table(found), console())
 
 
 def _write_verdicts(options: argparse.Namespace, found: Any, measured: Any, metrics: list[str]) -> None:

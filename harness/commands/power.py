@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.arguments import add_suite, console, planned
+from harness.commands.arguments import add_json, add_suite, console, planned
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ def add(commands: Any) -> None:
     one.add_argument("--effect", type=_points, default=1.0, help="true difference in points of AP (default: 1)")
     one.add_argument("--power", type=_chance, default=0.8, help="chance to find it (default: 0.8)")
     one.add_argument("--output", metavar="FILE", help="write an HTML page with a picture of half-width against seeds")
+    add_json(one)
     one.set_defaults(command=_power)
 
 
 def _power(options: argparse.Namespace) -> int:
     from harness.core.files import write_text
-    from harness.report import print_table
+    from harness.report import print_table, render
     from harness.report.columns import of_score
     from harness.report.page import render_page
     from harness.report.prospects import to_page, to_table
@@ -46,7 +47,10 @@ def _power(options: argparse.Namespace) -> int:
     now = {spread: prospect(plan, spread, effect=effect, seeds=as_planned(plan, spread).seeds) for spread in spreads}
     enough = {spread: needed(plan, spread, effect=effect, chance=options.power) for spread in spreads}
     table = to_table(plan, now, enough, effect=effect, chance=options.power)
-    print_table(table, console())
+    if options.json:
+        print(render(table, "json"), end="")
+    else:
+        print_table(table, console())
     if options.output:
         write_text(Path(options.output), render_page(to_page(plan, table, spreads)))
     return 0

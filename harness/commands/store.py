@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.arguments import add_suite, console, planned
+from harness.commands.arguments import add_json, add_suite, console, planned, print_json
 from harness.core.errors import HarnessError, near
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     one = _add(parts, "list", "every artifact: size, when, where and by what it was made", _list)
     one.add_argument("--kind", help="only those of one stage")
     one.add_argument("--rebuild", action="store_true", help="make the index anew from the manifests")
+    add_json(one)
 
     one = _add(parts, "verify", "read every byte and compare it with what the manifests vouch for", _verify)
     one.add_argument("--set-aside", action="store_true", help="move damaged ones away: a run makes them anew")
@@ -68,6 +69,9 @@ def _list(options: argparse.Namespace) -> int:
 
     store = _store(options)
     entries = [e for e in (rebuild if options.rebuild else index)(store) if options.kind in (None, e.kind)]
+    if options.json:
+        print_json([{**e._asdict(), "path": str(store.path(e.kind, e.key))} for e in entries])
+        return 0
     lines = [
         f"{e.kind:<10} {e.key:<20} {_size(e.bytes):>10} {e.seconds:>9.1f} s  {e.started:<20} {e.host:<16} "
         f"{e.harness or '?':<8} {e.label}"

@@ -1,40 +1,40 @@
 """The commands list, plan, run and report work on suites."""
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from harness.commands.arguments import FORMATS, add_suite, console, count, planned
+from harness.commands.arguments import FORMATS, add_json, add_suite, console, count, planned, print_json
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from rich.table import Table
 
     from harness.core.failures import Failure
+    from harness.core.resources import Resources
     from harness.core.store import Store
     from harness.planning.plan import Plan, Step
-    from harness.report.table import Table as ResultTable
-    from harness.results.gains import Paired
-    from harness.results.paired import Single
-    from harness.results.rows import Row, SeedResult
+    from harness.report.choice import Chosen
 
+DEVICES = ("auto", "cpu", "cuda")
 LAUNCHERS = ("local", "slurm", "ray")
 MANY = 200
 """Steps above which `plan` counts them instead of listing them."""
-QUALITY = "ablation"
-"""The suite of image quality, which stands beside the gains in a report."""
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     one = commands.add_parser("list", help="suites, profiles and parts, and which are built")
+    add_json(one)
     one.set_defaults(command=_list)
 
     one = add_suite(commands, "plan", "what `run` would do: steps, what is cached, an estimate")
     one.add_argument("--steps", action="store_true", help=f"list every step, not only up to {MANY}")
+    add_json(one)
     one.set_defaults(command=_plan)
 
     one = add_suite(commands, "run", "make what is missing, then print the table")
@@ -44,6 +44,9 @@ def add(commands: Any) -> None:
     one.add_argument("--workers", type=count, help="steps at a time (default: one per GPU, else one per core)")
     one.add_argument(
         "--devices", type=count, help="GPUs that share each training (default: as the profile says, else 1)"
+    )
+    one.add_argument(
+        "--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one; cpu: none is used"
     )
     one.add_argument("--detach", action="store_true", help="of slurm: start the workers and leave them alone")
     one.add_argument("--retry-failed", action="store_true", help="try again also what the stage itself failed at")
@@ -58,6 +61,14 @@ def add(commands: Any) -> None:
         default="results",
         help="the suite's own (default), AP per class with instance counts, cost, or beside the paper",
     )
+    one.add_argument("--sort", metavar="COLUMN", help="measured rows by a column, the best first")
+    one.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="TEST",
+        help="COLUMN=TEXT, COLUMN>NUMBER or COLUMN<NUMBER; repeatable",
+    )
     one.add_argument("--intervals", action="store_true", help="print 95 %% intervals behind the scores")
     one.set_defaults(command=_report)
 
@@ -67,6 +78,9 @@ def _list(options: argparse.Namespace) -> int:
 
     from harness.planning.listing import entries
 
+    if options.json:
+        print_json([entry._asdict() for entry in entries()])
+        return 0
     table = Table("kind", "name", "label", "state", box=None, pad_edge=False)
     for entry in entries():
         table.add_row(entry.kind, entry.name, entry.label, entry.state)
@@ -77,7 +91,10 @@ def _list(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     plan, store = planned(options)
     steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
-    minutes = plan.profile.minutes
+    minutes = {kind: plan.profile.estimate(kind) for kind in {step.kind for step in steps.values()}}
+    if options.json:
+        print_json(_as_values(plan, store, missing, begun))
+        return 0
     out = console()
     out.print(f"{plan.suite.title}\n{plan.suite.question}\n", soft_wrap=True)
     listed = options.steps or len(steps) <= MANY
@@ -90,22 +107,69 @@ def _plan(options: argparse.Namespace) -> int:
     for row in plan.rows:
         if row.why:
             out.print(f"not built: {row.arm.name}: {row.why}")
-    total = sum(minutes.get(step.kind, 0.0) for step in missing.values())
-    known = all(step.kind in minutes for step in missing.values())
-    estimate = f"about {total:.0f} core-minutes" if known else "no estimate for this profile"
+    for generator, stock in {row.arm.generator: row.stock for row in plan.rows if row.stock}.items():
+        out.print(f"{generator}: {stock}", soft_wrap=True)
+    each = [minutes[step.kind] for step in missing.values()]
+    known = [one for one in each if one is not None]
+    estimate = f"about {sum(known):.0f} core-minutes" if len(known) == len(each) else "no estimate for this profile"
     done = len(steps) - len(missing)
     out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
     if not listed:
         out.print("--steps lists every step")
+    if None in each:
+        from harness.planning.demands import demands, sentences
+
+        for line in sentences(demands(plan, store), store):
+            out.print(line, soft_wrap=True, markup=False, highlight=False)
     out.print(f"store: {store.root}")
     return 0
+
+
+def _as_values(plan: "Plan", store: "Store", missing: "Collection[str]", begun: "Collection[str]") -> "dict[str, Any]":
+    """A plan for scripts: its rows with the keys of their last steps, and every step, inputs first."""
+    return {
+        "suite": plan.name,
+        "profile": plan.profile_name,
+        "store": str(store.root),
+        "reports": str(store.root.parent / "reports" / plan.folder),
+        "rows": [
+            {
+                "name": row.arm.name,
+                "method": row.arm.method,
+                "generator": row.arm.generator,
+                "segmenter": row.arm.segmenter,
+                "backbone": row.arm.backbone,
+                "settings": row.settings,
+                "not_built": row.why,
+                "seeds": {str(seed): final.key for seed, final in row.finals.items()},
+            }
+            for row in plan.rows
+        ],
+        "steps": [
+            {
+                "kind": step.kind,
+                "label": step.label,
+                "key": step.key,
+                "inputs": {name: needed.key for name, needed in step.inputs.items()},
+                "state": _state(step, missing, begun),
+                "minutes": None if step.external else plan.profile.estimate(step.kind),
+            }
+            for step in plan.steps().values()
+        ],
+    }
+
+
+def _state(step: "Step", missing: "Collection[str]", begun: "Collection[str]") -> str:
+    if step.key in missing:
+        return "half done" if step.key in begun else "to do"
+    return "found" if step.external else "cached"
 
 
 def _steps_table(
     steps: "Mapping[str, Step]",
     missing: "Mapping[str, Step]",
     begun: "Collection[str]",
-    minutes: "Mapping[str, float]",
+    minutes: "Mapping[str, float | None]",
     effects: "Mapping[str, str]",
 ) -> "Table":
     """Every step; `effects`: what the row shows that ends with it, by key."""
@@ -113,10 +177,10 @@ def _steps_table(
 
     table = Table("step", "of", "key", "state", "minutes", "finds", box=None, pad_edge=False)
     for step in steps.values():
-        state, estimate = "found" if step.external else "cached", ""
+        estimate = ""
         if step.key in missing:
-            state = "half done" if step.key in begun else "to do"
-            estimate = f"{minutes[step.kind]:.2f}" if step.kind in minutes else "?"
+            estimate = "?" if (each := minutes[step.kind]) is None else f"{each:.2f}"
+        state = _state(step, missing, begun)
         table.add_row(step.kind, step.label, step.key, state, estimate, effects.get(step.key, ""))
     return table
 
@@ -135,7 +199,10 @@ def _smallest_effects(plan: "Plan") -> dict[str, str]:
 
 
 def _kinds_table(
-    steps: "Mapping[str, Step]", missing: "Mapping[str, Step]", begun: "Collection[str]", minutes: "Mapping[str, float]"
+    steps: "Mapping[str, Step]",
+    missing: "Mapping[str, Step]",
+    begun: "Collection[str]",
+    minutes: "Mapping[str, float | None]",
 ) -> "Table":
     from rich.table import Table
 
@@ -144,7 +211,7 @@ def _kinds_table(
         keys = [step.key for step in steps.values() if step.kind == kind]
         todo = [key for key in keys if key in missing]
         half = sum(key in begun for key in todo)
-        estimate = f"{minutes[kind] * len(todo):.0f}" if kind in minutes else "?"
+        estimate = "?" if (each := minutes[kind]) is None else f"{each * len(todo):.0f}"
         table.add_row(kind, str(len(todo) - half), str(half), str(len(keys) - len(todo)), estimate)
     return table
 
@@ -152,6 +219,7 @@ def _kinds_table(
 def _run_suite(options: argparse.Namespace) -> int:
     from harness.core import upkeep
     from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN
+    from harness.report.written import write_reports
 
     plan, store = planned(options)
     missing = plan.missing(store)
@@ -159,15 +227,14 @@ def _run_suite(options: argparse.Namespace) -> int:
     failed: dict[str, Failure] = {}
     if missing:
         store.open()
-        name = f"{plan.name}-{plan.profile_name}"
-        upkeep.remember(store, name, upkeep.Run(options.suite, plan.profile_name, tuple(plan.steps())))
+        upkeep.remember(store, plan.folder, upkeep.Run(options.suite, plan.profile_name, tuple(plan.steps())))
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
         failed = _make(plan, store, len(missing), options)
         if options.detach:
             out.print("the workers go on: `harness status` looks at them; the same command without --detach waits")
             return 0
     try:
-        written = f"written to {_write_reports(plan, store)}"
+        written = f"written to {write_reports(plan, store)}"
     except HarnessError as error:
         if not failed:
             raise
@@ -192,9 +259,15 @@ def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace)
     from harness.running.scheduler import run, submit
     from harness.running.settings import launcher_of
 
-    needs = plan.profile.needs()
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            ""  # of this machine: its cores are then shared out as where there is no GPU
+        )
+    needs = _needs(plan, options.device)
     devices = options.devices or (max(1, needs["train"].gpus) if environment.gpus() else 1)
     launcher = launcher_of(options.launcher, store, workers=options.workers, devices=devices)
+    if options.device == "cuda" and launcher.name == "local" and not environment.gpus():
+        raise HarnessError("--device cuda: this machine has no GPU that may be used", hint="`nvidia-smi -L` lists them")
     if launcher.name != "local":
         devices = options.devices or max(1, needs["train"].gpus)
         needs["train"] = needs["train"].model_copy(update={"gpus": devices if devices > 1 else needs["train"].gpus})
@@ -214,22 +287,33 @@ def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace)
     return asked.failed
 
 
+def _needs(plan: "Plan", device: str) -> "dict[str, Resources]":
+    """What steps need of a machine; on a `cpu` none of them gets a GPU."""
+    needs = plan.profile.needs()
+    return {kind: each.model_copy(update={"gpus": 0}) for kind, each in needs.items()} if device == "cpu" else needs
+
+
 def _report(options: argparse.Namespace) -> int:
     from harness.core.files import write_text
     from harness.report import render
+    from harness.report.choice import Chosen, parse_filter
+    from harness.report.written import page, table_of
 
     plan, store = planned(options)
     if options.intervals:
         table = {**plan.suite.table, "intervals": True}
         plan = replace(plan, suite=plan.suite.model_copy(update={"table": table}))
+    chosen = Chosen(sort=options.sort or "", filters=tuple(map(parse_filter, options.filter)))
     if options.format == "console" and not options.output:
-        _print_table(plan, store, options.table)
+        _print_table(plan, store, options.table, chosen)
         return 0
     # The whole report, which has every table; a single one as HTML is a fragment of it.
-    whole = options.format == "html" and options.table == "results"
+    whole = options.format == "html" and options.table == "results" and not (options.sort or options.filter)
     intervals = options.format in ("csv", "json", "html")
     text = (
-        _page(plan, store) if whole else render(_table(plan, store, options.table, intervals=intervals), options.format)
+        page(plan, store)
+        if whole
+        else render(chosen.of(table_of(plan, store, options.table, intervals=intervals)), options.format)
     )
     if options.output:
         write_text(Path(options.output), text)
@@ -238,79 +322,9 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(plan: "Plan", store: "Store", name: str = "results", *, intervals: bool = False) -> "ResultTable":
-    """A table of the suite. Its cells know their `intervals`, which take a second, where somebody will read them."""
-    from harness.report import named_table, spec_of
-    from harness.results.collect import rows
-
-    collected = rows(plan, store)
-    known = _intervals(plan, store, collected).cells if intervals or spec_of(plan.suite).intervals else None
-    return named_table(name, plan.suite, plan.profile, collected, things=_things(plan), intervals=known)
-
-
-class _Intervals(NamedTuple):
-    """Where a report has intervals from: of differences, of single scores."""
-
-    paired: "Paired"
-    cells: "Single"
-
-
-def _intervals(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> _Intervals:
-    """What statistics in the store and accepted rows of the kind say; image quality has no statistics of frames."""
-    from harness.results.baselines import read_baselines
-    from harness.results.collect import statistics_folder
-    from harness.results.paired import estimates, intervals
-
-    segmented = plan.suite.kind == "segmentation"
-    accepted = [row for found in read_baselines() for row in found.rows] if segmented else []
-
-    def where(run: "SeedResult") -> Path | None:
-        return statistics_folder(run, store) if segmented else None
-
-    return _Intervals(intervals(where, collected, accepted), estimates(where, collected, accepted))
-
-
-def _things(plan: "Plan") -> list[str]:
-    return [label.name for label in plan.labels.things]
-
-
-def _print_table(plan: "Plan", store: "Store", name: str = "results") -> None:
+def _print_table(plan: "Plan", store: "Store", name: str = "results", chosen: "Chosen | None" = None) -> None:
     from harness.report import print_table
+    from harness.report.written import table_of
 
-    print_table(_table(plan, store, name), console())
-
-
-def _page(plan: "Plan", store: "Store") -> str:
-    """The whole report as one HTML file."""
-    from harness.planning.plan import make_plan_on_same_data
-    from harness.report.gather import gather
-    from harness.report.page import render_page
-    from harness.results.collect import rows
-
-    collected = rows(plan, store)
-    paired, cells = _intervals(plan, store, collected)
-    # What the same generators score as images, where that was measured: it stands beside what their frames gain.
-    quality = rows(make_plan_on_same_data(plan, QUALITY), store) if plan.suite.kind == "segmentation" else []
-    return render_page(gather(plan, store, collected, paired=paired, intervals=cells, quality=quality))
-
-
-def _write_reports(plan: "Plan", store: "Store") -> Path:
-    from harness.core.files import write_text
-    from harness.report import SUFFIXES, named_table, render
-    from harness.results.collect import rows, syntheses
-    from harness.results.rows import write_rows
-    from harness.synthesis.gallery import write_gallery
-
-    folder = store.root.parent / "reports" / f"{plan.name}-{plan.profile_name}"
-    collected = rows(plan, store)
-    intervals = _intervals(plan, store, collected).cells
-    kinds = {"results": "table"} | ({"classes": "classes"} if plan.suite.kind == "segmentation" else {})
-    for kind, stem in kinds.items():
-        table = named_table(kind, plan.suite, plan.profile, collected, things=_things(plan), intervals=intervals)
-        for form in ("markdown", "csv", "json", "latex"):
-            write_text(folder / f"{stem}.{SUFFIXES[form]}", render(table, form))
-    write_text(folder / "report.html", _page(plan, store))
-    write_rows(folder / "rows.json", collected)
-    if plan.suite.kind == "image_quality" and (made := syntheses(plan, store)):
-        write_gallery(made, folder / "gallery.png", title=plan.suite.title)
-    return folder
+    table = table_of(plan, store, name)
+    print_table(chosen.of(table) if chosen else table, console())

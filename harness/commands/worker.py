@@ -22,6 +22,7 @@ def _worker(options: argparse.Namespace) -> int:
     from harness.core import environment
     from harness.running.worker import STOPPED
 
+    environment.pin_arithmetic()
     environment.describe()
     if options.serve:
         from harness.running import nursery

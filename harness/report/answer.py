@@ -20,16 +20,39 @@ QUALITIES = ("CLIPScore", "FID", "SSIM", "PSNR")
 """The paper's four measures of image quality."""
 
 
+def first(gains: Sequence[Gain], lead: str, verdict: Sequence[str]) -> Section:
+    """The first screen: the sentence that answers, the differences that it rests on, the instrument's verdict.
+
+    Controls whose truth is known are in the verdict.
+    """
+    asked = [gain for gain in gains if gain.factor != "labels" and not gain.after.expects] or gains
+    shown = sorted(asked, key=lambda gain: gain.before.role != "baseline")
+    return Section(
+        anchor="answer", title="The answer", lead=lead, aside=tuple(verdict) if gains else (), figures=_drawn(shown)
+    )
+
+
 def section(gains: Sequence[Gain]) -> Section:
-    """The sentences, and every difference with its interval on one axis."""
+    """Every difference: the sentences, and its interval on one axis."""
     texts = sentences(gains)
     rows = [row for gain in gains for row in (gain.before, gain.after) if gain.difference is None]
     if any(len(finished(row.seeds)) == 1 for row in rows):
         texts.append(ONE_SEED)
-    several = len({gain.group for gain in gains}) > 1
-    whiskers = [whisker(gain, ", ".join((label(gain), *gain.group)) if several else label(gain)) for gain in gains]
-    drawn = (figures.whiskers(f"Differences in {MAIN}", whiskers, unit=f"{MAIN} points"),) if gains else ()
-    return Section(anchor="answer", title="The answer", texts=tuple(texts), figures=drawn)
+    return Section(
+        anchor="differences", title="All differences", texts=tuple(texts), figures=_drawn(gains), folded=True
+    )
+
+
+def _drawn(gains: Sequence[Gain]) -> tuple[str, ...]:
+    """Differences with their intervals on one axis."""
+    whiskers = [
+        whisker(gain, label(gain), ", ".join(group))
+        for group in dict.fromkeys(gain.group for gain in gains)
+        for gain in gains
+        if gain.group == group
+    ]
+    title = f"Differences in {of_score(MAIN).label} with 95 % intervals; hollow: not distinguishable from zero"
+    return (figures.whiskers(title, whiskers, unit=f"{MAIN} points"),) if gains else ()
 
 
 def sentences(gains: Sequence[Gain]) -> list[str]:
@@ -61,11 +84,11 @@ def with_interval(gain: Gain) -> str:
     return f"{value} ({low} to {high})"
 
 
-def whisker(gain: Gain, name: str) -> figures.Whisker:
+def whisker(gain: Gain, name: str, group: str = "") -> figures.Whisker:
     """The difference for a figure, in the printed unit."""
     scale, found = of_score(gain.metric).scale, gain.difference
-    ends = (found.low * scale, found.high * scale) if found else (None, None)
-    return figures.Whisker(name, gain.value * scale, *ends)
+    low, high = (found.low * scale, found.high * scale) if found else (None, None)
+    return figures.Whisker(name, gain.value * scale, low, high, group)
 
 
 def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
@@ -75,7 +98,7 @@ def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
     measured = [row for row in rows if row.origin == "measured"]
     pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
     drawn = []
-    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if _is_of_the_paper(name)):
+    for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if of_paper(name)):
         points = []
         for scores, gain in pairs:
             score, name = scores.get(metric), gain.after.generator_label
@@ -83,7 +106,7 @@ def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
                 points.append((score, whisker(gain, ", ".join((name, *gain.group)) if several else name)))
         if len({_source(gain.after) for scores, gain in pairs if scores.get(metric) is not None}) > 1:
             drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
-    return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn))
+    return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn), folded=True)
 
 
 def _sentences(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
@@ -122,7 +145,7 @@ def _points(metric: str, value: float) -> str:
     return number(value * entry.scale, entry.decimals, signed=True)
 
 
-def _is_of_the_paper(metric: str) -> bool:
+def of_paper(metric: str) -> bool:
     """Whether it is one of the paper's four as the table has it; FID may carry the name of a network, "FID (other)"."""
     plain, _, network = metric.partition(" (")
     return plain in QUALITIES and (not network or network.endswith(")"))

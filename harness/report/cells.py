@@ -114,12 +114,19 @@ def score_text(value: float, entry: Column, *, std: float | None, interval: Inte
 
 
 def difference_cell(value: float | None, reference: float | None, entry: Column, *, comparable: bool) -> Cell:
-    """Measured minus published, signed; in brackets where the two aren't comparable; blank where one is absent."""
+    """Measured minus published, and that; in brackets where they aren't comparable; blank where one is absent."""
     if value is None or reference is None:
         return Cell(status="blank", reference=None if reference is None else _printed(reference, entry))
     difference, reference = _printed(value - reference, entry), _printed(reference, entry)
+    text = difference_text(difference, reference, entry, comparable=comparable)
+    return Cell(value=difference, n=1, text=text, reference=reference)
+
+
+def difference_text(difference: float, reference: float | None, entry: Column, *, comparable: bool) -> str:
+    """A difference in the column's unit as printed, where the column says so with the published score behind it."""
     text = number(difference, entry.decimals, signed=True)
-    return Cell(value=difference, n=1, text=text if comparable else f"[{text}]", reference=reference)
+    text = text if comparable else f"[{text}]"
+    return f"{text} ({number(reference, entry.decimals)})" if entry.with_reference and reference is not None else text
 
 
 def _printed(value: float, entry: Column) -> float:

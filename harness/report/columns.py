@@ -29,6 +29,9 @@ class Column(Strict):
     published_only: bool = False
     """Whether only printed rows can have it: measured ones then show a dash."""
 
+    with_reference: bool = False
+    """Whether a difference says what it is taken from."""
+
     @property
     def numeric(self) -> bool:
         """Whether the column is set flush right, as numbers are."""
@@ -116,9 +119,10 @@ def difference_to_paper(of: Column, *, comparable: bool) -> Column:
     """The column that stands beside `of` and holds measured minus published."""
     return Column(
         key=f"{of.key}_difference",
-        label="Δ paper" if comparable else "[Δ paper]",
+        label="Δ paper (paper)" if comparable else "[Δ paper] (paper)",
         kind="difference",
         decimals=of.decimals,
         scale=of.scale,
         unit=of.unit,
+        with_reference=True,
     )

@@ -61,7 +61,7 @@ def lines(table: Table, *, width: int | None = None, color: bool = False) -> lis
 
 
 def _below(table: Table, widths: list[int | None], width: int | None) -> list[str]:
-    remarks = [*table.caption, *(f"{note.mark} {note.text}.".strip() for note in table.notes)]
+    remarks = [*table.said, *(f"{note.mark} {note.text}.".strip() for note in table.notes)]
     if None in widths:
         needed = sum(cell + GAP for cell in _widths(table, None) if cell is not None) - GAP
         lost = dict.fromkeys(entry.label for entry, cell in zip(table.columns, widths, strict=True) if cell is None)

@@ -13,12 +13,12 @@ from typing import Any
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
-from harness.report.cells import Cell, Interval, score_text
+from harness.report.cells import Cell, Interval, difference_text, score_text
 from harness.report.columns import Column
 from harness.report.table import Line, Table
 
 FORMAT = 1
-META = ("title", "caption", "columns", "notes", "groups", "marks", "intervals")
+META = ("title", "caption", "columns", "notes", "groups", "marks", "intervals", "signatures")
 
 
 def to_json(table: Table) -> str:
@@ -111,8 +111,8 @@ def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool, with_
         reference = _float(record[f"{_metric(entry)}_paper"])
         if not value:
             return Cell(status="blank", reference=reference)
-        text = number(float(value), entry.decimals, signed=True)
-        return Cell(value=float(value), n=1, text=text if comparable else f"[{text}]", reference=reference)
+        text = difference_text(float(value), reference, entry, comparable=comparable)
+        return Cell(value=float(value), n=1, text=text, reference=reference)
     status, std = record[f"{entry.key}_status"], _float(record[f"{entry.key}_std"])
     if status != "ok":
         return Cell.model_validate({"text": "–" if status == "undefined" else status, "status": status})

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 LOG = "log.jsonl"
 
 
-def samples(runs: Sequence[Run]) -> Section:
-    """What each generator made of the same instances."""
-    from harness.report.pictures import sample_grid
+def samples(runs: Sequence[Run], data: Step) -> Section:
+    """What each generator made of the same instances, and whole images beside their frames."""
+    from harness.report.pictures import sample_grids, whole_grid
 
-    syntheses = {
-        version(run.row): run.folders["synthesize"] for run in first_seeds(runs) if "synthesize" in run.folders
-    }
-    grid = sample_grid(syntheses)
-    return Section(anchor="samples", title="Samples", grids=(grid,) if grid else ())
+    ordered = sorted(first_seeds(runs), key=lambda run: run.row.role != "generator")
+    syntheses = {version(run.row): run.folders["synthesize"] for run in ordered if "synthesize" in run.folders}
+    grids = sample_grids(syntheses)
+    given = {version(run.row): run for run in first_seeds(runs) if {"images", "dataset"} <= set(run.folders)}
+    for label, run in given.items():
+        frames = {frame.name: frame for frame in dataset_of(run, data).frames("train")}
+        grids.append(whole_grid(run.folders["images"], frames, label))
+    return Section(anchor="samples", title="Samples", grids=tuple(grids))
 
 
 def predictions(runs: Sequence[Run], data: Step, confidence: float) -> Section:
@@ -45,7 +48,7 @@ def predictions(runs: Sequence[Run], data: Step, confidence: float) -> Section:
         return Section(anchor="predictions", title="Predictions")
     folders = {run.label: run.folders["predict"] for run in seen}
     grid = prediction_grid(dataset_of(seen[0], data), folders, confidence=confidence)
-    return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else ())
+    return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else (), folded=True)
 
 
 def worst_frames(runs: Sequence[Run], data: Step, confidence: float) -> Section:
@@ -72,7 +75,7 @@ def worst_frames(runs: Sequence[Run], data: Step, confidence: float) -> Section:
         title=f"Worst frames of {best.label}, by PQ of the frame",
         notes={found.images[index]: f", PQ {number(float(scores[index]) * 100, 1)}" for index in order},
     )
-    return Section(anchor="worst", title="Failure cases", grids=(grid,) if grid else ())
+    return Section(anchor="worst", title="Failure cases", grids=(grid,) if grid else (), folded=True)
 
 
 def classes(
@@ -88,7 +91,7 @@ def classes(
         return Section(anchor="classes", title="Per class")
     series = [(f"{line.cells[2].text}, {line.cells[1].text}", list(map(_height, line.cells[3:]))) for line in lines]
     drawn = figures.bars(f"{MAIN} per class", [entry.label for entry in first.columns[3:]], series, unit=f"{MAIN} %")
-    return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables))
+    return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables), folded=True)
 
 
 def curves(runs: Sequence[Run]) -> Section:
@@ -103,7 +106,7 @@ def curves(runs: Sequence[Run]) -> Section:
                 series.append(figures.Series(f"{run.label}{f', seed {run.seed}' if several else ''}", points))
         if series:
             drawn.append(figures.curves(title, series, x="iteration", y="loss"))
-    return Section(anchor="curves", title="Loss curves", figures=tuple(drawn))
+    return Section(anchor="curves", title="Loss curves", figures=tuple(drawn), folded=True)
 
 
 def _height(cell: Cell) -> float | None:

@@ -1,17 +1,21 @@
-"""Figures as inline SVG: bars, curves, intervals, scatter. Plain strings; colours come from the page's style sheet.
+"""Figures as HTML with inline SVG: bars, curves, intervals, scatter. Plain strings, coloured by the style sheet.
 
+Places across are in percent and texts in pixels: a figure fills the room that there is and its texts stay legible.
 Every mark carries a <title>, so that values are read on hover and by screen readers; nothing is told by colour alone.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 from harness.core.numbers import number
 
-WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 24, 40
+LEFT, TOP, BOTTOM = 56, 24, 40
+COLORS = 8
+"""Up to so many series share a plot; more get one small plot each."""
+LABEL = 15
+"""Height of a line of text in pixels."""
 
 
 class Series(NamedTuple):
@@ -22,158 +26,204 @@ class Series(NamedTuple):
 
 
 class Whisker(NamedTuple):
-    """A value with its interval to draw; `low` and `high` are None where there is none."""
+    """A value with its interval to draw; `low` and `high` are None where there is none. `group`: its heading."""
 
     label: str
     value: float
     low: float | None
     high: float | None
+    group: str = ""
 
 
 class Axis(NamedTuple):
-    """A linear axis: data range, pixel range, ticks."""
+    """A linear axis: data range, drawn range (percent across, pixels up), ticks."""
 
     low: float
     high: float
     start: float
     end: float
     ticks: tuple[float, ...]
+    decimals: int
 
     def at(self, value: float) -> float:
-        """The pixel of a value."""
+        """The place of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
 def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]], *, unit: str) -> str:
-    """Grouped bars, one group per entry of `groups`, one bar per series; undefined values leave a gap with a dash."""
-    height = 280
+    """Bars from zero: a panel for each of `groups` with one named bar per series; a dash where a value is undefined."""
     values = [value for _, row in series for value in row if value is not None]
-    axis = _axis([0.0, *values], height - BOTTOM, TOP)
-    slot = (WIDTH - LEFT - RIGHT) / max(1, len(groups))
-    width = slot * 0.8 / max(1, len(series))
-    marks = [_horizontal(axis, unit)]
+    axis = _axis([0.0, *values], 0, 100)
+    panels = []
     for place, group in enumerate(groups):
-        x = LEFT + slot * place
-        marks.append(_text(x + slot / 2, height - BOTTOM + 16, group, anchor="middle"))
-        for order, (name, row) in enumerate(series):
-            left, value = x + slot * 0.1 + width * order, row[place]
-            if value is None:
-                marks.append(_text(left + width / 2, axis.at(0) - 3, "–", anchor="middle"))
-                continue
-            top, bottom = sorted((axis.at(value), axis.at(0)))
-            label = escape(f"{group}, {name}: {number(value, 1)} {unit}")
-            marks.append(
-                f'<rect class="s{order % 8}" x="{left:.1f}" y="{top:.1f}" width="{max(width - 1, 0.5):.1f}" '
-                f'height="{max(bottom - top, 0.5):.1f}"><title>{label}</title></rect>'
+        lines = []
+        for name, row in series:
+            value = row[place]
+            text = "–" if value is None else f"{number(value, 1)} {unit}"
+            ends = sorted((axis.at(value or 0), axis.at(0)))
+            mark = _svg(
+                14,
+                f'<rect class="s0" x="{ends[0]:.2f}%" y="2" width="{ends[1] - ends[0]:.2f}%" height="10"/>'
+                if value is not None
+                else "",
+                f"{group}, {name}: {text}",
             )
-    return _figure(title, height, marks, [name for name, _ in series])
+            lines.append(_row(name, mark, text))
+        panels.append(_figure(group, "".join(lines), kind="panel rows"))
+    return _figure(title, f'<div class="panels">{"".join(panels)}</div>', kind="wide")
 
 
 def curves(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
-    """Lines over a common axis; a gap breaks a line."""
-    height = 300
+    """Lines over a common axis; a gap breaks a line. More lines than there are colours get a small plot each."""
     points = [point for line in series for point in line.points if point is not None]
-    across = _axis([px for px, _ in points] or [0.0], LEFT, WIDTH - RIGHT, nice=False)
-    up = _axis([py for _, py in points] or [0.0], height - BOTTOM, TOP)
-    marks = [_horizontal(up, y), _vertical(across, x, height)]
-    for order, line in enumerate(series):
-        path, pen = [], "M"
-        for point in line.points:
-            if point is None:
-                pen = "M"
-                continue
-            path.append(f"{pen}{across.at(point[0]):.1f} {up.at(point[1]):.1f}")
-            pen = "L"
-        last = next((point for point in reversed(line.points) if point is not None), None)
-        told = f"{line.name}: {number(last[1], 3)} at {number(last[0], 0)}" if last else line.name
-        marks.append(
-            f'<path class="line s{order % 8} d{order // 8}" d="{"".join(path)}"><title>{escape(told)}</title></path>'
+    several = len(series) > COLORS
+    height = 150 if several else 240
+    across = _axis([px for px, _ in points] or [0.0], 0, 100, nice=False, most=3 if several else 6)
+    up = _axis([py for _, py in points] or [0.0], height, 0, most=3 if several else 6)
+    if not several:
+        lines = "".join(_line(line, order, across, up) for order, line in enumerate(series))
+        names = [line.name for line in series]
+        return _figure(title, _plot(height, across, up, _stretched(lines, height), title, x=x, y=y) + _legend(names))
+    panels = [
+        _figure(
+            line.name,
+            _plot(
+                height, across, up, _stretched(_line(line, 0, across, up), height), f"{title}: {line.name}", x=x, y=y
+            ),
+            kind="panel",
         )
-    return _figure(title, height, marks, [line.name for line in series])
+        for line in series
+    ]
+    return _figure(title, f'<div class="panels">{"".join(panels)}</div>', kind="wide")
 
 
 def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
-    """Values with their intervals on one axis, zero marked: one line per item."""
-    height = TOP + 26 * len(items) + BOTTOM
-    left = 24 + 6.5 * max((len(item.label) for item in items), default=0)
+    """Values with their intervals on one axis, zero marked: one line per item; a hollow point: zero is not left out."""
     ends = [end for item in items for end in (item.value, item.low, item.high) if end is not None]
-    axis = _axis([0.0, *ends], left, WIDTH - RIGHT)
-    marks = [_vertical(axis, unit, height), f'<path class="zero" d="M{axis.at(0):.1f} {TOP}V{height - BOTTOM}"/>']
-    for place, item in enumerate(items):
-        y = TOP + 26 * place + 13
-        told = f"{item.label}: {_told(item, unit)}"
+    axis = _axis([0.0, *ends], 0, 100)
+    grid = "".join(_grid(axis.at(tick), 24, zero=abs(tick) < 1e-9) for tick in axis.ticks)
+    lines, group = [], ""
+    for item in items:
+        if item.group != group:
+            group = item.group
+            lines.append(f'<p class="group">{escape(group)}</p>')
+        marks, sure = [grid], False
         if item.low is not None and item.high is not None:
-            marks.append(f'<path class="whisker" d="M{axis.at(item.low):.1f} {y}H{axis.at(item.high):.1f}"/>')
-        marks.append(_text(left - 12, y + 4, item.label, anchor="end"))
-        marks.append(
-            f'<circle class="s0" cx="{axis.at(item.value):.1f}" cy="{y}" r="5"><title>{escape(told)}</title></circle>'
-        )
-    return _figure(title, height, marks, [])
+            sure = item.low > 0 or item.high < 0
+            marks.append(
+                f'<line class="whisker" x1="{axis.at(item.low):.2f}%" x2="{axis.at(item.high):.2f}%" y1="12" y2="12"/>'
+            )
+        kind = "s0" if sure else "hollow"
+        marks.append(f'<circle class="{kind}" cx="{axis.at(item.value):.2f}%" cy="12" r="5"/>')
+        lines.append(_row(item.label, _svg(24, "".join(marks), f"{item.label}: {_told(item, unit)}"), _short(item)))
+    ticks = "".join(_text(f"{axis.at(tick):.2f}%", 14, _tick(tick, axis), anchor="middle") for tick in axis.ticks)
+    lines.append(
+        f'<span></span><svg height="20" aria-hidden="true">{ticks}</svg><span class="value">{escape(unit)}</span>'
+    )
+    return _figure(title, "".join(lines), kind="rows")
 
 
 def scatter(title: str, points: Sequence[tuple[float, Whisker]], *, x: str, y: str) -> str:
     """Named points with their intervals upright: (place along `x`, value along `y`)."""
-    height = 300
-    across = _axis([px for px, _ in points] or [0.0], LEFT, WIDTH - RIGHT - 120)
+    height = 240
+    across = _axis([px for px, _ in points] or [0.0], 0, 100)
     ends = [end for _, item in points for end in (item.value, item.low, item.high) if end is not None]
-    up = _axis(ends or [0.0], height - BOTTOM, TOP)
-    marks = [_horizontal(up, y), _vertical(across, x, height)]
+    up = _axis(ends or [0.0], height, 0)
+    marks, taken = [], list[tuple[float, float]]()
     for order, (px, item) in enumerate(points):
         place, told = across.at(px), escape(f"{item.label}: {x} {number(px, 3)}, {_told(item, y)}")
         if item.low is not None and item.high is not None:
-            marks.append(f'<path class="whisker" d="M{place:.1f} {up.at(item.low):.1f}V{up.at(item.high):.1f}"/>')
+            ends_y = f'y1="{up.at(item.low):.1f}" y2="{up.at(item.high):.1f}"'
+            marks.append(f'<line class="whisker s{order % COLORS}" x1="{place:.2f}%" x2="{place:.2f}%" {ends_y}/>')
         marks.append(
-            f'<circle class="s{order % 8}" cx="{place:.1f}" cy="{up.at(item.value):.1f}" r="5">'
+            f'<circle class="s{order % COLORS}" cx="{place:.2f}%" cy="{up.at(item.value):.1f}" r="5">'
             f"<title>{told}</title></circle>"
         )
-        marks.append(_text(place + 9, up.at(item.value) + 4, item.label))
-    return _figure(title, height, marks, [])
+        # Towards the middle, so that no name is cut, and below a name that stands there.
+        at = up.at(item.value) + 4
+        while any(abs(at - other) < LABEL and abs(place - beside) < 50 for beside, other in taken):
+            at += LABEL
+        taken.append((place, at))
+        shift, anchor = (9, "start") if place < 50 else (-9, "end")
+        name = _text(str(shift), at, item.label, anchor=anchor)
+        marks.append(f'<svg x="{place:.2f}%" aria-hidden="true" overflow="visible">{name}</svg>')
+    return _figure(title, _plot(height, across, up, "".join(marks), title, x=x, y=y))
 
 
-def _figure(title: str, height: float, marks: Iterable[str], names: Sequence[str]) -> str:
-    legend = "".join(
-        f'<li><svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><rect class="s{order % 8}" '
+def _figure(title: str, body: str, *, kind: str = "") -> str:
+    return f'<figure class="chart {kind}"><figcaption>{escape(title)}</figcaption>{body}</figure>'
+
+
+def _row(name: str, svg: str, value: str) -> str:
+    return f'<span class="name">{escape(name)}</span>{svg}<span class="value">{escape(value)}</span>'
+
+
+def _svg(height: int, marks: str, told: str) -> str:
+    return f'<svg height="{height}" role="img" aria-label="{escape(told)}"><title>{escape(told)}</title>{marks}</svg>'
+
+
+def _legend(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return ""
+    entries = "".join(
+        f'<li><svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><rect class="s{order % COLORS}" '
         f'width="12" height="12"/></svg> {escape(name)}</li>'
         for order, name in enumerate(names)
     )
-    return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{"".join(marks)}</svg>'
-        f"{f'<ul class=legend>{legend}</ul>' if len(names) > 1 else ''}</figure>"
-    )
+    return f'<ul class="legend">{entries}</ul>'
 
 
-def _axis(values: Sequence[float], start: float, end: float, *, nice: bool = True) -> Axis:
-    """An axis over `values` with at most seven round ticks; `nice` widens it to the ticks at both ends."""
+def _line(line: Series, order: int, across: Axis, up: Axis) -> str:
+    path, pen = [], "M"
+    for point in line.points:
+        if point is None:
+            pen = "M"
+            continue
+        path.append(f"{pen}{across.at(point[0]):.2f} {up.at(point[1]):.1f}")
+        pen = "L"
+    last = next((point for point in reversed(line.points) if point is not None), None)
+    told = f"{line.name}: {number(last[1], 3)} at {number(last[0], 0)}" if last else line.name
+    return f'<path class="line s{order}" d="{"".join(path)}"><title>{escape(told)}</title></path>'
+
+
+def _stretched(marks: str, height: int) -> str:
+    """Paths know no percent: they lie in a box of 100 across that is stretched."""
+    how = f'aria-hidden="true" height="{height}" viewBox="0 0 100 {height}" preserveAspectRatio="none"'
+    return f'<svg class="stretched" {how}>{marks}</svg>'
+
+
+def _plot(height: int, across: Axis, up: Axis, marks: str, title: str, *, x: str, y: str) -> str:
+    """Marks in a plot with grid, ticks and the names of its axes."""
+    lines = [_text(str(4 - LEFT), 12 - TOP, y)]
+    for tick in up.ticks:
+        at = up.at(tick)
+        lines.append(f'<line class="grid" x1="0" x2="100%" y1="{at:.1f}" y2="{at:.1f}"/>')
+        lines.append(_text("-6", at + 4, _tick(tick, up), anchor="end"))
+    for tick in across.ticks:
+        lines.append(_grid(across.at(tick), height))
+        lines.append(_text(f"{across.at(tick):.2f}%", height + 16, _tick(tick, across), anchor="middle"))
+    lines.append(_text("50%", height + 34, x, anchor="middle"))
+    how = f'aria-hidden="true" x="{LEFT}" y="{TOP}" height="{height}" overflow="visible"'
+    inner = f'<svg class="plot" {how}>{"".join(lines)}{marks}</svg>'
+    return f'<svg height="{height + TOP + BOTTOM}" role="img" aria-label="{escape(title)}">{inner}</svg>'
+
+
+def _grid(place: float, height: int, *, zero: bool = False) -> str:
+    return f'<line class="{"zero" if zero else "grid"}" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="{height}"/>'
+
+
+def _axis(values: Sequence[float], start: float, end: float, *, nice: bool = True, most: int = 6) -> Axis:
+    """An axis over `values` with round ticks, `most` steps at most; `nice` widens it to the ticks at both ends."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
         low, high = (0.0, 1.0) if low == 0 else (low - 0.5, high + 0.5)
-    step = 10 ** math.floor(math.log10((high - low) / 4))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
+    step = 10 ** math.floor(math.log10((high - low) / most))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= most)
     first, last = math.floor(low / step), math.ceil(high / step)
     if nice:
         low, high = first * step, last * step
     ticks = tuple(index * step for index in range(first, last + 1) if low - 1e-9 <= index * step <= high + 1e-9)
-    return Axis(low, high, start, end, ticks)
-
-
-def _horizontal(axis: Axis, label: str) -> str:
-    lines = [
-        f'<path class="grid" d="M{LEFT} {axis.at(tick):.1f}H{WIDTH - RIGHT}"/>'
-        + _text(LEFT - 6, axis.at(tick) + 4, _tick(tick), anchor="end")
-        for tick in axis.ticks
-    ]
-    return "".join(lines) + _text(4, 12, label)
-
-
-def _vertical(axis: Axis, label: str, height: float) -> str:
-    base = height - BOTTOM
-    lines = [
-        f'<path class="grid" d="M{axis.at(tick):.1f} {TOP}V{base}"/>'
-        + _text(axis.at(tick), base + 16, _tick(tick), anchor="middle")
-        for tick in axis.ticks
-    ]
-    return "".join(lines) + _text((axis.start + axis.end) / 2, height - 6, label, anchor="middle")
+    return Axis(low, high, start, end, ticks, max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
 def _told(item: Whisker, unit: str) -> str:
@@ -184,9 +234,15 @@ def _told(item: Whisker, unit: str) -> str:
     return f"{text}, 95 % interval {number(item.low, 2, signed=True)} to {number(item.high, 2, signed=True)}"
 
 
-def _tick(value: float) -> str:
-    return number(value, 0 if abs(value - round(value)) < 1e-9 else 2)
+def _short(item: Whisker) -> str:
+    """The same in figures alone."""
+    value, *ends = (number(v, 2, signed=True) for v in (item.value, item.low, item.high) if v is not None)
+    return f"{value} ({' to '.join(ends)})" if len(ends) == 2 else value
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _tick(value: float, axis: Axis) -> str:
+    return number(value, axis.decimals)
+
+
+def _text(x: str, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

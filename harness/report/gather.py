@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from harness import __version__
 from harness.core.store import Store
 from harness.planning.plan import Plan
-from harness.report import answer, evidence, provenance, self_test, table_for
+from harness.report import answer, evidence, headline, provenance, self_test, table_for
 from harness.report.cells import Intervals, no_intervals
 from harness.report.page import Page, Section
 from harness.report.runs import runs_of
@@ -38,22 +38,31 @@ def gather(
     table = table_for(plan.suite, profile, rows, intervals=intervals)
     results = Section(anchor="table", title="Results", tables=(table,))
     printed = reproduction_table(rows, profile, intervals=intervals)
-    beside = Section(anchor="reproduction", title="Beside the paper", tables=(printed,) if printed.lines else ())
-    warning, first, last = "", [results, evidence.samples(runs)], [evidence.curves(runs), beside]
+    beside = Section(
+        anchor="reproduction", title="Beside the paper", tables=(printed,) if printed.lines else (), folded=True
+    )
+    samples, last = evidence.samples(runs, plan.dataset), [evidence.curves(runs), beside]
+    warning = ""
     if plan.suite.kind == "segmentation":
         gains = decompose(rows, paired)
         found = examine(rows, gains)
         warning = self_test.warning(found)
-        first = [self_test.section(found, gains, profile), answer.section(gains), *first]
         things = [label.name for label in plan.labels.things]
-        sure = profile.confidence
-        first += [
-            evidence.predictions(runs, plan.dataset, sure),
-            evidence.worst_frames(runs, plan.dataset, sure),
+        first = [
+            answer.first(gains, headline.sentence(gains, found), self_test.verdict(found)),
+            results,
+            samples,
+            evidence.predictions(runs, plan.dataset, profile.confidence),
+            answer.section(gains),
+            self_test.section(found, profile),
+            evidence.classes(rows, profile, things=things, intervals=intervals),
+            evidence.worst_frames(runs, plan.dataset, profile.confidence),
+            answer.quality(gains, quality),
+            self_test.power(found),
         ]
-        first += [evidence.classes(rows, profile, things=things, intervals=intervals)]
-        first += [answer.quality(gains, quality)]
-        last = [self_test.power(found), *last]
+    else:
+        lead = headline.of_quality(rows)
+        first = [Section(anchor="answer", title="The answer", lead=lead), results, samples]
     last += [provenance.cost(plan, store, rows), provenance.environment(plan, store)]
     commits = dict.fromkeys(run.commit for row in rows for run in row.seeds if run.commit)
     return Page(

@@ -1,5 +1,6 @@
 """A table as an HTML fragment: every text escaped, headings scoped for screen readers, provenance on hover."""
 
+from collections.abc import Sequence
 from html import escape
 
 from harness.core.numbers import number
@@ -14,25 +15,52 @@ NAMES = {1: "best", 2: "second best", 3: "third best"}
 def to_html(table: Table) -> str:
     """A <figure> with the table, its caption and its footnotes; classes only, the page brings the style."""
     heads = "".join(
-        f'<th scope="col"{_class(entry)}>{escape(entry.label)}{_arrow(entry)}</th>' for entry in table.columns
+        f'<th scope="col"{_class(entry)}>{escape(entry.label)}{_unit(entry)}{_arrow(entry)}</th>'
+        for entry in table.columns
     )
-    bodies = []
+    parts, quoted = [], ""
     for heading, sections in table.blocks():
+        group = sections[0][0].group
         head = f'<tr class="group"><th scope="rowgroup" colspan="{len(table.columns)}">{escape(heading)}</th></tr>'
+        bodies = []
         for index, section in enumerate(sections):
             lines = "".join(_line(line, table.columns) for line in section)
             bodies.append(f"<tbody>{head if not index and heading else ''}{lines}</tbody>")
+        if group == "published" and any(line.group == "measured" for line in table.lines):
+            count = sum(map(len, sections))
+            inner = _scrolling(f"{table.title}: quoted", "Quoted rows", heads, bodies)
+            quoted = (
+                f"<details><summary>{count} quoted row{'s' * (count > 1)}: {escape(heading)}</summary>{inner}</details>"
+            )
+        else:
+            parts += bodies
     caption = " ".join(escape(text) for text in table.caption)
     notes = "".join(
         f"<li>{f'<sup>{escape(n.mark)}</sup> ' if n.mark else ''}{escape(n.text)}</li>" for n in table.notes
     )
+    listed = "".join(f"<p>{escape(text)}</p>" for text in table.signatures)
+    signatures = f"<details><summary>How the scores were made</summary>{listed}</details>" if listed else ""
     kind = "comparable" if table.comparable else "incomparable"
     return (
-        f'<figure class="table {kind}">'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f"<table><caption>{escape(table.title)}</caption><thead><tr>{heads}</tr></thead>{''.join(bodies)}</table></div>"
-        f"<figcaption><p>{caption}</p>{f'<ul class=notes>{notes}</ul>' if notes else ''}</figcaption></figure>\n"
+        f'<figure class="table {kind}">{_scrolling(table.title, table.title, heads, parts)}{quoted}'
+        f"<figcaption><p>{caption}</p>{f'<ul class=notes>{notes}</ul>' if notes else ''}{signatures}</figcaption>"
+        "</figure>\n"
     )
+
+
+def _scrolling(name: str, caption: str, heads: str, bodies: Sequence[str]) -> str:
+    """A table that scrolls within itself where the page is narrower."""
+    return (
+        f'<p class="caption">{escape(caption)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f'<table aria-label="{escape(name)}"><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
+    )
+
+
+def _unit(entry: Column) -> str:
+    """Percent and points too, which papers leave out."""
+    unit = "points" if entry.kind == "difference" and entry.unit == "%" else entry.unit
+    return f' <span class="unit">({escape(unit)})</span>' if unit else ""
 
 
 def _line(line: Line, columns: tuple[Column, ...]) -> str:

@@ -10,8 +10,8 @@ from harness.report.cells import Cell
 from harness.report.columns import Column
 from harness.report.table import Line, Table
 
-PREAMBLE = r"""% Needs \usepackage{booktabs,siunitx}. Define \firstbest, \secondbest, \thirdbest beforehand to mark
-% ranks otherwise, for example \newcommand{\firstbest}[1]{\textcolor{red}{#1}} with \usepackage{xcolor}.
+PREAMBLE = r"""% Needs \usepackage{booktabs,graphicx,siunitx}. Define \firstbest, \secondbest, \thirdbest beforehand to
+% mark ranks otherwise, for example \newcommand{\firstbest}[1]{\textcolor{red}{#1}} with \usepackage{xcolor}.
 \providecommand{\firstbest}[1]{{\sisetup{detect-all}\textbf{\boldmath#1}}}
 \providecommand{\secondbest}[1]{\underline{#1}}
 \providecommand{\thirdbest}[1]{{\sisetup{detect-all}\textit{#1}}}
@@ -64,6 +64,7 @@ def to_latex(table: Table, *, label: str = "") -> str:
         rf"\textsuperscript{{{escape(n.mark)}}}\,{escape(n.text)}." if n.mark else f"{escape(n.text)}."
         for n in table.notes
     ]
+    notes += [breakable(text) for text in table.signatures]
     heads = " & ".join(_head(entry) for entry in table.columns)
     return (
         "\n".join(
@@ -73,13 +74,15 @@ def to_latex(table: Table, *, label: str = "") -> str:
                 rf"\caption{{{' '.join(map(escape, (_sentence(table.title), *table.caption)))}}}",
                 *([rf"\label{{{label}}}"] if label else []),
                 r"\setlength{\tabcolsep}{4pt}\footnotesize",
+                # As wide as its text, and never wider than both columns.
+                r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"\begin{{tabular}}{{@{{}}{''.join('r' if entry.numeric else 'l' for entry in table.columns)}@{{}}}}",
                 r"\toprule",
                 rf"{heads} \\",
                 r"\midrule",
                 *body,
                 r"\bottomrule",
-                r"\end{tabular}",
+                r"\end{tabular}}",
                 *([r"\par\smallskip\raggedright\scriptsize " + " ".join(notes)] if notes else []),
                 r"\end{table*}",
             ]
@@ -91,6 +94,11 @@ def to_latex(table: Table, *, label: str = "") -> str:
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
     return re.sub("|".join(map(re.escape, SIGNS)), lambda found: SIGNS[found.group()], text)
+
+
+def breakable(text: str) -> str:
+    """A signature, which LaTeX may break behind any of its signs."""
+    return re.sub(r"([:+,>]|\\textbar\{\})", r"\1\\allowbreak{}", escape(text))
 
 
 def _sentence(text: str) -> str:
@@ -118,11 +126,12 @@ def _cell(cell: Cell, entry: Column) -> str:
     bracketed = digits.startswith("[")
     option = "[retain-explicit-plus]" if entry.kind == "difference" else "[separate-uncertainty]" if cell.std else ""
     text = rf"\num{option}{{{digits.strip('[]')}}}"
-    if interval:
-        low, high = _digits(interval.rstrip(")")).split(" to ")
-        text += rf" (\num{{{low}}} to \num{{{high}}})"
     # A leading bracket would be read as the optional argument of the line break before it.
-    return RANKS.get(cell.rank or 0, "%s") % (f"{{[}}{text}{{]}}" if bracketed else text)
+    text = f"{{[}}{text}{{]}}" if bracketed else text
+    if interval:
+        ends = " to ".join(rf"\num{{{end}}}" for end in _digits(interval.rstrip(")")).split(" to "))
+        text += f" ({ends})"
+    return RANKS.get(cell.rank or 0, "%s") % text
 
 
 def _digits(text: str) -> str:

@@ -17,7 +17,7 @@ def to_markdown(table: Table, *, level: int = 3) -> str:
         if heading:
             lines.append(_pipes([f"*{escape(heading)}*", *[""] * (len(heads) - 1)]))
         lines.extend(_pipes(_cells(line)) for section in sections for line in section)
-    lines += ["", " ".join(escape(text) for text in table.caption)]
+    lines += ["", " ".join(escape(text) for text in table.said)]
     if table.notes:
         notes = [
             f"<sup>{escape(note.mark)}</sup> {escape(note.text)}" if note.mark else escape(note.text)

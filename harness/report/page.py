@@ -31,17 +31,24 @@ class Section:
 
     anchor: str
     title: str
+    lead: str = ""
+    """One sentence, set in bold above all else."""
     texts: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+    """Texts that stand beside the figures where there is room."""
     figures: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     grids: tuple["Grid", ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     failures: tuple[Failure, ...] = ()
+    folded: bool = False
+    """Whether a reader opens it; its heading is always there."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show."""
-        return not (self.texts or self.figures or self.tables or self.grids or self.facts or self.failures)
+        said = self.lead or self.texts or self.aside
+        return not (said or self.figures or self.tables or self.grids or self.facts or self.failures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +82,10 @@ def render_page(page: Page) -> str:
         {
             "anchor": section.anchor,
             "title": section.title,
+            "lead": section.lead,
             "texts": section.texts,
+            "aside": section.aside,
+            "folded": section.folded,
             "figures": [Markup(figure) for figure in section.figures],
             "tables": [{"html": Markup(to_html(table)), "provenance": _provenance(table)} for table in section.tables],
             "grids": section.grids,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from harness.data.labels import LabelSet
 from harness.data.png import read_image
 from harness.data.tree import Tree
 from harness.metrics.inputs import mask_lines
-from harness.synthesis.manifest import Entry, read_manifest
+from harness.synthesis.manifest import WHOLE, Entry, Key, first_variants, read_manifest, shared
 
 SAMPLES = 12
 FRAMES = 4
@@ -28,6 +29,9 @@ FAILURES = 3
 THUMB = 128
 WIDE = 360
 OPACITY = 0.55
+
+Item = TypeVar("Item")
+_Pictures = tuple["Picture | None", ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,38 +52,73 @@ class Grid:
     columns: tuple[str, ...]
     heads: tuple[str, ...]
     rows: tuple[tuple[Picture | None, ...], ...]
+    folded: bool = False
+    """Whether a reader opens it."""
 
 
-def sample_grid(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> Grid | None:
-    """The same instances in every synthesis (label to folder): real crop, mask, and what each generator made of them.
+def sample_grids(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> list[Grid]:
+    """The same instances in every synthesis (label to folder): what was made of each, and where it was pasted.
 
-    None when there is no synthesis, or no instance that all of them have.
+    Those that most syntheses have come first; a synthesis that lacks one shows nothing there. What only copies the real
+    crop is not shown as generated. Empty when there is no repainted instance.
     """
-    made = {label: _first_variants(folder) for label, folder in syntheses.items()}
+    made = {label: found for label, folder in syntheses.items() if (found := first_variants(folder))}
     if not made:
-        return None
-    common = set.intersection(*(set(entries) for entries in made.values()))
-    labels = Tree(next(iter(syntheses.values()))).labels
-    chosen = _spread_over_classes([next(iter(made.values()))[key] for key in common], limit, labels)
-    if not chosen:
-        return None
-    columns = ["real crop", "mask"]
-    for label in syntheses:
-        columns += [f"{label}: generated", f"{label}: pasted", f"{label}: focused crop"]
-    rows, heads = [], []
-    for entry in chosen:
-        key = (entry.source, entry.instance)
-        heads.append(f"{entry.class_name}, instance {entry.instance} of {entry.source}: “{entry.prompt}”")
-        first = next(iter(syntheses.values()))
-        row: list[Picture | None] = [_file(first, entry.real, "real crop"), _file(first, entry.mask, "mask")]
-        for label, folder in syntheses.items():
-            row += _of_generator(folder, made[label][key], label)
-        rows.append(tuple(row))
-    return Grid(
+        return []
+    labels = Tree(syntheses[next(iter(made))]).labels
+    chosen = _spread_over_classes(shared(made.values()), limit, labels)
+    keys = [(entry.source, entry.instance) for entry in chosen]
+    real, generated, pasted = list[_Pictures](), list[_Pictures](), list[_Pictures]()
+    repaint = [label for label, entries in made.items() if not _copies(syntheses[label], entries, keys)]
+    for key in keys:
+        first = next(label for label in made if key in made[label])
+        folder, entry = syntheses[first], made[first][key]
+        real.append((_file(folder, entry.real, "real crop"), _file(folder, entry.mask, "mask")))
+        mine = {label: entries.get(key) for label, entries in made.items()}
+        generated.append(tuple(_generated(syntheses[label], mine[label], label) for label in repaint))
+        pasted.append(tuple(pic for label in made for pic in _placed(syntheses[label], mine[label], label)))
+    heads = tuple(f"{one.class_name}, instance {one.instance} of {one.source}: “{one.prompt}”" for one in chosen)
+    whole = Grid(
         title="What the generators made",
-        text="Rows: the same instances in every report of this data. Pasted: what the training image holds there.",
-        columns=tuple(columns),
-        heads=tuple(heads),
+        text="Rows: the same instances in every report of this data.",
+        columns=("real crop", "mask", *repaint),
+        heads=heads,
+        rows=tuple(map(_joined, real, generated)),
+    )
+    placed = Grid(
+        title="What the training images hold there",
+        text="Pasted: the place of the instance in the training image, which is the focused crop beside it.",
+        columns=("real crop", "mask", *(f"{label}: {what}" for label in made for what in ("pasted", "focused crop"))),
+        heads=heads,
+        rows=tuple(map(_joined, real, pasted)),
+        folded=True,
+    )
+    return [whole, placed] if repaint else [placed]
+
+
+def whole_grid(folder: Path, frames: Mapping[str, Frame], label: str, *, limit: int = FRAMES) -> Grid:
+    """Whole images that a generator gave (its tree in `folder`) beside their frames (by name), with their instances."""
+    tree = Tree(folder)
+    made = {entry.name: entry for entry in read_manifest(folder) if entry.instance == WHOLE}
+    of_frame = {entry.source: entry for entry in reversed(made.values())}
+    shown = _evenly([of_frame[name] for name in sorted(of_frame)], limit)
+    places = {frame.name: frame for frame in tree.frames("train") if frame.name in {entry.name for entry in shown}}
+    rows = []
+    for entry in shown:
+        source, image = frames[entry.source].read_image(), places[entry.name].read_image()
+        masks = _true_masks(places[entry.name].read_ids(), tree.labels)
+        rows.append(
+            (
+                Picture(uri=_jpeg(source, WIDE), alt=f"{entry.source}, real"),
+                Picture(uri=_jpeg(image, WIDE), alt=f"{entry.source}, {label}"),
+                _overlay(image, masks, tree.labels, f"{entry.source}, {label}: labels"),
+            )
+        )
+    return Grid(
+        title=f"Images of {label}",
+        text=f"{len(made)} images of {len(of_frame)} frames, made elsewhere; a first one of some frames is shown.",
+        columns=("real frame", label, f"{label}: labels"),
+        heads=tuple(entry.source for entry in shown),
         rows=tuple(rows),
     )
 
@@ -121,14 +160,6 @@ def prediction_grid(
     )
 
 
-def _first_variants(folder: Path) -> dict[tuple[str, int], Entry]:
-    return {
-        (entry.source, entry.instance): entry
-        for entry in read_manifest(folder)
-        if entry.status == "made" and entry.variant == 0
-    }
-
-
 def _spread_over_classes(entries: Iterable[Entry], limit: int, labels: LabelSet) -> list[Entry]:
     """The largest instances, taken class by class in turn."""
     ordered = sorted(entries, key=lambda entry: (-entry.area, entry.source, entry.instance))
@@ -141,9 +172,27 @@ def _spread_over_classes(entries: Iterable[Entry], limit: int, labels: LabelSet)
     return sorted(chosen, key=lambda entry: (entry.label_id, -entry.area, entry.source, entry.instance))
 
 
-def _of_generator(folder: Path, entry: Entry, label: str) -> list[Picture | None]:
-    focused = _file(folder, entry.file, f"{label}: focused crop", wide=True)
-    return [_file(folder, entry.generated, f"{label}: generated"), _pasted(folder, entry, label), focused]
+def _copies(folder: Path, entries: Mapping[Key, Entry], keys: Iterable[Key]) -> bool:
+    """Whether every crop is the real one, pixel by pixel."""
+    mine = [entry for key in keys if (entry := entries.get(key)) and entry.real and entry.generated]
+    return bool(mine) and all(
+        np.array_equal(read_image(folder / str(entry.real)), read_image(folder / str(entry.generated)))
+        for entry in mine
+    )
+
+
+def _generated(folder: Path, entry: Entry | None, label: str) -> Picture | None:
+    return _file(folder, entry.generated, f"{label}: generated") if entry else None
+
+
+def _placed(folder: Path, entry: Entry | None, label: str) -> _Pictures:
+    if entry is None:
+        return (None, None)
+    return (_pasted(folder, entry, label), _file(folder, entry.file, f"{label}: focused crop", wide=True))
+
+
+def _joined(first: _Pictures, second: _Pictures) -> _Pictures:
+    return (*first, *second)
 
 
 def _pasted(folder: Path, entry: Entry, label: str) -> Picture | None:
@@ -219,7 +268,7 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     return inner
 
 
-def _evenly(items: Sequence[Frame], count: int) -> list[Frame]:
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
     count = min(count, len(items))
     return [items[(2 * place + 1) * len(items) // (2 * count)] for place in range(count)]
 

@@ -34,7 +34,8 @@ def cost(plan: Plan, store: Store, rows: Sequence[Row]) -> Section:
         lines=tuple(lines),
         marks="none",
     )
-    return Section(anchor="cost", title="Cost", tables=(cost_table(rows, plan.profile), *((steps,) if lines else ())))
+    tables = (cost_table(rows, plan.profile), *((steps,) if lines else ()))
+    return Section(anchor="cost", title="Cost", tables=tables, folded=True)
 
 
 def _cost_line(step: Step, manifest: dict[str, Any]) -> Line:
@@ -60,7 +61,7 @@ def environment(plan: Plan, store: Store) -> Section:
         for name, value in sorted(_flat(store.manifest(step.kind, step.key)["environment"])):
             found.setdefault(name, {})[value] = None
     facts = tuple((name, ", ".join(values)) for name, values in found.items())
-    return Section(anchor="environment", title="Environment", facts=facts)
+    return Section(anchor="environment", title="Environment", facts=facts, folded=True)
 
 
 def _flat(environment: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -10,6 +10,9 @@ from harness.planning.plan import Plan, Step, chain
 from harness.report.names import short_name
 from harness.results.rows import Row
 
+ROLE = {"predictions": "predict"}
+"""Stages that stand in the place of another one."""
+
 
 class Run(NamedTuple):
     """One seed of one row and the finished artifacts behind it, by kind of step."""
@@ -30,7 +33,8 @@ def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
     found = []
     for planned in plan.rows:
         for seed, final in sorted(planned.finals.items()):
-            folders = {step.kind: folder for step in chain(final) if (folder := _folder(step, store))}
+            found_there = ((step, _folder(step, store)) for step in chain(final))
+            folders = {ROLE.get(step.kind, step.kind): folder for step, folder in found_there if folder}
             found.append(Run(by_name[planned.arm.name], seed, folders))
     return found
 

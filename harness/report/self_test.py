@@ -1,6 +1,6 @@
 """What a report says of its own table: did it see what is known, and how small an effect could it see.
 
-Stands above the answer. Not here: how controls are judged (harness/results/instrument.py).
+The verdict stands beside the answer. Not here: how controls are judged (harness/results/instrument.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,17 +36,16 @@ SEEDS = 12
 """Up to so many seeds the picture goes."""
 
 
-def section(found: Instrument, gains: Sequence[Gain], profile: "Profile") -> Section:
-    """The verdict in words, and the controls behind it as a table."""
+def section(found: Instrument, profile: "Profile") -> Section:
+    """The controls behind the verdict, as a table."""
     tables = (_table(found.trials, profile),) if found.trials else ()
-    texts = tuple(verdict(found)) if gains or found.trials else ()
-    return Section(anchor="instrument", title="What this table can tell", texts=texts, tables=tables)
+    return Section(anchor="instrument", title="Controls of the instrument", tables=tables, folded=True)
 
 
 def power(found: Instrument) -> Section:
     """What more seeds would make of the intervals."""
     drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
-    return Section(anchor="power", title="What more seeds would show", figures=drawn)
+    return Section(anchor="power", title="What more seeds would show", figures=drawn, folded=True)
 
 
 def verdict(found: Instrument) -> list[str]:
@@ -72,7 +71,8 @@ def smallest_effect(found: Resolution) -> str:
     """What the rows of a network can show, in words."""
     return (
         f"{found.spread.backbone}: the smallest detectable effect is {points(found.spread.metric, found.detectable)} "
-        f"(80 % power, 5 %), and a 95 % interval reaches ± {points(found.spread.metric, found.half_width)}, "
+        f"points (80 % power, 5 %), and a 95 % interval reaches ± {points(found.spread.metric, found.half_width)} "
+        f"points, "
         f"for two rows of {counted(found.seeds, 'seed')} and {counted(found.images, 'image')} each."
     )
 

@@ -64,7 +64,7 @@ class Note(Strict):
 
 class Table(Strict):
     """What every renderer prints. `groups` are the headings over published and measured lines; `intervals`: whether the
-    texts of scores hold them."""
+    texts of scores hold them; `signatures`: how the scores were made, in sentences."""
 
     title: str
     profile: str
@@ -76,6 +76,12 @@ class Table(Strict):
     groups: dict[str, str] = Field(default_factory=dict)
     marks: Marks = "three"
     intervals: bool = False
+    signatures: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Caption and signatures, for renderers that set them together."""
+        return (*self.caption, *self.signatures)
 
     def blocks(self) -> list[tuple[str, list[list[Line]]]]:
         """Lines by group, then by section, in order: (heading, sections). Rules go between them."""
@@ -124,6 +130,7 @@ def build(
         },
         marks=spec.marks,
         intervals=spec.intervals,
+        signatures=tuple(signatures(row for row in rows if row.origin == "measured")),
     )
 
 
@@ -249,7 +256,7 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], pr
         )
     bracketed = any(entry.kind == "difference" for entry in columns)
     if bracketed:
-        yield "Δ paper: measured minus the published counterpart" + (
+        yield "Δ paper: measured minus the published counterpart, which stands in parentheses" + (
             "." if profile.comparable else ", in brackets because the two were not measured alike."
         )
     yield from _budget(measured)
@@ -259,7 +266,6 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], pr
         yield f"Marked among measured rows that are no control ({how})."
     if spec.note:
         yield spec.note
-    yield from signatures(measured)
 
 
 def about_intervals(columns: Sequence[Column], lines: Sequence[Line]) -> Iterable[str]:

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat
 from harness.core.config import parse, read_json
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes, write_text
-from harness.core.paths import results_folder
+from harness.core.paths import results_folder, shipped_results
 from harness.metrics.table import find, known
 from harness.results.rows import Record, Row, SeedResult, mean_scores
 from harness.results.spread import NetworkSpread
@@ -97,9 +97,16 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def read_baselines(folder: Path | None = None) -> list[Baseline]:
-    """Every accepted baseline of `folder` (default: results/baselines), in the order of their names."""
-    folder = folder or results_folder() / "baselines"
-    return [read_baseline(path) for path in sorted(folder.glob("*.json"))]
+    """Every accepted baseline, or those of `folder`, in the order of their names."""
+    files = baseline_files().values() if folder is None else sorted(folder.glob("*.json"))
+    return [read_baseline(path) for path in files]
+
+
+def baseline_files() -> dict[str, Path]:
+    """The files of accepted rows by name, <suite>-<profile>: those that are shipped, and over them the user's own."""
+    folders = (shipped_results() / "baselines", results_folder() / "baselines")
+    found = {path.stem: path for folder in folders for path in folder.glob("*.json")}
+    return dict(sorted(found.items()))
 
 
 def statistics_root(path: Path) -> Path:

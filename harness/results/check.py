@@ -1,9 +1,10 @@
 """Compares measured rows with a committed baseline: same, better, worse, missing or incomparable, metric by metric.
 
-A difference counts when it is larger than the largest of three tolerances: the one the baseline states, what resampling
-says (paired over images and seeds, from stored statistics), and what the spread over the seeds of all accepted rows
-says. It is two-sided: a jump up is a finding too. Rows on other data, or made by metrics of another signature, are
-incomparable and never a number. Not here: what is accepted (baselines.py), words (harness/report/verdicts.py).
+Where the same steps ran on the same kind of machine, any difference counts. Otherwise it counts when it is larger than
+the largest of three tolerances: the one the baseline states, what resampling says (paired over images and seeds, from
+stored statistics), and what the spread over the seeds of all accepted rows says. It is two-sided: a jump up is a
+finding too. Rows on other data, or made by metrics of another signature, are incomparable and never a number. Not here:
+what is accepted (baselines.py), words (harness/report/verdicts.py).
 """
 
 import math
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 ERROR_RATE = 0.05
 """Chance of a false alarm in a whole check, shared by its comparisons (Bonferroni)."""
 
+_LAST_DIGITS = 1e-9
+"""Relative; what committed numbers lose in print."""
+
 Kind = Literal["same", "better", "worse", "missing", "incomparable"]
-Source = Literal["stated", "resampling", "seeds"]
+Source = Literal["stated", "resampling", "seeds", "equal runs"]
 """Where a tolerance comes from."""
 
 
@@ -132,14 +136,20 @@ class _Judge:
             return verdict("incomparable", obstacle or "the baseline has no value")
         if info is None:
             return verdict("incomparable", "no metric that is installed describes it")
-        spread = None if _same_runs(before, now) else self.noise(before, now, metric)
+        there, here = ([run.machine for run in finished(row.seeds)] for row in (before, now))
+        same, elsewhere = _same_runs(before, now), all(there) and there != here
+        spread = self.noise(before, now, metric) if elsewhere or not same else None
         tolerance, decided_by = self.tolerance(before, now, metric, spread)
+        if same and all(there) and not elsewhere:
+            tolerance, decided_by = _LAST_DIGITS * abs(old), "equal runs"
+        moved = same and elsewhere and new != old
+        reason = f"machines differ: {_names(there)} in the baseline, {_names(here)} now" if moved else ""
         kind: Kind = "same"
         if abs(new - old) > tolerance:
             kind = "better" if (new > old) == (info.direction == "up") else "worse"
         interval = (spread.low, spread.high) if spread else None
         found = {"tolerance": tolerance, "decided_by": decided_by, "interval": interval}
-        return verdict(kind, "").model_copy(update=found)
+        return verdict(kind, reason).model_copy(update=found)
 
     def tolerance(self, before: Row, now: Row, metric: str, spread: "Difference | None") -> tuple[float, Source]:
         """The largest tolerance and where it comes from."""
@@ -162,6 +172,7 @@ def _obstacle(before: Row, now: Row) -> str:
         ("suite", "suite"),
         ("profile", "profile"),
         ("data", "data"),
+        ("settings", "what the command line sets"),
         ("images", "number of evaluated images"),
         ("signature", "metric signature"),
     ):
@@ -169,6 +180,10 @@ def _obstacle(before: Row, now: Row) -> str:
         if old != new:
             return f"{label} differs: {old!r} in the baseline, {new!r} now"
     return ""
+
+
+def _names(machines: list[str]) -> str:
+    return ", ".join(dict.fromkeys(machine or "not known" for machine in machines))
 
 
 def _both(before: Row, now: Row, metric: str) -> bool:

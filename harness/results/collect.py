@@ -3,21 +3,24 @@
 The only bridge from artifacts to rows; `report` and `check` see rows alone. Reads manifests and scores, never images.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.core.config import read_json
 from harness.core.errors import HarnessError, near
 from harness.core.store import Store
 from harness.metrics.info import SIGNATURE_JOINT
+from harness.metrics.table import find
 from harness.planning.plan import Plan, PlannedRow, Step, chain
 from harness.results.published import published
 from harness.results.rows import Budget, Cost, Row, SeedResult, Status, mean_scores
 from harness.segmenters.options import Training
+from harness.stages.predictions import PredictionsSpec
 from harness.stages.train import TrainSpec
 
 SCORES = "scores.json"
+_PERCENT = 100
 
 
 def rows(plan: Plan, store: Store) -> list[Row]:
@@ -70,18 +73,19 @@ def _row(plan: Plan, store: Store, planned: PlannedRow, printed: list[Row]) -> R
         recipe_label=arm.recipe or "",
         mix=arm.mix.model_copy(update={"labels": "true"}).name,
         labels=arm.mix.labels,
+        settings=planned.settings,
         crop=_crop(steps.values()),
         status=status,
         scores=mean_scores(seeds) if status == "ok" else {},
         seeds=seeds,
         paper=counterpart.scores if counterpart else {},
         paper_name=counterpart.name if counterpart else "",
-        budget=_budget(done.get("train")),
+        budget=_budget(done.get("train"), steps.values()),
         cost=_cost(steps.values(), store),
         images=_images(seeds, planned, store),
         data=plan.dataset.key,
         signature=_signature(planned, store),
-        note=planned.why or arm.note,
+        note=planned.why or "; ".join(filter(None, (arm.note, planned.stock))),
     )
 
 
@@ -95,9 +99,10 @@ def _seed(seed: int, final: Step, store: Store) -> SeedResult:
         if not failures:
             return SeedResult(seed=seed, status="not run")
         return SeedResult(seed=seed, status="failed", error=failures[0].traceback or failures[0].message)
-    folder = store.path(final.kind, final.key)
-    scores = _read(folder / SCORES)
-    environment = store.manifest(final.kind, final.key)["environment"]
+    folder = store.intact(final.kind, final.key)
+    manifest, scores = store.manifest(final.kind, final.key), _read(folder / SCORES)
+    _refuse_impossible(folder / SCORES, _numbers(scores), manifest.get("facts", {}).get("scores", {}))
+    environment = manifest["environment"]
     return SeedResult(
         seed=seed,
         scores=_numbers(scores),
@@ -105,7 +110,24 @@ def _seed(seed: int, final: Step, store: Store) -> SeedResult:
         key=final.key,
         folder=str(folder.relative_to(store.root)),
         commit=environment["commit"][:12] + ("+" if environment["dirty"] else ""),
+        machine=_machines(final, store),
     )
+
+
+def _machines(final: Step, store: Store) -> str:
+    """The kinds of machine that the steps behind an evaluation ran on, as far as they decide the last digits of sums;
+    empty where a GPU took part, whose sums differ from run to run, and where nobody wrote the processor down.
+    """
+    made = [step for step in chain(final) if _made(step, store)]
+    described = [store.manifest(step.kind, step.key)["environment"] for step in made]
+    if any(known.get("gpus") or "processor" not in known for known in described):
+        return ""
+    return ", ".join(dict.fromkeys(map(_machine, described)))
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    versions = environment["packages"]
+    return " ".join([environment["processor"], *(f"{name} {versions.get(name)}" for name in ("torch", "numpy"))])
 
 
 def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:
@@ -160,7 +182,14 @@ def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
     return None
 
 
-def _budget(train: dict[str, Any] | None) -> Budget:
+def _budget(train: dict[str, Any] | None, steps: Iterable[Step]) -> Budget:
+    """What the training used; of predictions made elsewhere what their part states."""
+    for spec in (step.spec for step in steps if isinstance(step.spec, PredictionsSpec)):
+        stated = spec.segmenter.training
+        seen = stated.iterations * stated.batch_size
+        return Budget(
+            iterations=stated.iterations or None, batch_size=stated.batch_size or None, images_seen=seen or None
+        )
     facts = (train or {}).get("facts", {})
     return Budget(**{name: facts[name] for name in Budget.model_fields if name in facts})
 
@@ -211,10 +240,19 @@ def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(
-            f"{path}: not readable scores: {error}", hint=f"remove {path.parent} and run again"
-        ) from None
+    again = f"remove {path.parent} and run again"
+    scores = read_json(path, "file of scores", hint=again)
+    if not isinstance(scores, dict):
+        raise HarnessError(f"{path}: expected a table of scores, found {type(scores).__name__}", hint=again)
     return scores
+
+
+def _refuse_impossible(path: Path, scores: dict[str, float | None], said: dict[str, Any]) -> None:
+    """Raise HarnessError for a score that is not what the manifest says of it, or no share where it must be one."""
+    again = f"remove {path.parent} and run again"
+    for name, value in scores.items():
+        if name in said and said[name] != value:
+            raise HarnessError(f"{path}: {name} is {value}, the manifest says {said[name]}", hint=again)
+        info = find(name)
+        if value is not None and info is not None and info.scale == _PERCENT and not 0 <= value <= 1:
+            raise HarnessError(f"{path}: {name} is {value}, expected a share from 0 to 1", hint=again)

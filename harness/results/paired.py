@@ -14,7 +14,7 @@ from harness.metrics.table import known
 from harness.results.check import Noise
 from harness.results.gains import Paired
 from harness.results.rows import Row, SeedResult, finished
-from harness.results.spread import over_seeds
+from harness.results.spread import over_seeds, place
 
 if TYPE_CHECKING:
     from harness.metrics.frame_statistics import Statistics
@@ -82,7 +82,7 @@ class _Spreads:
 
     def of(self, row: Row, score: str) -> Spread:
         """The spread of one score."""
-        kind = (row.profile, row.data, row.labels, row.segmenter, row.backbone, score)
+        kind = (*place(row), row.segmenter, row.backbone, score)
         if kind not in self.learnt:
             self.learnt[kind] = over_seeds(row, score, self.rows, self.accepted)
         return self.learnt[kind]

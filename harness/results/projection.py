@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core.paths import results_folder
 from harness.metrics.power import POWER, power
 from harness.planning.plan import Plan, PlannedRow
-from harness.results.baselines import read_baseline
+from harness.results.baselines import baseline_files, read_baseline
 from harness.results.gains import MAIN
 from harness.results.spread import NetworkSpread, Resolution, resolution
 
@@ -44,9 +43,10 @@ def networks(plan: Plan) -> dict[tuple[str, str], list[PlannedRow]]:
 
 
 def known_spreads(plan: Plan, spreads: Iterable[NetworkSpread]) -> dict[tuple[str, str], NetworkSpread]:
-    """Of each network of the plan, the first of `spreads` that was learnt on its data."""
+    """Of each network of the plan, the first of `spreads` that was learnt on its data; none where a setting makes it
+    another network."""
     found: dict[tuple[str, str], NetworkSpread] = {}
-    wanted = networks(plan)
+    wanted = networks(plan) if not plan.changes.settings else {}
     for spread in spreads:
         network = (spread.segmenter, spread.backbone)
         if network in wanted and (spread.data, spread.metric) == (plan.dataset.key, MAIN):
@@ -58,7 +58,7 @@ def known_spreads(plan: Plan, spreads: Iterable[NetworkSpread]) -> dict[tuple[st
 
 def accepted_spreads(plan: Plan) -> Iterator[NetworkSpread]:
     """The spreads of accepted rows under the plan's profile, those of its own suite first; files are read on demand."""
-    found = sorted((results_folder() / "baselines").glob(f"*-{plan.profile_name}.json"))
+    found = [path for name, path in baseline_files().items() if name.endswith(f"-{plan.profile_name}")]
     own = f"{plan.name}-{plan.profile_name}"
     for path in sorted(found, key=lambda path: path.stem != own):
         yield from read_baseline(path).spreads
@@ -105,10 +105,10 @@ def minutes(plan: Plan, *, seeds: int, factor: int = 1) -> float | None:
     planned = max((len(row.finals) for row in plan.rows), default=1) or 1
     total = 0.0
     for kind, count in Counter(step.kind for step in steps).items():
-        if kind not in plan.profile.minutes:
+        if (estimate := plan.profile.estimate(kind)) is None:
             return None
-        each = count if kind in ("dataset", "synthesize") else count * seeds / planned
-        total += each * plan.profile.minutes[kind] * (factor if kind in PER_IMAGE else 1)
+        each = count if kind in ("dataset", "synthesize", "images") else count * seeds / planned
+        total += each * estimate * (factor if kind in PER_IMAGE else 1)
     return total
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from harness.core.config import Strict, parse, read_toml
 from harness.core.errors import HarnessError, near
-from harness.core.paths import results_folder
+from harness.core.paths import shipped_results
 from harness.results.rows import Row
 
 
@@ -87,7 +87,7 @@ class PublishedFile(Strict):
 
 @cache
 def _published_file() -> PublishedFile:
-    path = results_folder() / "published" / "cityscapes.toml"
+    path = shipped_results() / "published" / "cityscapes.toml"
     return parse(PublishedFile, read_toml(path), path)
 
 

@@ -72,6 +72,8 @@ class SeedResult(Record):
     """Folder of that artifact, relative to the store; empty in committed files."""
     commit: str = ""
     """Commit of the code that made it, with "+" when the work tree had changes."""
+    machine: str = ""
+    """Kinds of processors, with versions of torch and numpy, that its steps ran on; empty: not known, or with a GPU."""
     status: Status = "ok"
     """What became of this run."""
     error: str = ""
@@ -124,6 +126,8 @@ class Row(Record):
     """How real and synthetic frames were mixed, as printed; empty: all of them take turns."""
     labels: Literal["true", "shuffled"] = "true"
     """shuffled: each training frame carried the labels of another one."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """Keys of parts that were set on the command line, with their values; rows with other settings don't compare."""
     crop: tuple[int, int] | None = None
     """Training crop, height and width in pixels."""
     origin: Origin = "measured"

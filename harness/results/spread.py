@@ -74,10 +74,11 @@ def over_seeds(row: Row, metric: str, rows: Iterable[Row], others: Iterable[Row]
     """The variance over seeds of a row's score, pooled over the rows of its kind that have several seeds.
 
     Those of the same network among `rows`, else among `others` too, else of every network; all on the same data, under
-    the same profile, with labels of the same kind. No degrees of freedom: nothing is known.
+    the same profile, with labels of the same kind and the same settings of the training. No degrees of freedom: nothing
+    is known.
     """
-    here = [other for other in rows if _place(other) == _place(row)]
-    there = [*here, *(other for other in others if _place(other) == _place(row))]
+    here = [other for other in rows if place(other) == place(row)]
+    there = [*here, *(other for other in others if place(other) == place(row))]
     kinds = (
         [other for other in here if _network(other) == _network(row)],
         [other for other in there if _network(other) == _network(row)],
@@ -128,8 +129,14 @@ def _learnt(gains: Sequence[Gain]) -> NetworkSpread:
     )
 
 
-def _place(row: Row) -> tuple[str, str, str]:
-    return row.profile, row.data, row.labels
+def place(row: Row) -> tuple[str, ...]:
+    """What rows have in common whose spreads may be pooled, beside their networks."""
+    trained = (f"{key}={value}" for key, value in sorted(row.settings.items()) if not key.startswith(_FRAMES))
+    return row.profile, row.data, row.labels, *trained
+
+
+_FRAMES = ("generators.", "recipes.")
+"""What decides the added frames, and not how a network learns from them."""
 
 
 def _network(row: Row) -> tuple[str, str]:

@@ -169,7 +169,7 @@ def test_a_negative_budget_is_told_with_file_and_key(tmp_path):
 
     assert plan().returncode == 0
     text = path.read_text()
-    path.write_text(text.replace("iterations = 100\n", "iterations = -5\n"))
+    path.write_text(text.replace("iterations = 60\n", "iterations = -5\n"))
     refused(plan(), "oneformer.toml, training", "iterations", "-5")
     path.write_text(text)
     profile.write_text(profile.read_text().replace("frames = 4", "frames = -4"))

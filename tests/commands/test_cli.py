@@ -39,6 +39,8 @@ def test_answers_without_importing_anything_heavy(arguments, tmp_path):
     ("arguments", "words"),
     [
         (["plan", "tabel1"], ["tabel1.toml", "no such file", "'table1'"]),
+        (["plan", "table1", "--data-root", "/"], ["profile 'mini' draws its own streets", "leave --data-root out"]),
+        (["cite", "table1", "--data-root", "/"], ["profile 'mini' draws its own streets"]),
         (["plan", "table1", "--profile", "papr"], ["unknown profile 'papr'", "'paper'"]),
         (["plan", "table1", "--profile", "paper"], ["Cityscapes on disk", "--data-root"]),
         (["plan", "table1", "--profile", "paper", "--data-root", "/nowhere"], ["/nowhere: no such folder"]),
@@ -55,6 +57,17 @@ def test_answers_without_importing_anything_heavy(arguments, tmp_path):
         ),
         (["evaluate", "--data-root", "/nowhere", "--instances", "/x"], ["/nowhere"]),
         (["evaluate", "--data-root", "/nowhere"], ["nothing to evaluate"]),
+        (["import-images", "/nowhere", "--name", "mine"], ["/nowhere: no such folder"]),
+        (["import-images", "/", "--name", "focus"], ["focus.toml", "there is a generator", "--replace"]),
+        (["import-images", "/", "--name", "mine", "--profile", "paper"], ["no data root", "--data-root"]),
+        (
+            ["import-images", "/", "--name", "mine", "--images", "{x}.png", "--labels", "source"],
+            ["'images'", "{x}", "known: city"],
+        ),
+        (["dataset", "--profile", "paper", "--output", "/tmp/x"], ["Cityscapes is found on disk"]),
+        (["dataset", "--profile", "smoke", "--output", "/usr"], ["/usr: holds something else"]),
+        (["plan", "table1", "--seeds", "0,0"], ["distinct seeds", "'0,0'"]),
+        (["plan", "table1", "--only", ","], ["--only", "names with commas"]),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments, words):

@@ -47,7 +47,8 @@ def test_the_plan_has_the_smallest_effect_behind_the_last_step_of_a_row(accepted
     with pytest.raises(SystemExit):
         main(["plan", "controls", "--store", str(tmp_path / "none")])
     lines = [line for line in capsys.readouterr().out.splitlines() if " AP" in line]
-    assert len(lines) == 24 and all(line.startswith("evaluate") for line in lines)
+    rows = [row for row in make_plan("controls", "mini").rows if "shuffled" not in row.arm.name]
+    assert len(lines) == sum(len(row.finals) for row in rows) > 0 and all(line.startswith("evaluate") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -39,5 +39,5 @@ def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
         "FID (other) and gain",
     ]
     assert "GLIGEN" in drawn[0] and "Focused" not in drawn[0]
-    assert drawn[0].count('class="whisker"') == 2
+    assert drawn[0].count('class="whisker s') == 2
     assert "GLIGEN: SSIM 0.500, +5.00 gain, AP points, 95 % interval +1.00 to +7.00" in drawn[0]

@@ -24,7 +24,7 @@ from harness.planning.suite import Arm
 from harness.report import figures, table_for
 from harness.report.gather import gather
 from harness.report.page import Failure, Page, Section, render_page
-from harness.report.pictures import _spread_over_classes, class_color, prediction_grid, sample_grid
+from harness.report.pictures import _spread_over_classes, class_color, prediction_grid, sample_grids, whole_grid
 from harness.synthesis.manifest import NAME, Entry, render
 
 NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'
@@ -75,7 +75,8 @@ def synthesis(tmp_path: Path, dataset: Path) -> Path:
         for kind in ("real", "mask", "generated"):
             files[kind] = f"crops/{kind}/{instance}.png"
             (folder / files[kind]).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((16, 16, 3), instance % 255, np.uint8)).save(folder / files[kind])
+            shade = instance % 255 if kind == "real" else 99
+            Image.fromarray(np.full((16, 16, 3), shade, np.uint8)).save(folder / files[kind])
         files["file"] = f"{instance}.png"
         Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / files["file"])
         square = (box[0], box[1], box[0] + 24, box[1] + 24)
@@ -177,25 +178,87 @@ def test_a_page_of_another_profile_carries_the_warning_and_the_papers_does_not()
 
 def test_figures_draw_every_value_in_range():
     text = figures.bars("B", ["x", "y"], [("a", [10.0, -5.0]), ("b", [None, 2.0])], unit="%")
-    assert text.count("<rect") == 3 + 2  # bars and legend
-    heights = [float(value) for value in re.findall(r'y="([\d.]+)" width="[\d.]+" height', text)]
-    assert all(0 <= value <= 280 for value in heights)
+    bars = [tuple(map(float, found)) for found in re.findall(r'x="([\d.]+)%" y="2" width="([\d.]+)%"', text)]
+    assert len(bars) == 3
+    assert all(0 <= left <= left + width <= 100 for left, width in bars)
+    assert [width for _, width in bars] == pytest.approx([bars[0][1], bars[0][1] / 2, bars[0][1] / 5], abs=0.02)
+    assert "10.0 %" in text and ">–<" in text
     line = figures.curves("C", [figures.Series("a", [(0.0, 1.0), (1.0, 2.0), None, (3.0, 1.0)])], x="x", y="y")
     assert re.search(r'd="M[\d. ]+L[\d. ]+M[\d. ]+"', line)
     assert figures.curves("empty", [], x="x", y="y").startswith("<figure")
     assert figures.scatter("S", [(1.0, figures.Whisker("a", 1.0, 0.5, None))], x="x", y="y").count("<circle") == 1
 
 
+def test_more_lines_than_colours_get_a_plot_each():
+    def drawn(count: int) -> str:
+        series = [figures.Series(f"run {k}", [(0.0, 1.0), (1.0, float(k))]) for k in range(count)]
+        return figures.curves("C", series, x="x", y="y")
+
+    assert drawn(8).count('class="plot"') == 1 and len(set(re.findall(r"line s\d", drawn(8)))) == 8
+    assert drawn(9).count('class="plot"') == 9
+    assert all(f"<figcaption>run {k}</figcaption>" in drawn(9) for k in range(9))
+
+
+def test_ticks_that_lie_close_have_the_digits_that_tell_them_apart():
+    points = [(0.6512, figures.Whisker("a", 1.0, None, None)), (0.6516, figures.Whisker("b", 2.0, None, None))]
+    texts = re.findall(r'text-anchor="middle">([\d.]+)<', figures.scatter("S", points, x="x", y="y"))
+    assert len(set(texts)) == len(texts) > 2
+
+
+def test_names_of_points_stand_apart_and_turn_to_the_middle():
+    points = [(0.0, figures.Whisker("a", 1.0, None, None)), (0.01, figures.Whisker("b", 1.01, None, None))]
+    text = figures.scatter("S", [*points, (1.0, figures.Whisker("c", 5.0, None, None))], x="x", y="y")
+    found = re.findall(r'y="([\d.]+)" text-anchor="(\w+)">([abc])<', text)
+    assert [anchor for _, anchor, _ in found] == ["start", "start", "end"]
+    assert abs(float(found[0][0]) - float(found[1][0])) >= figures.LABEL - 1
+
+
 def test_samples_are_the_same_instances_whatever_the_generator(synthesis):
-    grid = sample_grid({"A": synthesis, "B": synthesis})
-    assert grid.columns == (
-        "real crop",
-        "mask",
-        *(f"{n}: {k}" for n in "AB" for k in ("generated", "pasted", "focused crop")),
-    )
-    assert [head.split(",")[0] for head in grid.heads] == ["person", "car"]
-    assert all(picture.uri.startswith("data:image/jpeg;base64,") for row in grid.rows for picture in row)
-    assert sample_grid({}) is None
+    made, placed = sample_grids({"A": synthesis, "B": synthesis})
+    assert made.columns == ("real crop", "mask", "A", "B")
+    assert placed.columns == ("real crop", "mask", *(f"{n}: {k}" for n in "AB" for k in ("pasted", "focused crop")))
+    assert placed.folded and not made.folded
+    for grid in (made, placed):
+        assert [head.split(",")[0] for head in grid.heads] == ["person", "car"]
+        assert all(picture.uri.startswith("data:image/jpeg;base64,") for row in grid.rows for picture in row)
+        assert all(len(row) == len(grid.columns) for row in grid.rows)
+    assert sample_grids({}) == []
+
+
+def test_what_copies_the_real_crop_is_not_shown_as_generated(synthesis, tmp_path):
+    copies = tmp_path / "copies"
+    shutil.copytree(synthesis, copies)
+    shutil.copytree(copies / "crops" / "real", copies / "crops" / "generated", dirs_exist_ok=True)
+    made, placed = sample_grids({"A": synthesis, "focus": copies})
+    assert made.columns == ("real crop", "mask", "A")
+    assert placed.columns[4:] == ("focus: pasted", "focus: focused crop")
+    assert [grid.title for grid in sample_grids({"focus": copies})] == [placed.title]
+
+
+def test_whole_images_stand_beside_their_frames_and_take_no_sample_away(synthesis, tmp_path):
+    given = tmp_path / "given"
+    ids = np.full((40, 80), 7, np.int32)
+    ids[10:30, 10:40] = 26000
+    frames, entries = {}, []
+    for number in range(6):
+        name = f"aa_{number:06d}_000019"
+        frames[name] = Tree(tmp_path / "data").write_frame("train", "aa", name, np.full((40, 80, 3), 9, np.uint8), ids)
+        made = Tree(given).write_frame(
+            "train", "aa", f"aa-0-0_{number:06d}_000019", np.full((40, 80, 3), 200, np.uint8), ids
+        )
+        box = (0, 0, 80, 40)
+        entries.append(
+            Entry(
+                status="made", name=made.name, source=name, city="aa", instance=0, variant=0, class_name="", label_id=0,
+                area=3200, box=box, square=box, window=box, seed=0, file=str(made.image.relative_to(given)),
+                labels=str(made.instance_ids.relative_to(given)),
+            )
+        )  # fmt: skip
+    (given / "manifest.jsonl").write_text(render(entries))
+    assert sample_grids({"A": synthesis, "mine": given}) == sample_grids({"A": synthesis})
+    grid = whole_grid(given, frames, "mine")
+    assert grid.columns == ("real frame", "mine", "mine: labels") and len(grid.rows) == 4
+    assert "6 images of 6 frames" in grid.text and grid.rows[0][2].note == "1 car"
 
 
 def test_samples_take_the_classes_in_turn(synthesis):
@@ -290,7 +353,7 @@ def test_a_report_is_gathered_from_artifacts(tmp_path, dataset, synthesis, predi
     plan, store, rows = planned(tmp_path, dataset, synthesis, prediction)
     found = gather(plan, store, rows)
     sections = {section.anchor: section for section in found.sections}
-    assert sections["samples"].grids[0].columns[2] == "Focused: generated"
+    assert sections["samples"].grids[0].columns[2] == "Focused"
     assert len(sections["predictions"].grids[0].rows) == 3
     assert sections["worst"].grids[0].title == "Worst frames of Original, Swin, by PQ of the frame"
     assert len(sections["curves"].figures) == 1

@@ -37,7 +37,7 @@ def test_a_table_that_fails_its_controls_says_so_above_any_answer():
     text = warning(found)
     assert text.startswith("The instrument fails its controls: duplicate's null BROKEN (Swin (mini)), ")
     assert "with shuffled labels on none: something LEARNT" in text
-    shown = section(found, [], MINI)
+    shown = section(found, MINI)
     page = {"title": suite().title, "question": "Q?", "profile": "mini", "caption": "c", "comparable": False}
     html = render_page(Page(sections=(shown,), warning=text, **page))
     assert html.index('role="alert"') < html.index('id="instrument"')
@@ -45,7 +45,7 @@ def test_a_table_that_fails_its_controls_says_so_above_any_answer():
 
 
 def test_the_controls_stand_in_a_table_with_truth_measured_value_and_outcome():
-    (table,) = section(examined([*ROWS, SHUFFLED], -0.01, 0.02), [], MINI).tables
+    (table,) = section(examined([*ROWS, SHUFFLED], -0.01, 0.02), MINI).tables
     null = "duplicate − none: 0.00 (−1.00 to +2.00)"
     assert [[cell.text for cell in line.cells] for line in table.lines] == [
         ["Original", "Swin (mini)", "no difference", null, "null kept"],
@@ -56,12 +56,12 @@ def test_the_controls_stand_in_a_table_with_truth_measured_value_and_outcome():
 def test_a_table_without_known_truths_says_that_it_has_none():
     rows = [row for row in ROWS if row.generator != "duplicate"]
     assert verdict(examined(rows, -0.01, 0.02))[0] == NO_CONTROL
-    assert section(examine([], []), [], MINI).empty
+    assert section(examine([], []), MINI).empty
 
 
 def test_more_seeds_are_drawn_as_a_falling_half_width():
     (figure,) = power(examined(ROWS, -0.01, 0.02)).figures
-    path = figure.split('class="line s0 d0" d="')[1].split('"')[0]
+    path = figure.split('class="line s0" d="')[1].split('"')[0]
     heights = [float(point.split()[1]) for point in path[1:].split("L")]
     assert len(heights) == 12
     assert heights == sorted(heights)  # pixels count from the top

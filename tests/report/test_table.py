@@ -25,7 +25,8 @@ def test_table_1_has_the_shape_of_the_paper():
     table = table_for(suite(), PAPER, table1(profile="paper"))
     assert [entry.heading for entry in table.columns] == [
         *("Method", "Backbone", "Version", "Crop size"),
-        *("PQ ↑", "Δ paper", "IoU ↑", "Δ paper", "AP ↑", "Δ paper", "AP50 ↑", "Δ paper", "Images seen"),
+        *(head for score in ("PQ", "IoU", "AP", "AP50") for head in (f"{score} ↑", "Δ paper (paper)")),
+        "Images seen",
     ]
     assert texts(table, "method")[:4] == ["CMT-DeepLab", "Axial-DeepLab-L", "Axial-DeepLab-XL", "Panoptic-DeepLab"]
     assert texts(table, "AP")[:6] == ["–", "35.80", "36.70", "40.10", "22.10", "26.34"]
@@ -85,8 +86,8 @@ def test_seeds_give_mean_and_sample_deviation():
 def test_a_difference_to_the_paper_is_bracketed_unless_the_profile_is_the_papers():
     mini = table_for(suite(), MINI, table1())
     paper = table_for(suite(), PAPER, table1(profile="paper"))
-    assert texts(mini, "AP_difference")[4:6] == ["[+0.35]", "[−12.32]"]
-    assert texts(paper, "AP_difference")[4:6] == ["+0.35", "−12.32"]
+    assert texts(mini, "AP_difference")[4:6] == ["[+0.35] (21.75)", "[−12.32] (38.66)"]
+    assert texts(paper, "AP_difference")[4:6] == ["+0.35 (21.75)", "−12.32 (38.66)"]
     assert column(mini, "AP_difference")[4].reference == 21.75
     assert texts(mini, "AP_difference")[7] == ""
     assert texts(mini, "AP_difference")[:4] == [""] * 4
@@ -150,7 +151,7 @@ def test_budgets_that_differ_are_called_out():
 
 
 def test_caption_has_budget_seeds_n_and_signature():
-    text = " ".join(table_for(suite(), MINI, table1()).caption)
+    text = " ".join(table_for(suite(), MINI, table1()).said)
     assert "600 iterations of 4 images, 2,400 images seen" in text
     assert "Seed 0." in text
     assert "n = 40 images." in text
@@ -160,7 +161,7 @@ def test_caption_has_budget_seeds_n_and_signature():
 def test_each_part_of_the_signatures_is_printed_once_and_what_differs_stands_apart():
     signed = ["SSIM|n:12 + PSNR|n:12", "SSIM|n:12 + PSNR|n:0", "SSIM|n:12 + PSNR|n:12", ""]
     rows = [measured(run(), backbone=str(place), signature=text) for place, text in enumerate(signed)]
-    said = [text for text in table_for(suite(), MINI, rows).caption if text.startswith("Signature")]
+    said = list(table_for(suite(), MINI, rows).signatures)
     assert said == ["Signature: SSIM|n:12.", "Signatures of some rows only: PSNR|n:12 + PSNR|n:0."]
     assert list(signatures(rows[::2])) == ["Signature: SSIM|n:12 + PSNR|n:12."]
     assert list(signatures(rows[3:])) == []

@@ -134,6 +134,34 @@ def test_statistics_widen_the_tolerance_and_never_narrow_it():
     assert narrow[0].interval == pytest.approx((-0.042, -0.038))
 
 
+def on(machine: str, ap: float) -> Row:
+    """A row of one step with a known key, made on a kind of machine."""
+    return measured(run(0, ap=ap).model_copy(update={"key": "k" * 16, "machine": machine}))
+
+
+def test_equal_runs_on_equal_machines_may_not_differ_at_all():
+    old = baseline(on("amd", 0.30))
+    (verdict,) = compare([on("amd", 0.3001)], old)
+    assert (verdict.kind, verdict.decided_by) == ("better", "equal runs")
+    assert kinds(compare([on("amd", 0.30 * (1 + 1e-12))], old)) == ["same"]
+
+
+@pytest.mark.parametrize("machine", ["intel", ""])
+def test_another_machine_is_named_and_judged_as_another_run(machine):
+    def noise(before, now, metric):
+        return difference(-0.03, 0.03)
+
+    (verdict,) = compare([on(machine, 0.31)], baseline(on("amd", 0.30)), noise=noise)
+    assert (verdict.kind, verdict.decided_by) == ("same", "resampling")
+    assert verdict.reason == f"machines differ: amd in the baseline, {machine or 'not known'} now"
+    assert compare([on(machine, 0.30)], baseline(on("amd", 0.30)), noise=noise)[0].reason == ""
+
+
+def test_where_the_accepted_machine_is_not_known_tolerances_are_the_old_ones():
+    (verdict,) = compare([on("amd", 0.31)], baseline(on("", 0.30)))
+    assert (verdict.kind, verdict.decided_by, verdict.reason) == ("same", "stated", "")
+
+
 def test_the_more_is_compared_the_wider_the_interval():
     def noise(before, now, metric):
         return difference(-0.1, 0.1)

@@ -108,7 +108,8 @@ def test_rows_with_shuffled_labels_are_no_network_to_be_compared():
 
 
 def test_spreads_come_from_accepted_rows_of_the_profile_those_of_the_suite_first(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.results.projection.results_folder", lambda: tmp_path)
+    for name in ("results_folder", "shipped_results"):
+        monkeypatch.setattr(f"harness.results.baselines.{name}", lambda: tmp_path)
     row = measured(run())
     for name, n_images in (("another-mini", 1), ("controls-mini", 2), ("controls-smoke", 3)):
         suite, profile = name.split("-")

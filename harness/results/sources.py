@@ -1,0 +1,62 @@
+"""Finds the rows that somebody names, of a suite in a store, a baseline or a rows file, and where their statistics lie.
+
+SUITE[:ROW] is a suite of the store, FILE.json[:ROW] a baseline or what a run writes as rows.json.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.core.config import read_json
+from harness.core.errors import HarnessError, near
+from harness.core.store import Store
+from harness.planning.plan import Plan
+from harness.results.baselines import STATISTICS, baseline_files, read_baseline, statistics_in
+from harness.results.collect import rows, statistics_folder
+from harness.results.rows import Row, SeedResult, read_rows
+
+
+class Source(NamedTuple):
+    """Measured rows, what they are called, and where the statistics of a run lie (None: nowhere)."""
+
+    name: str
+    rows: list[Row]
+    statistics: Callable[[SeedResult], Path | None]
+
+
+def find(text: str, store: Store, plan: Callable[[str], Plan]) -> Source:
+    """The rows that `text` names; `plan` plans a suite. HarnessError for a file, suite or row that there is not."""
+    name, colon, row = text.partition(":")
+    found = _of_file(Path(name), store) if name.endswith(".json") else _of_suite(plan(name), store)
+    if not found.rows:
+        raise HarnessError(f"{name}: no measured row in it")
+    if not colon:
+        return found
+    chosen = [one for one in found.rows if one.name == row]
+    if not chosen:
+        raise HarnessError(f"{name} has no row {row!r}", hint=near(row, [one.name for one in found.rows]))
+    return found._replace(name=text, rows=chosen)
+
+
+def _of_suite(plan: Plan, store: Store) -> Source:
+    measured = [row for row in rows(plan, store) if row.origin == "measured"]
+    return Source(plan.name, measured, lambda run: _there(statistics_folder(run, store), run))
+
+
+def _of_file(path: Path, store: Store) -> Source:
+    content = read_json(path, "file of rows")
+    if not isinstance(content, dict):
+        raise HarnessError(f"{path}: neither a baseline nor a file of rows")
+    if "reason" in content:
+        return Source(path.stem, list(read_baseline(path).rows), statistics_in(path))
+    measured = [row for row in read_rows(path) if row.origin == "measured"]
+
+    def statistics(run: SeedResult) -> Path | None:
+        accepted = (statistics_in(file)(run) for file in baseline_files().values())
+        return _there(store.root / run.folder, run) or next(filter(None, accepted), None)
+
+    return Source(path.stem, measured, statistics)
+
+
+def _there(folder: Path, run: SeedResult) -> Path | None:
+    return folder if run.folder and (folder / STATISTICS).is_file() else None
