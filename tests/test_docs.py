@@ -28,6 +28,7 @@ from harness.data.prediction import Instance, Prediction, Segment
 from harness.data.tree import Tree
 from harness.planning.plan import make_plan
 from harness.results.rows import Row
+from harness.tiny_training.train import _parser as teaching_arguments
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -62,6 +63,9 @@ TRAINS = ("harness run ",)
 PARSED = ("harness check ", "harness power ", "harness predict ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
+TEACHES = "python -m harness.tiny_training.train "
+"""The command that takes an hour: its arguments are parsed."""
+
 ELSEWHERE = {
     "source .venv/bin/activate": "the tests have an environment",
     "export CITYSCAPES_DATASET=/data/cityscapes": "the tests set it to a tiny tree",
@@ -71,6 +75,8 @@ ELSEWHERE = {
     "curl -O https://shi-labs.com/projects/oneformer/mapillary/250_16_convnext_l_oneformer_mapillary_300k.pth": "a URL",
     "harness convert oneformer 250_16_convnext_l_oneformer_mapillary_300k.pth"
     " --output weights/oneformer_mapillary_convnext_large": "a file of the network; a test of its own converts one",
+    "pip install argcomplete": "an extra from the package index",
+    'eval "$(register-python-argcomplete harness)"': "a shell of the user; tests/commands asks for completions",
     "mkdocs build --strict": "a test of its own builds the site",
 }
 """Commands that belong to somebody's machine or account, with the reason; all others are run or checked."""
@@ -139,10 +145,12 @@ class Reader:
         elif command.startswith("pip install "):
             self.install(shlex.split(command))
         elif command.startswith(TRAINS) and "--help" not in command:
-            quick = self.patient and re.search("--profile (smoke|orchard)", command)
+            quick = "--only theirs" in command or (self.patient and re.search("--profile (smoke|orchard)", command))
             self.shell(command if quick else planned(command))
         elif command.startswith(PARSED):
             parsed(command)
+        elif command.startswith(TEACHES) and "--help" not in command:
+            teaching_arguments().parse_args(shlex.split(command.removeprefix(TEACHES)))
         else:
             self.shell(command, ENDS.get(command, 0))
 
@@ -185,6 +193,7 @@ def planned(command: str) -> str:
     found = parsed(command)
     kept = [found.suite, "--profile", found.profile]
     given = {"--store": found.store, "--data-root": found.data_root}
+    given |= {"--with": ",".join(found.added), "--only": ",".join(found.only), "--without": ",".join(found.without)}
     return shlex.join(["harness", "plan", *kept, *(word for pair in given.items() if pair[1] for word in pair)])
 
 
@@ -247,7 +256,7 @@ def test_a_newcomer_gets_through_the_page(page, tmp_path):
 def test_no_list_holds_a_command_that_is_in_no_page():
     known = {command for _, command in commands()}
     assert set(ENDS) | set(ELSEWHERE) <= known
-    assert all(any(command.startswith(start) for command in known) for start in (*TRAINS, *PARSED))
+    assert all(any(command.startswith(start) for command in known) for start in (*TRAINS, *PARSED, TEACHES))
 
 
 def test_commands_stand_in_fences_that_this_test_reads():
@@ -327,11 +336,16 @@ FIELDS = [
     ("how-to/slurm.md", "2. Your cluster", "harness.running.slurm", ["SlurmOptions"]),
     ("how-to/ray.md", "1. Run", "harness.running.ray", ["RayOptions"]),
     ("configuration.md", "Dataset", "harness.data.streets.adapter", ["StreetsPart"]),
+    ("configuration.md", "Dataset", "harness.data.sets.coco_panoptic", ["CocoPanopticPart", "PanopticSplit"]),
+    ("configuration.md", "Dataset", "harness.data.sets.folder", ["FolderPart", "FolderSplit"]),
+    ("configuration.md", "Dataset", "harness.data.sets.meaning", ["Class"]),
+    ("configuration.md", "Dataset", "harness.data.sets.vistas", ["VistasPart"]),
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),
     ("configuration.md", "Generator", "harness.generators.diffusion", ["DiffusionOptions"]),
     ("configuration.md", "Generator", "harness.generators.diff_inpainting", ["InpaintOptions"]),
     ("configuration.md", "Generator", "harness.generators.blended", ["BlendedOptions"]),
     ("configuration.md", "Generator", "harness.generators.gligen", ["GligenOptions"]),
+    ("configuration.md", "Folder", "harness.generators.folder", ["FolderOptions"]),
     ("configuration.md", "Recipes", "harness.synthesis.recipe", ["Recipe"]),
     ("configuration.md", "Segmenter", "harness.segmenters.base", ["SegmenterPart"]),
     ("configuration.md", "Segmenter", "harness.segmenters.options", ["Backbone"]),
@@ -341,6 +355,7 @@ FIELDS = [
     ("segmenters.md", "FastInst", "harness.segmenters.fastinst.options", ["Model", "Inference"]),
     ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former.options", ["Model", "Inference"]),
     ("segmenters.md", "detectron2", "harness.segmenters.detectron2.options", ["Model", "Training", "Inference"]),
+    ("how-to/my-predictions.md", "The part", "harness.segmenters.predictions.options", ["Model", "Stated"]),
     ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
     ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
     ("formats.md", "Rows and baselines", "harness.results.baselines", ["Baseline"]),

@@ -96,3 +96,9 @@ def reached(start: str, imports: dict[str, set[str]]) -> set[str]:
 
 def test_the_picture_of_the_house_is_current():
     assert PICTURE.read_text(encoding="utf-8") == draw(), "stale: run `python tests/architecture.py`"
+
+
+def test_no_two_test_modules_share_a_name():
+    """Pytest imports them by their bare names, and the second of two would be an error of the whole run."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))

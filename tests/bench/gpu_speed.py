@@ -134,6 +134,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "model": painter.name,
+        "part": painter.part,
         "way": way,
         "precision": how,
         "seconds_a_crop": a_crop,
@@ -181,6 +182,9 @@ def train_speeds(
         seconds[precision] = found.seconds
         yield {
             "model": trainee.name,
+            "part": trainee.part,
+            "backbone": trainee.backbone,
+            "crop": list(samples[0].image.shape[:2]),
             "precision": precision,
             "parameters_m": sum(p.numel() for p in network.parameters()) / 1e6,
             "images_a_second": len(samples) / found.seconds,

@@ -5,6 +5,8 @@ reads them can do without, and inflating them and undoing the row filters of eve
 our masks skip empty rows. Printed is what ratio each floor alone would have (`pytest --benchmark-enable -s`).
 """
 
+import importlib.util
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ LEAST = {"instances": 10, "semantic": 8, "panoptic": 10}
 official script takes 61 ms a frame where numpy sorts with AVX-512 (131 without), ours 3.4, of it decoding 2.6.
 """
 WANTED = {"instances": 10, "semantic": 10, "panoptic": 20}
+PEERS = ("pycocotools", "ultrafast_pycocotools")
 SCORE = {"instances": "AP", "semantic": "IoU", "panoptic": "PQ"}
 
 
@@ -82,6 +85,27 @@ def test_evaluators(benchmark, bar, tree: Path, kind: str) -> None:
         alone = f"{1e3 * floor / FRAMES:.1f} ms a frame, {theirs / floor:.1f} times as fast: {WANTED[kind]} is {reach}"
         print(f"  {mine / floor:.2f} times the floor of {what} alone ({alone})")
     bar("times as fast as the official script", ratio, least=LEAST[kind])
+
+
+def test_coco(benchmark, bar, tree: Path) -> None:
+    """COCO's AP of a result file against pycocotools, which is given the ground truth as COCO JSON, read already."""
+    frames = [oracle.full_size_frame(f"city_000000_{i:06d}", np.random.default_rng(i)) for i in range(FRAMES)]
+    truth, results = oracle.coco_truth(frames), oracle.coco_results(frames)
+    path = tree / "results.json"
+    path.write_text(json.dumps({"images": truth["images"], "annotations": results}))
+
+    def ours() -> dict:
+        return evaluate(Tree(tree / "root"), "val", coco=path, engine="compiled").scores
+
+    ours()
+    benchmark.pedantic(ours, rounds=3)
+    mine, scores = seconds(ours, rounds=3)
+    tools = [name for name in PEERS if importlib.util.find_spec(name)]
+    for tool in tools:
+        theirs, expected = seconds(lambda tool=tool: oracle.coco_summary(truth, results, tool=tool), rounds=3)
+        assert scores["COCO_AP"] == expected["COCO_AP"]
+        print(f"\ncoco: {1e3 * mine / FRAMES:.1f} ms a frame, {tool} {1e3 * theirs / FRAMES:.1f} ms")
+        benchmark.extra_info[f"times the cost of {tool}"] = round(mine / theirs, 2)
 
 
 def official(kind: str, tree: Path) -> float:

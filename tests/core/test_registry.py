@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from harness.core import registry
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, near
 from harness.core.registry import Adapter, Registry
 from harness.generators.base import GENERATORS, Generator
 from harness.metrics.table import METRICS
@@ -54,3 +54,9 @@ def test_a_class_of_another_kind_names_the_base_class():
     with pytest.raises(HarnessError, match=r"'mine': 'fractions:Fraction' does not derive from Adapter") as error:
         Registry("generator", {"mine": "fractions:Fraction"}, base=Adapter).load("mine")
     assert "class Fraction(Adapter), from harness.core.registry" in error.value.hint
+
+
+def test_a_hint_names_no_more_than_some_of_thousands():
+    hint = near("zz", [f"aachen_{number:06}" for number in range(2975)])
+    assert hint.startswith("known: aachen_000000, aachen_000001, ") and hint.endswith(", and 2935 more")
+    assert near("zz", ["b", "a"]) == "known: a, b"

@@ -112,6 +112,27 @@ def test_the_evaluator_gives_full_marks_to_what_was_exported(tmp_path):
     assert scores["PQ"] == 1.0
 
 
+def test_files_that_are_links_keep_the_names_that_the_tree_has(tmp_path):
+    root, store = tree(tmp_path / "tree", split="val"), tmp_path / "store"
+    store.mkdir()
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        path.rename(store / f"{number:032x}")
+        path.symlink_to(store / f"{number:032x}")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "away")
+    for out in (tmp_path / "out", tmp_path / "near" / "out"):
+        export(out, "val", dataset=Tree(root), detectron2=True)
+        content = json.loads((out / "instances_val.json").read_text())
+        for image, frame in zip(content["images"], Tree(root).frames("val"), strict=True):
+            assert image["file_name"].endswith(f"/tree/leftImg8bit/val/a/{frame.name}_leftImg8bit.png")
+            assert (out / image["file_name"]).samefile(frame.image)
+            assert registration._image(out / "instances_val.json", image)["file_name"] == str(frame.image)
+        scores = evaluate(
+            Tree(root), "val", instances=out / "instances_val.json", coco=out / "instances_val.json"
+        ).scores
+        assert scores["AP"] == 1.0 and scores["COCO_AP"] == pytest.approx(1.0)
+
+
 def test_the_written_registration_is_ours_and_needs_nothing_of_the_harness(tmp_path):
     root = tree(tmp_path / "tree")
     export(tmp_path / "out", "train", dataset=Tree(root), detectron2=True)

@@ -19,6 +19,7 @@ from harness.core.failures import Failure
 from harness.core.leases import born
 from harness.core.store import Store
 from harness.planning.plan import Step, make_step
+from harness.running.launcher import Ended
 from harness.running.local import groups_of
 from harness.running.scheduler import run
 from harness.segmenters.base import SegmenterPart
@@ -77,6 +78,20 @@ def test_a_step_that_would_fail_in_the_same_way_is_tried_again_only_when_asked(t
     outcome = run(Steps(bad, dependent), store, retry_failed=True)
     assert [step.key for step in outcome.made] == [bad.key, dependent.key]
     assert store.failure("dataset", bad.key) is None
+
+
+def test_no_step_is_made_of_an_input_that_is_not_as_it_was_made(tmp_path):
+    store, first = Store(tmp_path), drawing(2)
+    second = drawing(1, after=[first])
+    run(Steps(first), store)
+    label = next(store.path(first.kind, first.key).rglob("*_labelIds.png"))
+    kept = label.read_bytes()
+    label.unlink()
+    outcome = run(Steps(second), store)
+    assert outcome.made == [] and label.name in outcome.failed[second.key].message
+    assert outcome.failed[second.key].kind == "usage"
+    label.write_bytes(kept)
+    assert run(Steps(second), store).made == [second]
 
 
 @pytest.mark.parametrize("kind", ["usage", "disk", "killed", "lost"])
@@ -206,6 +221,49 @@ def test_a_worker_that_is_killed_is_noticed_and_its_step_goes_on(tmp_path):
     assert runner.wait(60) == 0
     assert store.has("dataset", step.key)
     assert not alive([nursery])
+
+
+class Slow:
+    """A launcher whose worker takes a while to begin, as one that imports a framework on a busy machine."""
+
+    name = "local"
+
+    def __init__(self, store: Store, polls: int) -> None:
+        self.store, self.polls = store, polls
+        self.jobs, self.cancelled = [], []
+
+    def start(self, jobs) -> None:
+        self.jobs += jobs
+
+    def poll(self, seconds: float) -> list[Ended]:
+        self.polls -= 1
+        if self.polls > 0 or self.cancelled:
+            ended = [Ended(key, "cancelled") for key in self.cancelled]
+            self.cancelled.clear()
+            return ended
+        for job in self.jobs:
+            self.store.partial(job.kind, job.id).mkdir(exist_ok=True)
+            self.store.commit(job.kind, job.id, {})
+        return [Ended(job.id, "exited") for job in self.jobs]
+
+    def cancel(self, ids) -> None:
+        self.cancelled += ids
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_lease_that_a_killed_run_left_ends_no_worker_that_has_not_begun(tmp_path, monkeypatch):
+    store, step = Store(tmp_path), drawing(1)
+    store.open()
+    program = (
+        "import os, sys; from harness.core.store import Store; from harness.core.leases import Holder;"
+        "Store(__import__('pathlib').Path(sys.argv[1])).lease(sys.argv[2], sys.argv[3], Holder()); os._exit(9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path), step.kind, step.key], check=False)
+    assert killed.returncode == 9 and store.tenure(step.kind, step.key).record.held
+    monkeypatch.setattr("harness.running.scheduler.LOOK", 0.0)
+    assert run(Steps(step), store, launcher=Slow(store, polls=10)).made == [step]
 
 
 def test_two_runners_on_one_store_make_a_step_once(tmp_path):
