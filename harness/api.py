@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.planning.new_part import NewPart, NewPredictions
     from harness.planning.plan import Plan
     from harness.running.watch import Event
-    from harness.synthesis.manifest import Entry
+    from harness.synthesis.manifest import ManifestEntry
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Synthesis:
     facts: Mapping[str, Any]
 
     @property
-    def entries(self) -> "list[Entry]":
+    def entries(self) -> "list[ManifestEntry]":
         """The lines of its manifest."""
         from harness.synthesis.manifest import read_manifest
 
@@ -329,7 +329,7 @@ def run(
     failed: dict[str, str] = {}
     if missing := made.missing(place):
         place.open()
-        upkeep.remember(place, made.folder, upkeep.Run(os.fspath(suite), profile, tuple(made.steps())))
+        upkeep.remember(place, made.folder, upkeep.RecordedRun(os.fspath(suite), profile, tuple(made.steps())))
         needs = made.profile.needs()
         if device == "cpu":
             needs = {kind: each.model_copy(update={"gpus": 0}) for kind, each in needs.items()}

@@ -227,7 +227,7 @@ def _run_suite(options: argparse.Namespace) -> int:
     failed: dict[str, Failure] = {}
     if missing:
         store.open()
-        upkeep.remember(store, plan.folder, upkeep.Run(options.suite, plan.profile_name, tuple(plan.steps())))
+        upkeep.remember(store, plan.folder, upkeep.RecordedRun(options.suite, plan.profile_name, tuple(plan.steps())))
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
         failed = _make(plan, store, len(missing), options)
         if options.detach:

@@ -19,7 +19,7 @@ NAME = "index.jsonl"
 VERSION = 1
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """An entry describes one artifact; `inode` distinguishes the folder from a later one of the same name."""
 
     kind: str
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     """<kind>-<key> of each artifact that it was made from."""
 
 
-def index(store: Store) -> list[Entry]:
+def index(store: Store) -> list[IndexEntry]:
     """Return all artifacts of the store, by kind and key; damaged ones are left out, `verify` reports them."""
     known = _read(store)
     found, changed = [], False
@@ -57,7 +57,7 @@ def index(store: Store) -> list[Entry]:
     return found
 
 
-def rebuild(store: Store) -> list[Entry]:
+def rebuild(store: Store) -> list[IndexEntry]:
     """Return all artifacts of the store, read from the manifests alone."""
     (store.root / NAME).unlink(missing_ok=True)
     return index(store)
@@ -70,14 +70,14 @@ def _folders(store: Store) -> Iterator[tuple[str, str, int]]:
             yield from ((kind, entry.name, entry.inode()) for entry in entries)
 
 
-def _entry(kind: str, key: str, inode: int, manifest: dict[str, Any]) -> Entry:
+def _entry(kind: str, key: str, inode: int, manifest: dict[str, Any]) -> IndexEntry:
     def table(name: str) -> dict[str, Any]:
         found = manifest.get(name)
         return found if isinstance(found, dict) else {}
 
     contents, code, environment = table("contents"), table("code"), table("environment")
     inputs = (f"{i.get('kind')}-{i.get('key')}" for i in table("inputs").values() if isinstance(i, dict))
-    return Entry(
+    return IndexEntry(
         kind=kind,
         key=key,
         inode=inode,
@@ -95,18 +95,18 @@ def _entry(kind: str, key: str, inode: int, manifest: dict[str, Any]) -> Entry:
     )
 
 
-def _read(store: Store) -> dict[tuple[str, str], Entry]:
+def _read(store: Store) -> dict[tuple[str, str], IndexEntry]:
     try:
         lines = (store.root / NAME).read_text(encoding="utf-8").splitlines()
         if not lines or json.loads(lines[0]) != VERSION:
             return {}
         rows = (json.loads(line) for line in lines[1:])
-        return {(row[0], row[1]): Entry._make([*row[:-1], tuple(row[-1])]) for row in rows}
+        return {(row[0], row[1]): IndexEntry._make([*row[:-1], tuple(row[-1])]) for row in rows}
     except (OSError, ValueError, TypeError, IndexError):
         return {}
 
 
-def _write(store: Store, entries: list[Entry]) -> None:
+def _write(store: Store, entries: list[IndexEntry]) -> None:
     """Keep the index; a store that cannot be written is listed all the same."""
     lines = [str(VERSION), *(json.dumps(entry) for entry in entries)]
     with contextlib.suppress(HarnessError):

@@ -27,7 +27,7 @@ SIZE = 1024
 """Bytes of a tenure: one write replaces the whole."""
 
 
-class Record(Strict):
+class LeaseRecord(Strict):
     """A tenure's file holds this record; `beat` grows as long as the holder lives."""
 
     beat: int = 0
@@ -66,7 +66,7 @@ class Tenure(NamedTuple):
     """A tenure is one holder's time with a folder, here the newest; `record` is None while it cannot be read."""
 
     number: int
-    record: Record | None
+    record: LeaseRecord | None
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Watch:
 class Lease:
     """A lease is a tenure held by this process; `beat` reports that the holder lives, and how far the work is."""
 
-    def __init__(self, folder: Path, number: int, record: Record) -> None:
+    def __init__(self, folder: Path, number: int, record: LeaseRecord) -> None:
         self.folder, self.number, self.record = folder, number, record
         self._began = time.monotonic()
         self._handle = os.open(folder / file_name(number), os.O_WRONLY)
@@ -175,7 +175,7 @@ def newest(folder: Path) -> Tenure:
     return Tenure(number, _read(folder / file_name(number)) if number else None)
 
 
-def is_dead(record: Record) -> bool:
+def is_dead(record: LeaseRecord) -> bool:
     """Return whether the holder ran on this machine and has died; False when that cannot be known from here."""
     if not record.space or record.space != process_space():
         return False
@@ -201,14 +201,14 @@ def born(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _begin(holder: Holder, before: Record | None) -> Record:
+def _begin(holder: Holder, before: LeaseRecord | None) -> LeaseRecord:
     pid = os.getpid()
     stalled = first = 0
     if before is not None:
         first = max(before.first, before.done)
         gone = before.held  # without a word
         stalled = before.stalled if not gone else 0 if before.done > before.first else before.stalled + 1
-    return Record(
+    return LeaseRecord(
         token=uuid.uuid4().hex,
         host=holder.node or socket.gethostname(),
         space=process_space(),
@@ -235,14 +235,14 @@ def file_name(number: int) -> str:
     return f"{number:06d}"
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path) -> LeaseRecord | None:
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return LeaseRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _render(record: Record) -> bytes:
+def _render(record: LeaseRecord) -> bytes:
     text = record.model_dump_json(exclude_defaults=True).encode()
     if len(text) >= SIZE:
         text = record.model_copy(update={"note": ""}).model_dump_json(exclude_defaults=True).encode()

@@ -117,7 +117,7 @@ class Store:
         found = (name.partition("-") for name in self.names("leases"))
         return [(kind, key) for kind, _, key in found]
 
-    def release(self, is_over: Callable[[leases.Record], bool]) -> list[tuple[str, str]]:
+    def release(self, is_over: Callable[[leases.LeaseRecord], bool]) -> list[tuple[str, str]]:
         """Release the leases whose holders are known to have died; return kind and key of each.
 
         The next worker need not wait until their silence is long enough. A holder that lives after all loses its step.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.core import contents
 from harness.core.errors import HarnessError
-from harness.core.index import Entry, index
+from harness.core.index import IndexEntry, index
 from harness.core.store import Store
 
 
@@ -84,7 +84,7 @@ def remove(found: Garbage, store: Store) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
-def needed(entries: list[Entry], roots: Collection[str]) -> set[str]:
+def needed(entries: list[IndexEntry], roots: Collection[str]) -> set[str]:
     """Return the keys of the roots and of everything they were made from."""
     inputs = {entry.key: [name.partition("-")[2] for name in entry.inputs] for entry in entries}
     found: set[str] = set()
@@ -101,7 +101,7 @@ def _folder(path: Path, why: str) -> Garbage:
     return Garbage(path, sum(file.lstat().st_size for file in path.rglob("*") if file.is_file()), why)
 
 
-class Run(NamedTuple):
+class RecordedRun(NamedTuple):
     """A run that was asked for has a suite, a profile and the keys of all its steps."""
 
     suite: str
@@ -109,20 +109,20 @@ class Run(NamedTuple):
     keys: tuple[str, ...]
 
 
-def remember(store: Store, name: str, run: Run) -> None:
+def remember(store: Store, name: str, run: RecordedRun) -> None:
     """Record that a run was asked for: its artifacts are kept until it is forgotten."""
     from harness.core.files import write_text
 
     write_text(store.root / "runs" / f"{name}.json", json.dumps({"version": 1, **run._asdict()}) + "\n")
 
 
-def remembered(store: Store) -> dict[str, Run]:
+def remembered(store: Store) -> dict[str, RecordedRun]:
     """Return the runs that were asked for, by name; HarnessError for a file that cannot be read."""
     found = {}
     for path in sorted((store.root / "runs").glob("*.json")):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            found[path.stem] = Run(str(data["suite"]), str(data["profile"]), tuple(map(str, data["keys"])))
+            found[path.stem] = RecordedRun(str(data["suite"]), str(data["profile"]), tuple(map(str, data["keys"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{path}: not a readable run: {error}", hint=f"remove {path}, or run it again") from None
     return found

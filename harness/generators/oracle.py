@@ -15,7 +15,7 @@ from harness.data.streets.adapter import Streets
 from harness.generators.base import Generator, Place, Prompt
 
 if TYPE_CHECKING:
-    from harness.data.streets.street import Plan
+    from harness.data.streets.street import StreetPlan
 
 
 class OracleOptions(Strict):
@@ -24,7 +24,7 @@ class OracleOptions(Strict):
 
 class _Scene(NamedTuple):
     frame: Frame
-    plan: "Plan"
+    plan: "StreetPlan"
     image: np.ndarray
 
 

@@ -40,7 +40,7 @@ OVERLAYS, SETTINGS = "overlays", "predict.json"
 _PLAIN = re.compile(r"[\w-]+")
 
 
-class Picture(NamedTuple):
+class InputImage(NamedTuple):
     """An image to be answered: its name in the results, its file, its size (height, width)."""
 
     name: str
@@ -76,7 +76,7 @@ class Loaded:
     """A hash of them; two networks of one source may differ in it."""
 
 
-def pictures(source: Path) -> list[Picture]:
+def pictures(source: Path) -> list[InputImage]:
     """Return the images of a folder and the folders in it, linked ones too, or the one image, sorted by name.
 
     The name is that of the file without suffix, and without `_leftImg8bit`, so that Cityscapes' frames keep theirs.
@@ -91,14 +91,14 @@ def pictures(source: Path) -> list[Picture]:
         raise HarnessError(f"{source}: no such file or folder of images")
     if not files:
         raise HarnessError(f"{source}: no image in it", hint=f"images end in {', '.join(SUFFIXES)}")
-    found: dict[str, Picture] = {}
+    found: dict[str, InputImage] = {}
     for path in files:
         name = path.stem.removesuffix("_leftImg8bit")
         if not name.isprintable():
             raise HarnessError(f"{path}: control characters in a file name", hint="rename it")
         if name in found:
             raise HarnessError(f"{path}: {found[name].path} would have the same results", hint="rename one of them")
-        found[name] = Picture(name, path, _size(path))
+        found[name] = InputImage(name, path, _size(path))
     return [found[name] for name in sorted(found)]
 
 
@@ -130,7 +130,7 @@ def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = N
 
 
 def predict(
-    loaded: Loaded, todo: Sequence[Picture], out: Path, asked: PredictSettings, report: Report = silent
+    loaded: Loaded, todo: Sequence[InputImage], out: Path, asked: PredictSettings, report: Report = silent
 ) -> list[str]:
     """Answer for every picture; the tasks that were answered. Writes instances/, semantic/, panoptic/, overlays/.
 
@@ -196,8 +196,8 @@ def _ready(
     return network, around
 
 
-def _groups(todo: Sequence[Picture], size: int) -> Iterator[list[Picture]]:
-    group: list[Picture] = []
+def _groups(todo: Sequence[InputImage], size: int) -> Iterator[list[InputImage]]:
+    group: list[InputImage] = []
     for picture in todo:
         if group and (len(group) == size or picture.size != group[0].size):
             yield group

@@ -25,7 +25,7 @@ COMPILE_FROM = 1 << 25
 """The same where they must be compiled first, once on a machine: 16 full-size frames, or 256 of 256 x 512."""
 
 
-class Job(NamedTuple):
+class FrameJob(NamedTuple):
     """One frame, where its predictions are by kind, and the metrics to compute; picklable and small."""
 
     frame: Frame
@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
 def jobs(
     dataset: Dataset, split: str, given: Mapping[str, Path], metrics: tuple[str, ...], *, compiled: bool | None
-) -> list[Job]:
+) -> list[FrameJob]:
     """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
     frames, labels = dataset.truths(split), dataset.labels
     names = [frame_names.checked(frame.name, frame.instance_ids) for frame in frames]
@@ -50,7 +50,7 @@ def jobs(
     deep = all(depths)  # scores by distance are of all frames or of none
     compiled = _pays(frames) if compiled is None else compiled
     return [
-        Job(
+        FrameJob(
             frame=frame,
             labels=labels,
             predictions={one[0]: located[_source(one)][frame.name] for one in given.items()},
@@ -62,7 +62,7 @@ def jobs(
     ]
 
 
-def observed(jobs: list[Job], workers: int) -> Iterator[dict[str, Arrays]]:
+def observed(jobs: list[FrameJob], workers: int) -> Iterator[dict[str, Arrays]]:
     """Statistics of every job, in order; in this process, or in `workers` fresh ones."""
     if workers < 1:
         raise HarnessError(f"workers: expected at least 1, found {workers}")
@@ -80,7 +80,7 @@ def observed(jobs: list[Job], workers: int) -> Iterator[dict[str, Arrays]]:
         pool.shutdown(cancel_futures=True)
 
 
-def observe(job: Job) -> dict[str, Arrays]:
+def observe(job: FrameJob) -> dict[str, Arrays]:
     """Statistics of one frame by metric."""
     read = reader(compiled=job.compiled)
     target = _target(job, read)
@@ -95,7 +95,7 @@ def observe(job: Job) -> dict[str, Arrays]:
     return result
 
 
-def _target(job: Job, read: Reader) -> Target:
+def _target(job: FrameJob, read: Reader) -> Target:
     """The ground truth of a frame; only files of ids as they are can be read by compiled loops."""
     frame, labels = job.frame, job.labels
     if frame.is_plain:

@@ -35,7 +35,7 @@ def _crops(
     )
 
 
-class Entry(NamedTuple):
+class MetricEntry(NamedTuple):
     """A metric: its name, the class that makes its scores ("module:Class"), and what is known of each."""
 
     name: str
@@ -43,8 +43,8 @@ class Entry(NamedTuple):
     infos: tuple[MetricInfo, ...]
 
 
-TABLE: tuple[Entry, ...] = (
-    Entry(
+TABLE: tuple[MetricEntry, ...] = (
+    MetricEntry(
         "panoptic",
         "harness.metrics.panoptic:PanopticQuality",
         (
@@ -55,7 +55,7 @@ TABLE: tuple[Entry, ...] = (
             _percent("PQ_stuff", "PQ stuff", "panoptic"),
         ),
     ),
-    Entry(
+    MetricEntry(
         "semantic",
         "harness.metrics.semantic:PixelIoU",
         (
@@ -65,7 +65,7 @@ TABLE: tuple[Entry, ...] = (
             _percent("iIoU_category", "iIoU cat.", "semantic", each="category"),
         ),
     ),
-    Entry(
+    MetricEntry(
         "instances",
         "harness.metrics.instance:InstanceAP",
         (
@@ -76,7 +76,7 @@ TABLE: tuple[Entry, ...] = (
             _percent("AP50_50m", "AP50 50 m", "instances"),
         ),
     ),
-    Entry(
+    MetricEntry(
         "coco",
         "harness.metrics.coco:CocoAP",
         (
@@ -88,7 +88,7 @@ TABLE: tuple[Entry, ...] = (
             _percent("COCO_AP_large", "COCO AP large", "coco"),
         ),
     ),
-    Entry(
+    MetricEntry(
         "image quality",
         "",  # made of a whole synthesis by the stage `assess`, not of frames
         (

@@ -44,7 +44,8 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Demands:
-    """What the steps still to be made of a plan take: bytes at most, GPU hours (None: not measured), and what is missing."""
+    """What the steps still to be made of a plan take (bytes at most, GPU hours or None: not measured), and what is
+    missing."""
 
     disk: float
     unsized: tuple[str, ...]

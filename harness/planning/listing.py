@@ -13,7 +13,7 @@ from harness.planning.suite import load_part, load_profile, load_suite, names
 from harness.segmenters.base import SEGMENTERS
 
 
-class Entry(NamedTuple):
+class ListedItem(NamedTuple):
     """One choosable thing; `state` is "built", or says what is missing."""
 
     kind: str
@@ -22,32 +22,32 @@ class Entry(NamedTuple):
     state: str
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[ListedItem]:
     """Everything, kind by kind, sorted by name; plug-ins stand under the adapters. Controls are called so."""
     for name in names("suites"):
-        yield Entry("suite", name, load_suite(name).title, "")
+        yield ListedItem("suite", name, load_suite(name).title, "")
     for name in names("profiles"):
-        yield Entry("profile", name, load_profile(name).caption, "")
+        yield ListedItem("profile", name, load_profile(name).caption, "")
     yield from _parts("datasets", DATASETS)
     yield from _parts("generators", GENERATORS)
     yield from _parts("segmenters", SEGMENTERS)
     for name in names("recipes"):
-        yield Entry("recipe", name, "", "")
+        yield ListedItem("recipe", name, "", "")
     for name in plugins():
-        yield Entry("metric", name, METRICS.entries[name], _usable(name))
+        yield ListedItem("metric", name, METRICS.entries[name], _usable(name))
 
 
-def _parts(kind: str, registry: Registry[Any]) -> Iterator[Entry]:
+def _parts(kind: str, registry: Registry[Any]) -> Iterator[ListedItem]:
     singular = kind.removesuffix("s")
     used = set()
     for name in names(kind):
         data, _ = load_part(kind, name, "mini")
         adapter = data.get("adapter", "")
         used.add(adapter)
-        yield Entry(data.get("role", singular), name, data.get("label", ""), _state(adapter, registry))
+        yield ListedItem(data.get("role", singular), name, data.get("label", ""), _state(adapter, registry))
     for name in registry.names():
         if name not in used:
-            yield Entry(
+            yield ListedItem(
                 f"{singular} adapter", name, registry.entries[name], f"{_state(name, registry)}, no part uses it"
             )
 

@@ -34,7 +34,7 @@ Names = str | Annotated[list[str], Field(min_length=1)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1), AfterValidator(distinct)]
 
 
-class Synthesis(Strict):
+class SynthesisScale(Strict):
     """How much a profile synthesises. `frames`: only the first so many train frames; absent: all."""
 
     recipe: str
@@ -53,7 +53,7 @@ class Profile(Strict):
     extends: str | None = None
     dataset: str
     seeds: Seeds
-    synthesis: Synthesis
+    synthesis: SynthesisScale
     confidence: float = Field(default=0.8, ge=0, le=1)
     """How sure an instance must be to be drawn in reports: of every row alike."""
     minutes: dict[str, float] = {}
@@ -79,7 +79,7 @@ class Profile(Strict):
         }
 
 
-class Rows(Strict):
+class SuiteRows(Strict):
     """Rows of a table: the product of the named parts. `recipe` defaults to the profile's."""
 
     method: str
@@ -105,7 +105,7 @@ class Suite(Strict):
     seeds: Seeds | None = None
     metrics: list[str] = []
     """Metrics of plug-ins that every evaluation computes too."""
-    rows: list[Rows] = Field(min_length=1)
+    rows: list[SuiteRows] = Field(min_length=1)
     table: dict[str, Any] = {}
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ FILL = 127
 """Grey level that hides the other region from a network, in real and generated crop alike."""
 
 
-class Weights(Strict):
+class LocalWeights(Strict):
     """A file of weights, never fetched: it is there or the score is not."""
 
     weights: str = ""
@@ -33,7 +33,7 @@ class Weights(Strict):
     """Whether the scores are given up ("not available") when the file isn't there, instead of an error."""
 
 
-class ClipSpec(Weights):
+class ClipSpec(LocalWeights):
     """The network of CLIP-I and CLIP-T: OpenAI's format as the `clip` package loads it, or a `model.safetensors` of
     transformers with its `config.json` beside it."""
 
@@ -45,7 +45,7 @@ class ClipSpec(Weights):
     """How pixels go in: normalised by OpenAI's mean and deviation, or from -1 to 1."""
 
 
-class FeatureSpec(Weights):
+class FeatureSpec(LocalWeights):
     """The network whose features FID and KID compare."""
 
     network: Literal["inception", "efficientnet-lite0"] = "inception"
@@ -57,7 +57,7 @@ class FeatureSpec(Weights):
     """Input side of efficientnet-lite0 in pixels; inception always takes 299."""
 
 
-class LpipsSpec(Weights):
+class LpipsSpec(LocalWeights):
     """LPIPS 0.1 over AlexNet: torchvision's ImageNet trunk is the file; the linear heads ship with torchmetrics."""
 
     optional: bool = True

@@ -14,10 +14,10 @@ from harness.core.errors import HarnessError
 from harness.quality import weight_files
 from harness.quality.measurement import (
     Filter,
+    LocalWeights,
     Measurement,
     Pair,
     Region,
-    Weights,
     caption,
     region_of,
     resized,
@@ -38,7 +38,7 @@ Columns = dict[str, np.ndarray]
 `real_instance` [m] and real_features [m, d]. Columns of a network are there when it is."""
 
 
-class Row(NamedTuple):
+class RawPair(NamedTuple):
     """A pair before a recipe touches it: uint8 [N, N, 3], uint8 [M, M, 3] and bool [N, N]."""
 
     pair: int
@@ -68,7 +68,7 @@ class Networks:
         return np.stack([self._texts[prompt] for prompt in prompts])
 
 
-def unavailable(specs: Mapping[str, Weights]) -> dict[str, str]:
+def unavailable(specs: Mapping[str, LocalWeights]) -> dict[str, str]:
     """The optional networks whose weights are not there, with the reason; HarnessError for one that must be there."""
     missing = {}
     for name, spec in specs.items():
@@ -81,7 +81,7 @@ def unavailable(specs: Mapping[str, Weights]) -> dict[str, str]:
     return missing
 
 
-def load_networks(specs: Mapping[str, Weights], *, device: str, batch_size: int) -> Networks:
+def load_networks(specs: Mapping[str, LocalWeights], *, device: str, batch_size: int) -> Networks:
     """Load what `specs` (keys clip, features, lpips) ask for and what is there."""
     from harness.quality.clip import Clip
     from harness.quality.features import Features
@@ -96,7 +96,7 @@ def load_networks(specs: Mapping[str, Weights], *, device: str, batch_size: int)
     return Networks(**loaded, missing=missing)
 
 
-def score(rows: Sequence[Row], recipe: Measurement, networks: Networks) -> dict[Region, Columns]:
+def score(rows: Sequence[RawPair], recipe: Measurement, networks: Networks) -> dict[Region, Columns]:
     """The columns of `rows` in each region of `recipe`; a pair whose region is empty is left out of that region."""
     pairs = [sized(recipe, row.real, row.generated, row.mask) for row in rows]
     found: dict[Region, Columns] = {}
@@ -107,7 +107,9 @@ def score(rows: Sequence[Row], recipe: Measurement, networks: Networks) -> dict[
     return found
 
 
-def _columns(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Region, networks: Networks) -> Columns:
+def _columns(
+    rows: list[RawPair], pairs: list[Pair], recipe: Measurement, region: Region, networks: Networks
+) -> Columns:
     scored = [structure(pair.real, pair.generated, region_of(pair.mask, region)) for pair in pairs]
     columns: Columns = {
         "pair": np.array([row.pair for row in rows], np.int64),
@@ -139,7 +141,7 @@ class _Views(NamedTuple):
     of: np.ndarray
 
 
-def _views(rows: list[Row], pairs: list[Pair], recipe: Measurement, region: Region, how: Filter) -> _Views:
+def _views(rows: list[RawPair], pairs: list[Pair], recipe: Measurement, region: Region, how: Filter) -> _Views:
     # Variants share their real crop, and neither recipe lets its view depend on the generated one: it is seen once.
     first = {row.instance: index for index, row in reversed(list(enumerate(rows)))}
     instances = sorted(first)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.core.errors import HarnessError
-from harness.quality.measurement import ClipSpec, FeatureSpec, LpipsSpec, Weights
+from harness.quality.measurement import ClipSpec, FeatureSpec, LocalWeights, LpipsSpec
 from harness.weights import TINY
 
 EMBEDDED = "embedded:"
@@ -32,7 +32,7 @@ class _Known(NamedTuple):
     hint: str
 
 
-def locate(spec: Weights) -> WeightFile:
+def locate(spec: LocalWeights) -> WeightFile:
     """The weight file of `spec`, hashed; HarnessError that says where it was looked for and how to get it."""
     what, known = _known(spec)
     places = [_path(spec.weights)] if spec.weights else known.places
@@ -55,7 +55,7 @@ def vocabulary(spec: ClipSpec) -> Path | None:
     return path
 
 
-def fingerprint(specs: list[Weights | None]) -> str:
+def fingerprint(specs: list[LocalWeights | None]) -> str:
     """What identifies the files that the specifications name: their hashes; absent optional ones count as absent."""
     return " ".join(_tag(spec) for spec in specs if spec is not None)
 
@@ -67,7 +67,7 @@ def _path(name: str) -> Path:
     return Path(name).expanduser()
 
 
-def _tag(spec: Weights) -> str:
+def _tag(spec: LocalWeights) -> str:
     try:
         tag = locate(spec).sha256
     except HarnessError:
@@ -78,7 +78,7 @@ def _tag(spec: Weights) -> str:
     return f"{type(spec).__name__}:{tag}" + (f"+{_sha256(words, *_identity(words))}" if words else "")
 
 
-def _known(spec: Weights) -> tuple[str, _Known]:
+def _known(spec: LocalWeights) -> tuple[str, _Known]:
     if isinstance(spec, ClipSpec):
         name = spec.model.replace("/", "-") + ".pt"
         hint = (

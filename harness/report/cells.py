@@ -14,9 +14,9 @@ from harness.report.names import version
 from harness.results.rows import Row, finished
 
 if TYPE_CHECKING:
-    from harness.metrics.intervals import Interval as Estimate
+    from harness.metrics.intervals import Interval
 
-Intervals = Callable[[Row, str], "Estimate | None"]
+Intervals = Callable[[Row, str], "Interval | None"]
 """(row, score) to the interval of that score; None where there is none."""
 CellStatus = Literal["ok", "undefined", "blank", "not built", "not run", "missing", "failed"]
 
@@ -24,7 +24,7 @@ FACTS = ("images_seen", "iterations", "batch_size", "real_images", "synthetic_im
 COSTS = ("seconds", "gpu_seconds", "peak_memory_mb")
 
 
-class Interval(Strict):
+class CellInterval(Strict):
     """The ends of a 95 % interval, in the column's unit."""
 
     low: float
@@ -37,7 +37,7 @@ class Cell(Strict):
 
     value: float | int | str | None = None
     std: float | None = None
-    interval: Interval | None = None
+    interval: CellInterval | None = None
     n: int = 0
     text: str = ""
     rank: int | None = None
@@ -91,19 +91,19 @@ def score_cell(
     *,
     std: float | None = None,
     n: int = 1,
-    interval: "Estimate | None" = None,
+    interval: "Interval | None" = None,
     with_interval: bool = False,
 ) -> Cell:
     """A cell with a score in the column's unit; the numbers given are in the row's. None is "undefined", an en dash."""
     if value is None:
         return Cell(text="–", status="undefined")
     value, std = _printed(value, entry), None if std is None else _printed(std, entry)
-    ends = Interval(low=_printed(interval.low, entry), high=_printed(interval.high, entry)) if interval else None
+    ends = CellInterval(low=_printed(interval.low, entry), high=_printed(interval.high, entry)) if interval else None
     text = score_text(value, entry, std=std, interval=ends if with_interval else None)
     return Cell(value=value, std=std, interval=ends, n=n, text=text)
 
 
-def score_text(value: float, entry: Column, *, std: float | None, interval: Interval | None) -> str:
+def score_text(value: float, entry: Column, *, std: float | None, interval: CellInterval | None) -> str:
     """A score in the column's unit as printed: value, spread over seeds, interval."""
     text = number(value, entry.decimals)
     if std is not None:

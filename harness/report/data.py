@@ -13,7 +13,7 @@ from typing import Any
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
-from harness.report.cells import Cell, Interval, difference_text, score_text
+from harness.report.cells import Cell, CellInterval, difference_text, score_text
 from harness.report.columns import Column
 from harness.report.table import Line, Table
 
@@ -117,7 +117,7 @@ def _read_cell(record: dict[str, str], entry: Column, *, comparable: bool, with_
     if status != "ok":
         return Cell.model_validate({"text": "–" if status == "undefined" else status, "status": status})
     low, high = _float(record[f"{entry.key}_low"]), _float(record[f"{entry.key}_high"])
-    interval = None if low is None or high is None else Interval(low=low, high=high)
+    interval = None if low is None or high is None else CellInterval(low=low, high=high)
     rank = record[f"{entry.key}_rank"]
     return Cell(
         value=float(value),

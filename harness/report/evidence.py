@@ -14,7 +14,7 @@ from harness.report import figures
 from harness.report.cells import Cell, Intervals, no_intervals
 from harness.report.names import version
 from harness.report.page import Section
-from harness.report.runs import Run, dataset_of, first_seeds
+from harness.report.runs import SeedRun, dataset_of, first_seeds
 from harness.report.tables import class_table
 from harness.results.gains import MAIN
 from harness.results.rows import Row
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOG = "log.jsonl"
 
 
-def samples(runs: Sequence[Run], data: Step) -> Section:
+def samples(runs: Sequence[SeedRun], data: Step) -> Section:
     """What each generator made of the same instances, and whole images beside their frames."""
     from harness.report.pictures import sample_grids, whole_grid
 
@@ -39,7 +39,7 @@ def samples(runs: Sequence[Run], data: Step) -> Section:
     return Section(anchor="samples", title="Samples", grids=tuple(grids))
 
 
-def predictions(runs: Sequence[Run], data: Step, confidence: float) -> Section:
+def predictions(runs: Sequence[SeedRun], data: Step, confidence: float) -> Section:
     """What each row predicts on the same frames, beside ground truth."""
     from harness.report.pictures import prediction_grid
 
@@ -51,7 +51,7 @@ def predictions(runs: Sequence[Run], data: Step, confidence: float) -> Section:
     return Section(anchor="predictions", title="Predictions", grids=(grid,) if grid else (), folded=True)
 
 
-def worst_frames(runs: Sequence[Run], data: Step, confidence: float) -> Section:
+def worst_frames(runs: Sequence[SeedRun], data: Step, confidence: float) -> Section:
     """The frames on which the best row does worst."""
     import numpy as np
 
@@ -94,7 +94,7 @@ def classes(
     return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables), folded=True)
 
 
-def curves(runs: Sequence[Run]) -> Section:
+def curves(runs: Sequence[SeedRun]) -> Section:
     """Losses over the iterations of each training."""
     drawn = []
     for name, title in (("loss", "Training loss"), ("val_loss", "Validation loss")):

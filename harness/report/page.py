@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEMPLATE = "page.html.j2"
 
 
-class Failure(NamedTuple):
+class FailureReport(NamedTuple):
     """A step that failed, its message and traceback."""
 
     label: str
@@ -40,7 +40,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     grids: tuple["Grid", ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailureReport, ...] = ()
     folded: bool = False
     """Whether a reader opens it; its heading is always there."""
 

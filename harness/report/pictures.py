@@ -21,7 +21,7 @@ from harness.data.labels import LabelSet
 from harness.data.png import read_image
 from harness.data.tree import Tree
 from harness.metrics.inputs import mask_lines
-from harness.synthesis.manifest import WHOLE, Entry, Key, first_variants, read_manifest, shared
+from harness.synthesis.manifest import WHOLE, Key, ManifestEntry, first_variants, read_manifest, shared
 
 SAMPLES = 12
 FRAMES = 4
@@ -160,11 +160,11 @@ def prediction_grid(
     )
 
 
-def _spread_over_classes(entries: Iterable[Entry], limit: int, labels: LabelSet) -> list[Entry]:
+def _spread_over_classes(entries: Iterable[ManifestEntry], limit: int, labels: LabelSet) -> list[ManifestEntry]:
     """The largest instances, taken class by class in turn."""
     ordered = sorted(entries, key=lambda entry: (-entry.area, entry.source, entry.instance))
     by_class = {label.id: [entry for entry in ordered if entry.label_id == label.id] for label in labels.things}
-    chosen: list[Entry] = []
+    chosen: list[ManifestEntry] = []
     while len(chosen) < limit and any(by_class.values()):
         for queue in by_class.values():
             if queue and len(chosen) < limit:
@@ -172,7 +172,7 @@ def _spread_over_classes(entries: Iterable[Entry], limit: int, labels: LabelSet)
     return sorted(chosen, key=lambda entry: (entry.label_id, -entry.area, entry.source, entry.instance))
 
 
-def _copies(folder: Path, entries: Mapping[Key, Entry], keys: Iterable[Key]) -> bool:
+def _copies(folder: Path, entries: Mapping[Key, ManifestEntry], keys: Iterable[Key]) -> bool:
     """Whether every crop is the real one, pixel by pixel."""
     mine = [entry for key in keys if (entry := entries.get(key)) and entry.real and entry.generated]
     return bool(mine) and all(
@@ -181,11 +181,11 @@ def _copies(folder: Path, entries: Mapping[Key, Entry], keys: Iterable[Key]) -> 
     )
 
 
-def _generated(folder: Path, entry: Entry | None, label: str) -> Picture | None:
+def _generated(folder: Path, entry: ManifestEntry | None, label: str) -> Picture | None:
     return _file(folder, entry.generated, f"{label}: generated") if entry else None
 
 
-def _placed(folder: Path, entry: Entry | None, label: str) -> _Pictures:
+def _placed(folder: Path, entry: ManifestEntry | None, label: str) -> _Pictures:
     if entry is None:
         return (None, None)
     return (_pasted(folder, entry, label), _file(folder, entry.file, f"{label}: focused crop", wide=True))
@@ -195,7 +195,7 @@ def _joined(first: _Pictures, second: _Pictures) -> _Pictures:
     return (*first, *second)
 
 
-def _pasted(folder: Path, entry: Entry, label: str) -> Picture | None:
+def _pasted(folder: Path, entry: ManifestEntry, label: str) -> Picture | None:
     """The instance's square, cut out of the training image."""
     if entry.file is None or entry.window is None:
         return None

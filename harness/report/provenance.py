@@ -8,7 +8,7 @@ from harness.core.store import Store
 from harness.planning.plan import Plan, Step
 from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.page import Failure, Section
+from harness.report.page import FailureReport, Section
 from harness.report.table import Line, Table
 from harness.report.tables import cost_table
 from harness.results.rows import Row
@@ -79,7 +79,7 @@ def _made(plan: Plan, store: Store) -> list[Step]:
 def step_failures(plan: Plan, store: Store) -> Section:
     """Steps whose last try failed, with the message and the traceback."""
     failed = [
-        Failure(f"{step.kind} {step.label}", record.message, record.traceback)
+        FailureReport(f"{step.kind} {step.label}", record.message, record.traceback)
         for step in plan.steps().values()
         if (record := store.failure(step.kind, step.key))
     ]

@@ -14,7 +14,7 @@ ROLE = {"predictions": "predict"}
 """Stages that stand in the place of another one."""
 
 
-class Run(NamedTuple):
+class SeedRun(NamedTuple):
     """One seed of one row and the finished artifacts behind it, by kind of step."""
 
     row: Row
@@ -27,7 +27,7 @@ class Run(NamedTuple):
         return short_name(self.row)
 
 
-def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
+def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[SeedRun]:
     """The runs of all measured rows, in the order of the plan, with what stands of them in the store."""
     by_name = {row.name: row for row in rows if row.origin == "measured"}
     found = []
@@ -35,16 +35,16 @@ def runs_of(plan: Plan, store: Store, rows: Sequence[Row]) -> list[Run]:
         for seed, final in sorted(planned.finals.items()):
             found_there = ((step, _folder(step, store)) for step in chain(final))
             folders = {ROLE.get(step.kind, step.kind): folder for step, folder in found_there if folder}
-            found.append(Run(by_name[planned.arm.name], seed, folders))
+            found.append(SeedRun(by_name[planned.arm.name], seed, folders))
     return found
 
 
-def first_seeds(runs: Iterable[Run]) -> list[Run]:
+def first_seeds(runs: Iterable[SeedRun]) -> list[SeedRun]:
     """One run of each row: that of its first seed."""
     return list({run.row.name: run for run in reversed(list(runs))}.values())[::-1]
 
 
-def dataset_of(run: Run, data: Step) -> Dataset:
+def dataset_of(run: SeedRun, data: Step) -> Dataset:
     """The data set that a run was evaluated on; `data` is the plan's."""
     assert isinstance(data.spec, DatasetPart)
     return open_dataset(data.spec, run.folders["dataset"])

@@ -16,7 +16,7 @@ from harness.results.collect import rows, statistics_folder
 from harness.results.rows import Row, SeedResult, read_rows
 
 
-class Source(NamedTuple):
+class NamedRows(NamedTuple):
     """Measured rows, what they are called, and where the statistics of a run lie (None: nowhere)."""
 
     name: str
@@ -24,7 +24,7 @@ class Source(NamedTuple):
     statistics: Callable[[SeedResult], Path | None]
 
 
-def find(text: str, store: Store, plan: Callable[[str], Plan]) -> Source:
+def find(text: str, store: Store, plan: Callable[[str], Plan]) -> NamedRows:
     """The rows that `text` names; `plan` plans a suite. HarnessError for a file, suite or row that there is not."""
     name, colon, row = text.partition(":")
     found = _of_file(Path(name), store) if name.endswith(".json") else _of_suite(plan(name), store)
@@ -38,24 +38,24 @@ def find(text: str, store: Store, plan: Callable[[str], Plan]) -> Source:
     return found._replace(name=text, rows=chosen)
 
 
-def _of_suite(plan: Plan, store: Store) -> Source:
+def _of_suite(plan: Plan, store: Store) -> NamedRows:
     measured = [row for row in rows(plan, store) if row.origin == "measured"]
-    return Source(plan.name, measured, lambda run: _there(statistics_folder(run, store), run))
+    return NamedRows(plan.name, measured, lambda run: _there(statistics_folder(run, store), run))
 
 
-def _of_file(path: Path, store: Store) -> Source:
+def _of_file(path: Path, store: Store) -> NamedRows:
     content = read_json(path, "file of rows")
     if not isinstance(content, dict):
         raise HarnessError(f"{path}: neither a baseline nor a file of rows")
     if "reason" in content:
-        return Source(path.stem, list(read_baseline(path).rows), statistics_in(path))
+        return NamedRows(path.stem, list(read_baseline(path).rows), statistics_in(path))
     measured = [row for row in read_rows(path) if row.origin == "measured"]
 
     def statistics(run: SeedResult) -> Path | None:
         accepted = (statistics_in(file)(run) for file in baseline_files().values())
         return _there(store.root / run.folder, run) or next(filter(None, accepted), None)
 
-    return Source(path.stem, measured, statistics)
+    return NamedRows(path.stem, measured, statistics)
 
 
 def _there(folder: Path, run: SeedResult) -> Path | None:

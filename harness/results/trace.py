@@ -9,7 +9,7 @@ from harness.planning.plan import Plan
 from harness.results.collect import SCORES, rows
 
 
-class Source(NamedTuple):
+class NumberSource(NamedTuple):
     """The source of one number. `key`: of the artifact; empty where there is none."""
 
     seed: int
@@ -18,7 +18,7 @@ class Source(NamedTuple):
     key: str
 
 
-def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[Source]:
+def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[NumberSource]:
     """The sources of the number of `metric` in the row called `row`, seed by seed; HarnessError for unknown names."""
     measured = {found.name: found for found in rows(plan, store) if found.origin == "measured"}
     if row not in measured:
@@ -27,10 +27,10 @@ def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[Source]:
     for run in measured[row].seeds:
         final = planned.finals[run.seed]
         if run.status != "ok":
-            yield Source(run.seed, f"none: {run.status}", run.error.splitlines()[-1] if run.error else "", "")
+            yield NumberSource(run.seed, f"none: {run.status}", run.error.splitlines()[-1] if run.error else "", "")
             continue
         if metric not in run.scores:
             raise HarnessError(f"row {row!r} has no metric {metric!r}", hint=near(metric, run.scores))
         value = run.scores[metric]
         where = f"{store.path(final.kind, final.key) / SCORES}, key {metric!r}"
-        yield Source(run.seed, "undefined" if value is None else f"{value!r}", where, final.key)
+        yield NumberSource(run.seed, "undefined" if value is None else f"{value!r}", where, final.key)

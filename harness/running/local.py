@@ -37,7 +37,7 @@ PATIENCE = 4.5
 """Seconds that a nursery has to end everything."""
 
 
-class Place(NamedTuple):
+class DeviceShare(NamedTuple):
     """Where a job runs. `gpus`: as CUDA_VISIBLE_DEVICES has it; None where the machine has none."""
 
     number: int
@@ -49,7 +49,7 @@ class Running(NamedTuple):
 
     job: str
     apart: bool
-    place: Place
+    place: DeviceShare
     nursery: "Nursery"
 
 
@@ -72,10 +72,10 @@ class Local:
         self.apart = bool(groups) and workers is None
         """Whether jobs without a GPU have places of their own."""
         gpus = [groups[number % len(groups)] for number in range(count)] if groups else [None] * count
-        self.free = {False: deque(map(Place, range(count), gpus)), True: deque[Place]()}
+        self.free = {False: deque(map(DeviceShare, range(count), gpus)), True: deque[DeviceShare]()}
         """Free places by whether they are for jobs without a GPU alone."""
         if self.apart:
-            self.free[True].extend(Place(count + number, None) for number in range(max(1, cores // 4)))
+            self.free[True].extend(DeviceShare(count + number, None) for number in range(max(1, cores // 4)))
         self.waiting: dict[bool, deque[Job]] = {False: deque(), True: deque()}
         self.running: dict[int, Running] = {}
         """By the number of the order."""
@@ -125,7 +125,7 @@ class Local:
                 self.running[order.number] = Running(job.id, apart, place, nursery)
                 nursery.order(order, place)
 
-    def _order(self, number: int, job: Job, place: Place) -> Order:
+    def _order(self, number: int, job: Job, place: DeviceShare) -> Order:
         visible = (place.gpus or "") if job.resources.gpus else ""
         device = f"cuda {visible}" if visible else "cpu"
         variables = stage_variables(self.threads, visible)
@@ -165,12 +165,12 @@ class Nursery:
         assert self.process is not None and self.process.stdout is not None
         return self.process.stdout
 
-    def order(self, order: Order, place: Place) -> None:
+    def order(self, order: Order, place: DeviceShare) -> None:
         """Have the worker of a place make a step."""
         self.given[order.number] = time.monotonic()
         self._say({"place": place.number, **order._asdict()})
 
-    def kill(self, place: Place) -> None:
+    def kill(self, place: DeviceShare) -> None:
         """Have the worker of a place killed."""
         self._say({"kill": place.number})
 

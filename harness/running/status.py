@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core.config import Strict
-from harness.core.leases import Record
+from harness.core.leases import LeaseRecord
 from harness.core.store import Store
 from harness.planning.plan import Plan, Step
 from harness.running.graph import Graph
@@ -91,7 +91,7 @@ def status(plan: Plan, store: Store) -> Status:
     )
 
 
-def _held(steps: Mapping[str, Step], store: Store) -> dict[str, tuple[Path, Record]]:
+def _held(steps: Mapping[str, Step], store: Store) -> dict[str, tuple[Path, LeaseRecord]]:
     """The steps that somebody holds: file and record of the tenure."""
     found = {}
     for kind, key in store.leased():
@@ -102,7 +102,7 @@ def _held(steps: Mapping[str, Step], store: Store) -> dict[str, tuple[Path, Reco
     return found
 
 
-def _running(step: Step, path: Path, record: Record, now: float | None) -> RunningStep:
+def _running(step: Step, path: Path, record: LeaseRecord, now: float | None) -> RunningStep:
     made = record.done - record.first
     try:
         age = max(0.0, round(now - path.stat().st_mtime, 1)) if now is not None else None

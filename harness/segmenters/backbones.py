@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.segmenters import resnet
 from harness.segmenters.options import Backbone
-from harness.segmenters.postprocess import View
+from harness.segmenters.postprocess import ImageView
 from harness.weights.tensors import fill_renamed
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def pixels(images: Sequence[np.ndarray]) -> Tensor:
     return torch.nn.functional.pad((stack - mean) / std, (0, -width % 32, 0, -height % 32))
 
 
-def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor, View]:
+def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor, ImageView]:
     """Images of one size as the network's input, resized so that the shorter side is `short_side`, and how they lie in
     it.
     """
@@ -108,4 +108,4 @@ def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor,
     if smaller != size:
         images = [np.asarray(Image.fromarray(i).resize(smaller[::-1], Image.Resampling.BILINEAR)) for i in images]
     inputs = pixels(images)
-    return inputs, View(size=size, shown=smaller, padded=(inputs.shape[-2], inputs.shape[-1]))
+    return inputs, ImageView(size=size, shown=smaller, padded=(inputs.shape[-2], inputs.shape[-1]))

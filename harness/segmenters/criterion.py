@@ -23,7 +23,7 @@ class Layer(NamedTuple):
     masks: Tensor
 
 
-class Weights(NamedTuple):
+class LossWeights(NamedTuple):
     """Weights of the losses and of the matching costs alike; `no_object` is the class weight of an unmatched query."""
 
     classes: float = 2.0
@@ -52,7 +52,7 @@ class Matching(NamedTuple):
     images: Tensor
 
 
-DEFAULT_WEIGHTS, DEFAULT_POINTS = Weights(), Points()
+DEFAULT_WEIGHTS, DEFAULT_POINTS = LossWeights(), Points()
 
 
 class SetCriterion(nn.Module):
@@ -61,7 +61,7 @@ class SetCriterion(nn.Module):
     class_weight: Tensor
 
     def __init__(
-        self, *, num_classes: int, weights: Weights = DEFAULT_WEIGHTS, points: Points = DEFAULT_POINTS
+        self, *, num_classes: int, weights: LossWeights = DEFAULT_WEIGHTS, points: Points = DEFAULT_POINTS
     ) -> None:
         super().__init__()
         self.num_classes, self.weights, self.points = num_classes, weights, points
@@ -72,7 +72,7 @@ class SetCriterion(nn.Module):
     @classmethod
     def of(cls, options: SetLoss, *, num_classes: int) -> "SetCriterion":
         """The loss that a segmenter's options ask for."""
-        weights = Weights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight)
+        weights = LossWeights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight)
         return cls(num_classes=num_classes, weights=weights, points=Points(options.points))
 
     def forward(self, layers: Sequence[Layer], classes: Sequence[Tensor], masks: Sequence[Tensor]) -> dict[str, Tensor]:

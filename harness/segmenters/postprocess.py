@@ -16,7 +16,7 @@ from harness.data.labels import Label
 from harness.data.prediction import Instance, Segment
 
 
-class View(NamedTuple):
+class ImageView(NamedTuple):
     """How an image of `size` was shown to the network: resized to `shown`, padded to `padded` (height, width)."""
 
     size: tuple[int, int]

@@ -10,7 +10,7 @@ UNREAD = re.compile(r"(.*\.)?num_batches_tracked|fc\.(weight|bias)")
 """Tensors that a feature extractor does not read: counts, and the classifier."""
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """Where a tensor of transformers' ResNet is; `kind`: "stem", "shortcut" or the number of a convolution, "1" on."""
 
     kind: str
@@ -20,15 +20,15 @@ class Place(NamedTuple):
     rest: str
 
 
-def place(name: str) -> Place:
+def place(name: str) -> TensorPlace:
     """The place of a tensor by its name in transformers."""
     found = re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(.*)", name)
     if found:
-        return Place("stem", 0, 0, found[1], found[2])
+        return TensorPlace("stem", 0, 0, found[1], found[2])
     found = re.fullmatch(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(?:layer\.(\d+)|shortcut)\.(\w+)\.(.*)", name)
     assert found, name
     kind = "shortcut" if found[3] is None else str(int(found[3]) + 1)
-    return Place(kind, int(found[1]), int(found[2]), found[4], found[5])
+    return TensorPlace(kind, int(found[1]), int(found[2]), found[4], found[5])
 
 
 def torchvision_name(name: str) -> str:

@@ -36,17 +36,17 @@ from harness.quality.measurement import (
     RELEASED,
     ClipSpec,
     FeatureSpec,
+    LocalWeights,
     LpipsSpec,
     Measurement,
     Region,
-    Weights,
     signature,
 )
-from harness.quality.pairs import Columns, Networks, Row, load_networks, score, unavailable
+from harness.quality.pairs import Columns, Networks, RawPair, load_networks, score, unavailable
 from harness.quality.structural import WINDOW
 from harness.stages import Inputs
 from harness.synthesis.manifest import NAME as MANIFEST
-from harness.synthesis.manifest import Entry, read_manifest
+from harness.synthesis.manifest import ManifestEntry, read_manifest
 
 VERSION = 2
 
@@ -90,7 +90,7 @@ class AssessSpec(Specification):
         return recipes
 
     @property
-    def networks(self) -> dict[str, Weights]:
+    def networks(self) -> dict[str, LocalWeights]:
         """The networks that the metrics need, by key."""
         return {name: getattr(self, name) for name, metrics in _NETWORKS.items() if metrics & set(self.metrics)}
 
@@ -156,7 +156,7 @@ def _is_whole(out: Path, claim: str) -> bool:
 
 
 def _measure(
-    spec: AssessSpec, folder: Path, entries: list[Entry], parts: Path, report: Report
+    spec: AssessSpec, folder: Path, entries: list[ManifestEntry], parts: Path, report: Report
 ) -> dict[str, np.ndarray]:
     """The columns of all pairs as `<recipe>.<region>.<column>`: from finished parts, and by making the others."""
     groups = _groups(entries)
@@ -178,16 +178,16 @@ def _measure(
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def _groups(entries: list[Entry]) -> list[list[tuple[int, Entry]]]:
+def _groups(entries: list[ManifestEntry]) -> list[list[tuple[int, ManifestEntry]]]:
     """The variants of each instance, with their index among all entries, in the order of the manifest."""
-    grouped: dict[tuple[str, int], list[tuple[int, Entry]]] = defaultdict(list)
+    grouped: dict[tuple[str, int], list[tuple[int, ManifestEntry]]] = defaultdict(list)
     for index, entry in enumerate(entries):
         grouped[entry.source, entry.instance].append((index, entry))
     return list(grouped.values())
 
 
 def _measure_part(
-    spec: AssessSpec, folder: Path, groups: list[list[tuple[int, Entry]]], start: int, networks: Networks
+    spec: AssessSpec, folder: Path, groups: list[list[tuple[int, ManifestEntry]]], start: int, networks: Networks
 ) -> dict[str, np.ndarray]:
     rows = list(_rows(folder, groups, start))
     firsts = {group[0][0] for group in groups if group[0][1].variant == 0}
@@ -200,7 +200,7 @@ def _measure_part(
     return columns
 
 
-def _rows(folder: Path, groups: list[list[tuple[int, Entry]]], start: int) -> Iterator[Row]:
+def _rows(folder: Path, groups: list[list[tuple[int, ManifestEntry]]], start: int) -> Iterator[RawPair]:
     """The pairs of some instances with their images; HarnessError for a file that is missing, broken or not square."""
     for number, group in enumerate(groups, start):
         first = group[0][1].crops
@@ -213,10 +213,10 @@ def _rows(folder: Path, groups: list[list[tuple[int, Entry]]], start: int) -> It
             for path, image in ((first.real, real), (file, generated)):
                 if image.shape[0] != image.shape[1]:
                     raise HarnessError(f"{folder / path}: expected a square crop, found {image.shape[:2]} pixels")
-            yield Row(index, number, entry.prompt, real, generated, mask)
+            yield RawPair(index, number, entry.prompt, real, generated, mask)
 
 
-def _pair_columns(entries: list[Entry], table: Columns) -> dict[str, np.ndarray]:
+def _pair_columns(entries: list[ManifestEntry], table: Columns) -> dict[str, np.ndarray]:
     """What pairs.npz holds: names and clusters of all pairs; per recipe and region `pair` and the scores of those
     pairs."""
     named = {
@@ -231,7 +231,7 @@ def _pair_columns(entries: list[Entry], table: Columns) -> dict[str, np.ndarray]
     }
 
 
-def _summary(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str, Any]:
+def _summary(spec: AssessSpec, entries: list[ManifestEntry], table: Columns) -> dict[str, Any]:
     """The content of scores.json: flat scores for tables, `scores` in full, classes, counts."""
     missing = unavailable(spec.networks)
     scores = [
@@ -270,7 +270,12 @@ def _names(metric: QualityMetric, recipes: tuple[Measurement, ...]) -> Iterator[
 
 
 def _score(
-    spec: AssessSpec, metric: QualityMetric, recipe: Measurement, region: Region, entries: list[Entry], table: Columns
+    spec: AssessSpec,
+    metric: QualityMetric,
+    recipe: Measurement,
+    region: Region,
+    entries: list[ManifestEntry],
+    table: Columns,
 ) -> Score | None:
     """The score of a metric in one region; None where it isn't measured (no network, no sense)."""
     prefix = f"{recipe.name}.{region}"
@@ -322,12 +327,12 @@ def _how(spec: AssessSpec, metric: QualityMetric, recipe: Measurement, region: R
     return {"model": spec.clip.model, "weights": _tag(spec.clip), "input": recipe.clip_squash, "fill": fill}
 
 
-def _tag(spec: Weights) -> str:
+def _tag(spec: LocalWeights) -> str:
     return weight_files.locate(spec).tag
 
 
 def _set_distance(
-    metric: QualityMetric, prefix: str, entries: list[Entry], table: Columns
+    metric: QualityMetric, prefix: str, entries: list[ManifestEntry], table: Columns
 ) -> tuple[float | None, float | None, str, dict[str, int]]:
     """Value, error, note and set sizes of FID or KID in one region."""
     real, generated = table[f"{prefix}.real_features"], table[f"{prefix}.generated_features"]
@@ -359,7 +364,7 @@ def _mean(values: np.ndarray, clusters: list[str]) -> tuple[float | None, float 
     return float(values.mean()), jackknife_error((values.sum() - sums) / (len(values) - counts))
 
 
-def _classes(spec: AssessSpec, entries: list[Entry], table: Columns) -> dict[str, dict[str, float | None]]:
+def _classes(spec: AssessSpec, entries: list[ManifestEntry], table: Columns) -> dict[str, dict[str, float | None]]:
     """Headline means per class, with the number of pairs as "instances"."""
     prefix = f"{spec.recipes[0].name}.whole"
     if f"{prefix}.pair" not in table:

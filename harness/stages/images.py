@@ -24,7 +24,7 @@ from harness.data.tree import Tree
 from harness.generators.base import GeneratorPart, Whole
 from harness.stages import Inputs
 from harness.synthesis import manifest
-from harness.synthesis.manifest import Entry
+from harness.synthesis.manifest import ManifestEntry
 
 VERSION = 1
 ENTRIES = "entries"
@@ -78,7 +78,7 @@ def _write(tree: Tree, frame: Frame, number: int, made: Whole, labels: LabelSet,
     written = tree.write_frame(spec.split, frame.city, name, made.image, made.ids)
     height, width = made.ids.shape
     everything = (0, 0, width, height)
-    entry = Entry(
+    entry = ManifestEntry(
         status="made",
         name=name,
         source=frame.name,
@@ -101,10 +101,10 @@ def _write(tree: Tree, frame: Frame, number: int, made: Whole, labels: LabelSet,
 
 def _finish(out: Path, todo: Sequence[Frame], spec: ImagesSpec) -> None:
     """Join the records into the manifest, whose existence means that all is there."""
-    found: list[Entry] = []
+    found: list[ManifestEntry] = []
     for frame in todo:
         record = json.loads((out / ENTRIES / f"{frame.name}.json").read_text(encoding="utf-8"))
-        found += [Entry.model_validate_json(json.dumps(line)) for line in record]
+        found += [ManifestEntry.model_validate_json(json.dumps(line)) for line in record]
     if not found:
         raise HarnessError(f"generator {spec.generator.label}: none of the {len(todo)} frames has an image")
     write_bytes(out / manifest.NAME, manifest.render(found).encode())

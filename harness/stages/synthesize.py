@@ -41,7 +41,7 @@ from harness.generators.base import Generator, GeneratorPart, Place, Prompt, Sto
 from harness.stages import Inputs
 from harness.synthesis import filters, manifest
 from harness.synthesis.integrate import (
-    Window,
+    FocusWindow,
     as_polygons,
     draw_window,
     focus,
@@ -52,8 +52,8 @@ from harness.synthesis.integrate import (
     whole,
     without_specks,
 )
-from harness.synthesis.items import Item, Picture, items_of, load
-from harness.synthesis.manifest import Entry
+from harness.synthesis.items import Item, LoadedFrame, items_of, load
+from harness.synthesis.manifest import ManifestEntry
 from harness.synthesis.quality import objection
 from harness.synthesis.recipe import Recipe
 from harness.synthesis.sheet import write_sheet
@@ -148,15 +148,15 @@ def run(spec: SynthesisSpec, inputs: Inputs, out: Path, report: Report) -> dict[
     return _facts(manifest.read_manifest(out), len(work.todo))
 
 
-def _make_all(work: _Work, report: Report) -> list[Entry]:
+def _make_all(work: _Work, report: Report) -> list[ManifestEntry]:
     """Every entry of the work list, in its order: from the records of finished batches, then batch by batch."""
     entries, position, number = _finished(work.out)
     if position.frame >= len(work.todo):
         return entries
     device = "cuda" if gpus() else "cpu"
     generator = work.spec.generator.build(device)
-    judge = filters.Judge(work.spec.recipe.filters, device=device)
-    running: deque[tuple[Position, list[Future[Entry]]]] = deque()
+    judge = filters.ImageFilters(work.spec.recipe.filters, device=device)
+    running: deque[tuple[Position, list[Future[ManifestEntry]]]] = deque()
 
     def complete_oldest() -> None:
         nonlocal number
@@ -238,7 +238,7 @@ def _prompts(good: list[Item]) -> list[Prompt]:
     return [item.prompt for item in good if item.prompt is not None]
 
 
-def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
+def _judged(judge: filters.ImageFilters, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
     """The images with what the filters say of them, for every item of the batch; None for those that have a fault."""
     good = [item for item in batch if not item.fault]
     judgements = judge([i.real for i in good], images, [i.mask for i in good], _prompts(good))
@@ -246,7 +246,7 @@ def _judged(judge: filters.Judge, batch: list[Item], images: list[np.ndarray]) -
     return [None if item.fault else _Painted(*next(left)) for item in batch]
 
 
-def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
+def _make(work: _Work, item: Item, painted: _Painted | None) -> ManifestEntry:
     """Paste, focus and write one item; its manifest entry."""
     if painted is None:
         return _entry(item, status="skipped", reason=item.fault)
@@ -288,7 +288,7 @@ def _make(work: _Work, item: Item, painted: _Painted | None) -> Entry:
     )
 
 
-def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
+def _landing(work: _Work, item: Item) -> tuple[LoadedFrame, int] | str:
     """The picture the result is pasted into and the instance's id there; or why there is none."""
     if work.spec.generator.placement == "in_place":
         return item.picture, item.instance.id
@@ -305,7 +305,7 @@ def _landing(work: _Work, item: Item) -> tuple[Picture, int] | str:
     return (target, identity) if identity is not None else "no free instance id in the frame to paste into"
 
 
-def _window(work: _Work, item: Item, ids: np.ndarray) -> Window | None:
+def _window(work: _Work, item: Item, ids: np.ndarray) -> FocusWindow | None:
     """The window of one item in the composite's ids; None when none was found that the recipe accepts."""
     spec, recipe, size = work.spec, work.spec.recipe, item.picture.ids.shape
     if spec.generator.window == "frame":
@@ -342,9 +342,9 @@ def _write_crops(out: Path, item: Item, painted: np.ndarray) -> dict[str, str]:
     return files
 
 
-def _entry(item: Item, **rest: Any) -> Entry:
+def _entry(item: Item, **rest: Any) -> ManifestEntry:
     frame, instance = item.picture.frame, item.instance
-    return Entry(
+    return ManifestEntry(
         name=item.name,
         source=frame.name,
         city=frame.city,
@@ -366,18 +366,18 @@ def _record(out: Path, number: int) -> Path:
     return out / "batches" / f"{number:06d}.json"
 
 
-def _finished(out: Path) -> tuple[list[Entry], Position, int]:
+def _finished(out: Path) -> tuple[list[ManifestEntry], Position, int]:
     """The entries of all recorded batches, where the work list goes on, and the number of the next batch."""
     entries, position, number = [], Position(0, 0), 0
     while (path := _record(out, number)).exists():
         record = json.loads(path.read_text(encoding="utf-8"))
-        entries += [Entry.model_validate_json(json.dumps(entry)) for entry in record["entries"]]
+        entries += [ManifestEntry.model_validate_json(json.dumps(entry)) for entry in record["entries"]]
         position = Position(record["frame"], record["items"])
         number += 1
     return entries, position, number
 
 
-def _finish(out: Path, spec: SynthesisSpec, entries: list[Entry]) -> None:
+def _finish(out: Path, spec: SynthesisSpec, entries: list[ManifestEntry]) -> None:
     """Write what is made of the whole: the sheet, then the manifest, whose existence means that all is there."""
     reasons = Counter(entry.reason for entry in entries if entry.reason)
     if not any(entry.status == "made" for entry in entries):
@@ -389,7 +389,7 @@ def _finish(out: Path, spec: SynthesisSpec, entries: list[Entry]) -> None:
     write_bytes(out / manifest.NAME, manifest.render(entries).encode())
 
 
-def _facts(entries: list[Entry], read: int) -> dict[str, Any]:
+def _facts(entries: list[ManifestEntry], read: int) -> dict[str, Any]:
     made = [entry for entry in entries if entry.status == "made"]
     return {
         "frames": read,

@@ -16,14 +16,14 @@ from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.generators.base import Prompt
 from harness.quality import weight_files
-from harness.quality.measurement import ClipSpec, Weights, caption, resized, resized_mask
+from harness.quality.measurement import ClipSpec, LocalWeights, caption, resized, resized_mask
 from harness.quality.structural import grey, ssim
 
 if TYPE_CHECKING:
     import torch
 
 
-class SegmenterSpec(Weights):
+class SegmenterSpec(LocalWeights):
     """The frozen segmenter of mask agreement: CLIPSeg (Lüddecke & Ecker 2022), a `model.safetensors` of transformers
     with its configuration and tokenizer beside it."""
 
@@ -63,9 +63,9 @@ class Filters(Strict):
         return any(value is not None for value in (self.clip_image, self.clip_text, self.ssim, self.mask_iou))
 
     @property
-    def networks(self) -> list[Weights]:
+    def networks(self) -> list[LocalWeights]:
         """The networks that the thresholds need."""
-        needed: list[Weights] = []
+        needed: list[LocalWeights] = []
         if self.clip_image is not None or self.clip_text is not None:
             needed.append(self.clip)
         if self.mask_iou is not None:
@@ -85,7 +85,7 @@ def fingerprint(filters: Filters) -> str:
     return weight_files.fingerprint(list(filters.networks))
 
 
-class Judge:
+class ImageFilters:
     """The filters with their networks loaded: as much as the thresholds need, nothing when all are null."""
 
     def __init__(self, filters: Filters, *, device: str = "cpu") -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.data.png import read_image, read_mask
-from harness.synthesis.manifest import Entry, first_variants, shared
+from harness.synthesis.manifest import ManifestEntry, first_variants, shared
 from harness.synthesis.sheet import choose
 
 _SIDE, _GAP, _TEXT, _HEAD = 112, 8, 190, 58
@@ -66,7 +66,7 @@ def _fitting(name: str) -> str:
     return f"{name[:kept].rstrip()}…"
 
 
-def _outlined(folder: Path, entry: Entry) -> Image.Image:
+def _outlined(folder: Path, entry: ManifestEntry) -> Image.Image:
     """The real crop with the border of its mask drawn on it."""
     picture = np.array(_squared(read_image(folder / entry.crops.real)))
     mask = Image.fromarray(read_mask(folder / entry.crops.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)

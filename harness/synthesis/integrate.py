@@ -22,7 +22,7 @@ _FILTERS = {
 }
 
 
-class Window(NamedTuple):
+class FocusWindow(NamedTuple):
     """What becomes a training image: its box in the frame and the zoom lambda of its draw (0: the whole frame)."""
 
     box: Box
@@ -82,7 +82,7 @@ def draw_window(
     rounding: Literal["none", "up"],
     sides: Literal["nearest", "up"] = "nearest",
     generator: np.random.Generator,
-) -> Window:
+) -> FocusWindow:
     """A focused window round `box` in a frame of `size` (height, width), of the frame's aspect (2:1 in Cityscapes).
 
     S = area of the smallest box of that aspect round `box`; lambda = max(1, N(mean, std)), rounded up where the recipe
@@ -107,7 +107,7 @@ def draw_window(
     w = min(width, max(round(h * aspect), box.width))
     x = int(generator.integers(max(0, box.x1 - w), min(box.x0, width - w), endpoint=True))
     y = int(generator.integers(max(0, box.y1 - h), min(box.y0, height - h), endpoint=True))
-    return Window(Box(x, y, x + w, y + h), zoom)
+    return FocusWindow(Box(x, y, x + w, y + h), zoom)
 
 
 def shows_all(ids: np.ndarray, labels: LabelSet, window: Box, least: int) -> bool:
@@ -119,9 +119,9 @@ def shows_all(ids: np.ndarray, labels: LabelSet, window: Box, least: int) -> boo
     return not ((counts > 0) & (counts < least)).any()
 
 
-def whole(size: tuple[int, int]) -> Window:
+def whole(size: tuple[int, int]) -> FocusWindow:
     """The window that is the frame itself."""
-    return Window(Box(0, 0, size[1], size[0]), 0.0)
+    return FocusWindow(Box(0, 0, size[1], size[0]), 0.0)
 
 
 def focus(image: np.ndarray, ids: np.ndarray, window: Box, how: Filter) -> tuple[np.ndarray, np.ndarray]:

@@ -17,11 +17,11 @@ from harness.data.labels import LabelSet
 from harness.generators.base import Prompt
 from harness.synthesis.prompts import draw_prompt, plain_prompt
 from harness.synthesis.recipe import Recipe
-from harness.synthesis.select import Box, Instance, cut, cut_mask, select, square_round
+from harness.synthesis.select import AnnotatedInstance, Box, cut, cut_mask, select, square_round
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class LoadedFrame:
     """A frame in memory: image uint8 [H, W, 3], ids int32 [H, W]."""
 
     frame: Frame
@@ -33,8 +33,8 @@ class Picture:
 class Item:
     """One image to be made: `fault` says why it can't be, and is empty otherwise."""
 
-    picture: Picture
-    instance: Instance
+    picture: LoadedFrame
+    instance: AnnotatedInstance
     variant: int
     seed: int
     prompt: Prompt | None
@@ -55,16 +55,16 @@ class Item:
         return self.picture.frame.name, self.instance.id, self.variant
 
 
-def load(frame: Frame) -> Picture:
+def load(frame: Frame) -> LoadedFrame:
     """The frame's image and ids; HarnessError when they can't be read or differ in size."""
     image, ids = frame.read_image(), frame.read_ids().astype(np.int32)
     if image.shape[:2] != ids.shape:
         raise HarnessError(f"{frame.instance_ids}: {_size(ids)} pixels, and its image has {_size(image)}")
-    return Picture(frame=frame, image=image, ids=ids)
+    return LoadedFrame(frame=frame, image=image, ids=ids)
 
 
 def items_of(
-    picture: Picture,
+    picture: LoadedFrame,
     labels: LabelSet,
     *,
     recipe: Recipe,
@@ -118,7 +118,7 @@ def items_of(
             )
 
 
-def _ready(picture: Picture, labels: LabelSet, ready: Mapping[int, Sequence[Path]]) -> list[Instance]:
+def _ready(picture: LoadedFrame, labels: LabelSet, ready: Mapping[int, Sequence[Path]]) -> list[AnnotatedInstance]:
     """The instances that there are files for, largest first."""
     there = {one.id: one for one in select(picture.ids, labels, top_k=None, candidates="instances")}
     for wanted, files in ready.items():

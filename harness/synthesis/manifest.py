@@ -30,7 +30,7 @@ class Crops(NamedTuple):
     generated: str
 
 
-class Entry(Strict):
+class ManifestEntry(Strict):
     """One variant of one instance. Rectangles are half-open (x0, y0, x1, y1) in absolute pixels of the source frame."""
 
     status: Literal["made", "skipped", "filtered"]
@@ -95,12 +95,12 @@ class Entry(Strict):
         return (self.real, self.generated) if self.real and self.generated else None
 
 
-def render(entries: list[Entry]) -> str:
+def render(entries: list[ManifestEntry]) -> str:
     """The text of the file."""
     return "".join(json.dumps(entry.model_dump(mode="json")) + "\n" for entry in entries)
 
 
-def read_manifest(folder: Path) -> list[Entry]:
+def read_manifest(folder: Path) -> list[ManifestEntry]:
     """The entries of the synthesis in `folder`; HarnessError when there is no whole one."""
     path = folder / NAME
     try:
@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> list[Entry]:
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file: {folder} holds no finished synthesis") from None
     try:
-        return [Entry.model_validate_json(line) for line in lines]
+        return [ManifestEntry.model_validate_json(line) for line in lines]
     except ValidationError as error:
         raise HarnessError(f"{path}: not a manifest of this version: {error.errors()[0]['msg']}") from None
 
@@ -117,13 +117,13 @@ Key = tuple[str, int]
 """Name of the source frame and id of the instance."""
 
 
-def first_variants(folder: Path) -> dict[Key, Entry]:
+def first_variants(folder: Path) -> dict[Key, ManifestEntry]:
     """The first variant of every instance that the synthesis in `folder` repainted, by instance."""
     made = (entry for entry in read_manifest(folder) if entry.status == "made" and entry.pair)
     return {(entry.source, entry.instance): entry for entry in made if entry.variant == 0}
 
 
-def shared(syntheses: Iterable[Mapping[Key, Entry]]) -> list[Entry]:
+def shared(syntheses: Iterable[Mapping[Key, ManifestEntry]]) -> list[ManifestEntry]:
     """An entry of each instance that most syntheses have, which are those of all unless some choose for themselves."""
     syntheses = list(syntheses)
     counts = Counter(key for entries in syntheses for key in entries)

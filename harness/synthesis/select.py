@@ -40,7 +40,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instance:
+class AnnotatedInstance:
     """One annotated thing: `area` in pixels, `box` tight."""
 
     id: int
@@ -51,7 +51,7 @@ class Instance:
 
 def select(
     ids: np.ndarray, labels: LabelSet, *, top_k: int | None, candidates: Literal["evaluated", "instances"]
-) -> list[Instance]:
+) -> list[AnnotatedInstance]:
     """The `top_k` largest instances of a map of ids (int [H, W]), largest first, equal ones by ascending id.
 
     With None all of them. Group regions and stuff are never candidates.
@@ -63,7 +63,7 @@ def select(
     named = [(i, labels.by_id.get(labels.label_of(i))) for i in present.tolist()]
     found = [(i, label) for i, label in named if label is not None and label in kinds]
     chosen = sorted(found, key=lambda item: (-areas[item[0]], item[0]))[:top_k]
-    return [Instance(id=i, label=label, area=int(areas[i]), box=_box_of(ids == i)) for i, label in chosen]
+    return [AnnotatedInstance(id=i, label=label, area=int(areas[i]), box=_box_of(ids == i)) for i, label in chosen]
 
 
 def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"]) -> Box:

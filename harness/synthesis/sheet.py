@@ -12,14 +12,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from harness.core.files import write_bytes
-from harness.synthesis.manifest import Entry
+from harness.synthesis.manifest import ManifestEntry
 
 _ROWS, _PANELS = 16, 2
 _SIDE, _WIDE, _TEXT, _GAP, _HEAD = 128, 256, 190, 10, 84
 _INK, _PALE, _PAPER, _RULE = (28, 28, 30), (120, 120, 126), (255, 255, 255), (224, 224, 228)
 
 
-def write_sheet(out: Path, entries: list[Entry], *, title: str) -> Path:
+def write_sheet(out: Path, entries: list[ManifestEntry], *, title: str) -> Path:
     """Draw out/samples.png from the files that `entries` name, at most 16 rows; returns its path."""
     chosen = choose(entries, _ROWS)
     rows = -(-len(chosen) // _PANELS)
@@ -41,13 +41,13 @@ def write_sheet(out: Path, entries: list[Entry], *, title: str) -> Path:
     return out / "samples.png"
 
 
-def choose(entries: list[Entry], count: int) -> list[Entry]:
+def choose(entries: list[ManifestEntry], count: int) -> list[ManifestEntry]:
     """At most `count` made entries, one an instance, class after class, evenly spread within each class."""
-    of_instance: dict[tuple[str, int], Entry] = {}
+    of_instance: dict[tuple[str, int], ManifestEntry] = {}
     for entry in entries:
         if entry.status == "made":
             of_instance.setdefault((entry.source, entry.instance), entry)
-    of_class: dict[int, list[Entry]] = defaultdict(list)
+    of_class: dict[int, list[ManifestEntry]] = defaultdict(list)
     for entry in of_instance.values():
         of_class[entry.label_id].append(entry)
     spread = [_spread(of_class[label], count) for label in sorted(of_class)]
@@ -55,7 +55,7 @@ def choose(entries: list[Entry], count: int) -> list[Entry]:
     return sorted(rounds[:count], key=lambda entry: (entry.label_id, entry.name))
 
 
-def _spread(entries: list[Entry], count: int) -> list[Entry]:
+def _spread(entries: list[ManifestEntry], count: int) -> list[ManifestEntry]:
     """At most `count` of `entries` at even distances, in an order whose every beginning is spread out too."""
     step = max(1, len(entries) // count)
     picked = entries[::step][:count]
@@ -69,7 +69,7 @@ def _head(draw: ImageDraw.ImageDraw, left: int) -> None:
         x += width + _GAP
 
 
-def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, out: Path, entry: Entry, x: int, y: int) -> None:
+def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, out: Path, entry: ManifestEntry, x: int, y: int) -> None:
     for path in entry.crops:
         sheet.paste(_fitted(out / path, _SIDE, _SIDE), (x, y))
         x += _SIDE + _GAP
@@ -79,7 +79,7 @@ def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, out: Path, entry: Entry,
     sheet.paste(_fitted(out / entry.file, _WIDE, _SIDE), (x + _TEXT + _GAP, y))
 
 
-def _lines(entry: Entry) -> list[tuple[str, tuple[int, int, int], int]]:
+def _lines(entry: ManifestEntry) -> list[tuple[str, tuple[int, int, int], int]]:
     zoom = "whole frame" if entry.zoom is None else f"zoom {entry.zoom:.2f}"
     lines = [
         (entry.prompt, _INK, 13),

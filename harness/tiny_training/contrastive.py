@@ -16,7 +16,7 @@ from torch.nn import functional
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.cityscapes import CITYSCAPES
-from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.loop import History, TimeBudget, fit
 from harness.tiny_training.pool import SIDE, Pool, detail, phrase
 from harness.tiny_training.tokenizer import CLASSES, POSITIONS, token_ids
 from harness.tiny_training.vae import noise, to_tensor
@@ -53,7 +53,7 @@ def train_clip(
     *,
     seed: int,
     batch: int = BATCH,
-    budget: Budget,
+    budget: TimeBudget,
     state: Path,
     device: str,
     report: Report = silent,

@@ -21,7 +21,7 @@ from torch.nn import functional
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.contrastive import class_name
-from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.loop import History, TimeBudget, fit
 from harness.tiny_training.pool import SIDE, Pool, phrase
 from harness.tiny_training.tokenizer import token_ids
 from harness.tiny_training.vae import Patchwise, noise
@@ -91,7 +91,7 @@ def train_unet(
     start: nn.Module | None = None,
     seed: int,
     batch: int = BATCH,
-    budget: Budget,
+    budget: TimeBudget,
     state: Path,
     device: str,
     report: Report = silent,
@@ -105,7 +105,7 @@ def train_unet(
     kept = _alphas().to(device)
     inputs = {"diff_inpainting": _inpainting, "blended": _blended, "gligen": _gligen}[kind]
     images, masks = (torch.from_numpy(part).to(device) for part in (pool.images, pool.masks))
-    texts = Texts(frozen, pool, device)
+    texts = EncodedTexts(frozen, pool, device)
 
     def loss_of(step: int) -> torch.Tensor:
         rng = np.random.default_rng(derive(seed, kind, step))
@@ -200,7 +200,7 @@ def _like(values: np.ndarray, other: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(values).to(other.device)
 
 
-class Texts:
+class EncodedTexts:
     """The texts of a pool, each encoded once: prompts, their phrases ("red car"), class names, and nothing."""
 
     @torch.no_grad()
@@ -223,20 +223,20 @@ def _dropped(numbers: np.ndarray, rng: np.random.Generator, share: float) -> np.
 
 
 def _inpainting(
-    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+    noisy: torch.Tensor, views: Views, texts: EncodedTexts, rows: np.ndarray, rng: np.random.Generator
 ) -> dict[str, object]:
     hidden = texts.read(_dropped(texts.prompts[rows], rng, 0.1))
     return {"sample": torch.cat([noisy, views.hole, views.around], 1), "encoder_hidden_states": hidden}
 
 
 def _blended(
-    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+    noisy: torch.Tensor, views: Views, texts: EncodedTexts, rows: np.ndarray, rng: np.random.Generator
 ) -> dict[str, object]:
     return {"sample": noisy, "encoder_hidden_states": texts.read(_dropped(texts.prompts[rows], rng, 0.1))}
 
 
 def _gligen(
-    noisy: torch.Tensor, views: Views, texts: Texts, rows: np.ndarray, rng: np.random.Generator
+    noisy: torch.Tensor, views: Views, texts: EncodedTexts, rows: np.ndarray, rng: np.random.Generator
 ) -> dict[str, object]:
     hidden = texts.read(_dropped(texts.prompts[rows], rng, 0.4))
     named = np.where(rng.random(len(rows)) < 0.5, texts.classes[rows], texts.phrases[rows])
@@ -248,7 +248,7 @@ def _gligen(
     }
 
 
-def ground(boxes: torch.Tensor, phrases: np.ndarray, texts: Texts) -> dict[str, torch.Tensor]:
+def ground(boxes: torch.Tensor, phrases: np.ndarray, texts: EncodedTexts) -> dict[str, torch.Tensor]:
     """GLIGEN's condition: one box and phrase a row in the first of 30 slots; a row without a phrase holds none."""
     rows, pooled = len(boxes), texts.pooled
     there = _like(phrases > 0, pooled).float()

@@ -16,7 +16,7 @@ from torch.nn import functional
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.contrastive import LABEL_IDS
-from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.loop import History, TimeBudget, fit
 from harness.tiny_training.pool import Pool, detail
 from harness.tiny_training.tokenizer import COLOURS
 from harness.tiny_training.vae import noise, to_tensor
@@ -47,7 +47,7 @@ class Judge(nn.Module):
 
 
 def train_judge(
-    pool: Pool, *, seed: int, batch: int = BATCH, budget: Budget, state: Path, device: str, report: Report = silent
+    pool: Pool, *, seed: int, batch: int = BATCH, budget: TimeBudget, state: Path, device: str, report: Report = silent
 ) -> tuple[Judge, History]:
     """Cross-entropy on class and detail; crops are mirrored, blurred and made noisy, as generated ones are."""
     torch.manual_seed(derive(seed, "judge"))

@@ -25,7 +25,7 @@ _LOG_EVERY = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class TimeBudget:
     """When a training ends: after `minutes`, or after `steps` if given (then a run can be repeated to the bit)."""
 
     minutes: float
@@ -54,7 +54,7 @@ def fit(
     model: Trained,
     loss_of: Callable[[int], torch.Tensor],
     *,
-    budget: Budget,
+    budget: TimeBudget,
     state: Path,
     device: str,
     rate: float,

@@ -28,7 +28,7 @@ from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.loader import Loader
 from harness.segmenters.training import to_device
-from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.loop import History, TimeBudget, fit
 
 _HEAD = "class_embed."
 _AIDS = {"semantic_weight": 5.0}
@@ -74,7 +74,7 @@ def train_start(
     seed: int,
     before: Path | None = None,
     batch: int = BATCH,
-    budget: Budget,
+    budget: TimeBudget,
     state: Path,
     device: str,
     workers: int = 0,

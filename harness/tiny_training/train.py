@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class TrainingOrder:
     """One training to be done."""
 
     part: str
@@ -74,10 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _order(part: str, options: argparse.Namespace) -> Order:
+def _order(part: str, options: argparse.Namespace) -> TrainingOrder:
     """The order for a part; a seed that is given for one part is that part's, else judges get the next one."""
     alone = options.part != "everything" and options.seed is not None
-    return Order(
+    return TrainingOrder(
         part=part,
         minutes=MINUTES[part] if options.minutes is None else options.minutes,
         seed=options.seed if alone else (options.seed or 0) + (part in JUDGES),
@@ -85,7 +85,7 @@ def _order(part: str, options: argparse.Namespace) -> Order:
     )
 
 
-def train(order: Order) -> Path:
+def train(order: TrainingOrder) -> Path:
     """Do one training; the folder of the finished checkpoint. HarnessError for a budget or device that can't be."""
     import torch
 

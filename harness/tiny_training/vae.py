@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
-from harness.tiny_training.loop import Budget, History, fit
+from harness.tiny_training.loop import History, TimeBudget, fit
 from harness.tiny_training.pool import SIDE, Pool
 
 CONFIG = {
@@ -134,7 +134,7 @@ class Patchwise:
 
 
 def train_vae(
-    pool: Pool, *, seed: int, batch: int = BATCH, budget: Budget, state: Path, device: str, report: Report = silent
+    pool: Pool, *, seed: int, batch: int = BATCH, budget: TimeBudget, state: Path, device: str, report: Report = silent
 ) -> tuple[torch.nn.Module, History]:
     """Train the decoder; mean square plus a little absolute error in -1..1."""
     torch.manual_seed(derive(seed, "vae"))

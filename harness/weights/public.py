@@ -14,7 +14,7 @@ from harness.core.config import Strict, parse, read_toml
 _FILE = Path(__file__).with_name("public.toml")
 
 
-class Network(Strict):
+class PublicNetwork(Strict):
     """One network: its class ("diffusers.AutoencoderKL"), what that takes, and its parameters in millions."""
 
     kind: str = Field(alias="class")
@@ -31,7 +31,7 @@ class Checkpoint(Strict):
     parts: dict[str, str]
 
     @property
-    def networks(self) -> dict[str, Network]:
+    def networks(self) -> dict[str, PublicNetwork]:
         """The networks themselves, by component."""
         return {part: _table().networks[name] for part, name in self.parts.items()}
 
@@ -42,7 +42,7 @@ class Checkpoint(Strict):
 
 
 class _Table(Strict):
-    networks: dict[str, Network]
+    networks: dict[str, PublicNetwork]
     generators: dict[str, Checkpoint]
 
 
@@ -51,7 +51,7 @@ def generators() -> dict[str, Checkpoint]:
     return _table().generators
 
 
-def empty(network: Network) -> Any:
+def empty(network: PublicNetwork) -> Any:
     """The network without weights, on torch's current default device ("meta" takes no memory)."""
     import importlib
 

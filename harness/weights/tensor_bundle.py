@@ -33,7 +33,7 @@ _OBJECT = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BundleEntry:
     """Where the value of a variable lies: `shape`, and `size` bytes at `offset` of the shard; `crc` as it is stored."""
 
     dtype: int
@@ -111,7 +111,7 @@ def snappy(data: bytes) -> bytes:
     return bytes(out)
 
 
-def _read_index(data: bytes, path: Path) -> tuple[int, dict[str, Entry]]:
+def _read_index(data: bytes, path: Path) -> tuple[int, dict[str, BundleEntry]]:
     """Number of shards, and the entries by name; those of the optimiser are left out."""
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise _damaged(path, "it is no index of a TensorFlow checkpoint")
@@ -161,7 +161,7 @@ def _header(value: bytes, path: Path) -> int:
     return shards
 
 
-def _entry(value: bytes) -> Entry:
+def _entry(value: bytes) -> BundleEntry:
     """A BundleEntryProto."""
     found = {"dtype": 0, "shard": 0, "offset": 0, "size": 0, "crc": 0}
     names = {1: "dtype", 3: "shard", 4: "offset", 5: "size", 6: "crc"}
@@ -173,7 +173,7 @@ def _entry(value: bytes) -> Entry:
                     shape.append(next((int(size) for name, size in _fields(bytes(dimension)) if name == 1), 0))
         elif field in names:
             found[names[field]] = int(content)
-    return Entry(shape=tuple(shape), **found)
+    return BundleEntry(shape=tuple(shape), **found)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

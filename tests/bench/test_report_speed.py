@@ -5,7 +5,7 @@ import timeit
 
 import pytest
 
-from harness.planning.suite import Rows, Suite, load_profile
+from harness.planning.suite import Suite, SuiteRows, load_profile
 from harness.report import render, table_for
 from harness.results.rows import Row, SeedResult
 
@@ -17,7 +17,7 @@ def table():
         scores = {"PQ": 0.3, "IoU": 0.4, "AP": 0.2 + place / 1000, "AP50": 0.4}
         seed = SeedResult(seed=0, scores=scores)
         rows.append(Row(suite="s", name=str(place), profile="mini", method="M", scores=scores, seeds=(seed,)))
-    suite = Suite(title="T", question="Q", rows=[Rows(method="M", generator="none", segmenter="s", backbone="b")])
+    suite = Suite(title="T", question="Q", rows=[SuiteRows(method="M", generator="none", segmenter="s", backbone="b")])
     return table_for(suite, load_profile("mini"), rows)
 
 

@@ -9,8 +9,8 @@ from test_plugins import tree
 
 from harness.core.store import Store
 from harness.planning import demands as subject
+from harness.planning.demands import demands, known_speeds, sentences
 from harness.planning.plan import Plan, chain, make_plan
-from harness.planning.demands import known_speeds, demands, sentences
 from harness.weights.checkpoints import Need
 
 SWIN = "microsoft/swin-large-patch4-window12-384"

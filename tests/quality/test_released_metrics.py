@@ -14,14 +14,14 @@ from torchvision.transforms import InterpolationMode
 
 from harness.quality.frechet import frechet_distance
 from harness.quality.measurement import RELEASED, ClipSpec, FeatureSpec
-from harness.quality.pairs import Networks, Row, load_networks, score
+from harness.quality.pairs import Networks, RawPair, load_networks, score
 
 PAIRS = 50
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[RawPair]:
     """Real crops of many sides, generated ones of 96 pixels that differ from them more and more."""
     rng, found = np.random.default_rng(0), []
     for pair in range(PAIRS):
@@ -30,11 +30,11 @@ def rows() -> list[Row]:
         real = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
         near = np.asarray(Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC))
         generated = np.clip(near + rng.normal(0, 1 + pair, near.shape), 0, 255).astype(np.uint8)
-        found.append(Row(pair, pair, "a photo of a red car", real, generated, np.ones((side, side), bool)))
+        found.append(RawPair(pair, pair, "a photo of a red car", real, generated, np.ones((side, side), bool)))
     return found
 
 
-def files(rows: list[Row], folder: Path) -> list[tuple[str, str]]:
+def files(rows: list[RawPair], folder: Path) -> list[tuple[str, str]]:
     """The crops on disk, as the script reads them."""
     paths = []
     for row in rows:

@@ -6,7 +6,7 @@ from harness.core.config import parse
 from harness.generators.base import GeneratorHead, compared_with
 from harness.metrics.intervals import Difference
 from harness.metrics.power import Spread
-from harness.planning.suite import Profile, Rows, Suite, Synthesis, load_part, names
+from harness.planning.suite import Profile, Suite, SuiteRows, SynthesisScale, load_part, names
 from harness.results.published import published, published_row
 from harness.results.rows import Budget, Cost, Row, SeedResult, mean_scores
 
@@ -17,7 +17,7 @@ PARTS = {name: parse(GeneratorHead, *load_part("generators", name, "mini")) for 
 """The generators that are shipped, with their roles."""
 
 
-_SYNTHESIS = Synthesis(recipe="corrected", seed=0, top_k=3, variants=2)
+_SYNTHESIS = SynthesisScale(recipe="corrected", seed=0, top_k=3, variants=2)
 MINI = Profile(
     label="mini",
     caption="streets (embedded, procedural), tiny models trained from scratch",
@@ -32,7 +32,7 @@ PAPER = Profile(
 
 def suite(title: str = "State-of-the-art comparison (OneFormer)", *, table: dict[str, Any] | None = None) -> Suite:
     """A suite of one row; the tables of tests have rows of their own."""
-    rows = [Rows(method="OneFormer", generator="none", segmenter="oneformer", backbone="swin")]
+    rows = [SuiteRows(method="OneFormer", generator="none", segmenter="oneformer", backbone="swin")]
     return Suite(title=title, question="Does it?", rows=rows, table=table or {})
 
 

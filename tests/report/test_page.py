@@ -23,9 +23,9 @@ from harness.planning.plan import Plan, PlannedRow, Step
 from harness.planning.suite import Arm
 from harness.report import figures, table_for
 from harness.report.gather import gather
-from harness.report.page import Failure, Page, Section, render_page
+from harness.report.page import FailureReport, Page, Section, render_page
 from harness.report.pictures import _spread_over_classes, class_color, prediction_grid, sample_grids, whole_grid
-from harness.synthesis.manifest import NAME, Entry, render
+from harness.synthesis.manifest import NAME, ManifestEntry, render
 
 NASTY = '</title><script>alert("x")</script><img src="http://example.org/x.png" onerror=alert(1)> & "quoted"'
 SIZE = (32, 64)
@@ -81,7 +81,7 @@ def synthesis(tmp_path: Path, dataset: Path) -> Path:
         Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / files["file"])
         square = (box[0], box[1], box[0] + 24, box[1] + 24)
         entries.append(
-            Entry(
+            ManifestEntry(
                 status="made",
                 name=f"town-{instance}-0_000000_000019",
                 source=source.name,
@@ -136,7 +136,7 @@ def full_page() -> str:
         Section(anchor="table", title="Results", tables=(table, table_for(suite(title=NASTY), MINI, rows))),
         Section(anchor="curves", title="Curves", figures=(chart, bars)),
         Section(anchor="environment", title="Environment", facts=((NASTY, NASTY),)),
-        Section(anchor="failures", title="Failed", failures=(Failure(NASTY, NASTY, f"Traceback\n{NASTY}"),)),
+        Section(anchor="failures", title="Failed", failures=(FailureReport(NASTY, NASTY, f"Traceback\n{NASTY}"),)),
         Section(anchor="nothing", title="Nothing"),
         title=NASTY,
         question=NASTY,
@@ -248,7 +248,7 @@ def test_whole_images_stand_beside_their_frames_and_take_no_sample_away(synthesi
         )
         box = (0, 0, 80, 40)
         entries.append(
-            Entry(
+            ManifestEntry(
                 status="made", name=made.name, source=name, city="aa", instance=0, variant=0, class_name="", label_id=0,
                 area=3200, box=box, square=box, window=box, seed=0, file=str(made.image.relative_to(given)),
                 labels=str(made.instance_ids.relative_to(given)),
@@ -262,7 +262,7 @@ def test_whole_images_stand_beside_their_frames_and_take_no_sample_away(synthesi
 
 
 def test_samples_take_the_classes_in_turn(synthesis):
-    base = Entry.model_validate_json((synthesis / NAME).read_text().splitlines()[0])
+    base = ManifestEntry.model_validate_json((synthesis / NAME).read_text().splitlines()[0])
     cars = [base.model_copy(update={"instance": 26000 + k, "area": 100 - k}) for k in range(5)]
     person = base.model_copy(update={"instance": 24000, "label_id": 24, "area": 1})
     assert [entry.instance for entry in _spread_over_classes([*cars, person], 3, CITYSCAPES)] == [24000, 26000, 26001]

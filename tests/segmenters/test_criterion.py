@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.segmenters.criterion import Layer, Points, SetCriterion, Weights, sample_points
+from harness.segmenters.criterion import Layer, LossWeights, Points, SetCriterion, sample_points
 
 POINTS = 64
 
@@ -46,7 +46,7 @@ def test_losses_and_gradients_equal_those_of_transformers(monkeypatch, seed):
     total = sum(value * next(w for k, w in weights.items() if name.startswith(k)) for name, value in reference.items())
     wanted = torch.autograd.grad(total.sum(), [t for layer in layers for t in layer])
 
-    ours = SetCriterion(num_classes=5, weights=Weights(), points=Points(POINTS))(layers, kinds, masks)
+    ours = SetCriterion(num_classes=5, weights=LossWeights(), points=Points(POINTS))(layers, kinds, masks)
     found = torch.autograd.grad(sum(ours.values()), [t for layer in layers for t in layer])
     assert sum(ours.values()).item() == pytest.approx(total.sum().item(), rel=1e-5)
     for ours_grad, theirs_grad in zip(found, wanted, strict=True):
@@ -97,7 +97,7 @@ def test_points_are_read_at_pixel_centres():
 
 
 def test_no_object_has_its_weight():
-    criterion = SetCriterion(num_classes=3, weights=Weights(no_object=0.1))
+    criterion = SetCriterion(num_classes=3, weights=LossWeights(no_object=0.1))
     reference = nn.functional.cross_entropy(torch.zeros(4, 4), torch.tensor([3, 3, 3, 0]), torch.tensor([1, 1, 1, 0.1]))
     layer = Layer(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, 4))
     losses = criterion([layer], [torch.tensor([0])], [torch.ones(1, 8, 8, dtype=torch.bool)])

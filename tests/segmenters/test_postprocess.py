@@ -95,7 +95,7 @@ def test_semantic_is_the_largest_vote_in_label_ids():
 def test_full_size_cuts_the_padding_off():
     masks = torch.zeros(1, 8, 16)
     masks[0, :, 8:] = 10.0
-    grown = postprocess.View(size=(20, 40), shown=(20, 40), padded=(32, 64)).full_size(masks)
+    grown = postprocess.ImageView(size=(20, 40), shown=(20, 40), padded=(32, 64)).full_size(masks)
     assert grown.shape == (1, 20, 40)
     assert grown[0, 0, 28] < 1 < 9 < grown[0, 0, 36]
 
@@ -103,6 +103,6 @@ def test_full_size_cuts_the_padding_off():
 def test_full_size_undoes_the_resizing():
     masks = torch.zeros(1, 8, 16)
     masks[0, :, 8:] = 10.0
-    grown = postprocess.View(size=(40, 80), shown=(20, 40), padded=(32, 64)).full_size(masks)
+    grown = postprocess.ImageView(size=(40, 80), shown=(20, 40), padded=(32, 64)).full_size(masks)
     assert grown.shape == (1, 40, 80)
     assert grown[0, 0, 58] < 1 < 9 < grown[0, 0, 72]

@@ -17,7 +17,7 @@ from harness.quality.frechet import frechet_distance
 from harness.quality.measurement import ClipSpec, FeatureSpec, LpipsSpec, Measurement
 from harness.stages import assess
 from harness.stages.assess import AssessSpec
-from harness.synthesis.manifest import Entry, render
+from harness.synthesis.manifest import ManifestEntry, render
 from harness.tiny_training.tokenizer import build_tokenizer
 
 PIXELS = AssessSpec(
@@ -34,7 +34,7 @@ def _picture(side: int, seed: int) -> np.ndarray:
     return np.array(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def _write(folder: Path, entries: list[Entry], images: dict[str, np.ndarray]) -> Path:
+def _write(folder: Path, entries: list[ManifestEntry], images: dict[str, np.ndarray]) -> Path:
     for name, image in images.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / name)
@@ -62,7 +62,7 @@ def _synthesis(folder: Path, *, frames: int = 4, change: str = "inside", side: i
             generated = f"crops/generated/{source}_{variant}.png"
             images[generated] = painted
             entries.append(
-                Entry(
+                ManifestEntry(
                     status="made", name=f"aachen-26000-{variant}_{frame:06d}_000019", source=source, city="aachen",
                     instance=26000, variant=variant, class_name="car" if frame % 2 else "bus", label_id=26, area=100,
                     box=(0, 0, 9, 9), square=(0, 0, native, native), prompt="a photo of a red car", phrase="car",

@@ -14,7 +14,7 @@ from harness.generators.base import Prompt
 from harness.quality.clip import Clip
 from harness.quality.measurement import ClipSpec
 from harness.quality.structural import grey
-from harness.synthesis.filters import Filters, Judge, SegmenterSpec, fingerprint, intersection_over_union
+from harness.synthesis.filters import Filters, ImageFilters, SegmenterSpec, fingerprint, intersection_over_union
 from harness.tiny_training.tokenizer import build_tokenizer
 
 PROMPT = Prompt(text="a photo of a red car", phrase="car", label_id=26)
@@ -65,7 +65,7 @@ def test_off_by_default_and_without_any_network() -> None:
     filters = Filters()
     assert not filters.active
     assert fingerprint(filters) == ""
-    judge = Judge(filters)  # would fail for want of weights if it loaded any
+    judge = ImageFilters(filters)  # would fail for want of weights if it loaded any
     verdicts = judge([_picture(40, 0)], [_picture(64, 1)], [_mask(40)], [PROMPT])
     assert verdicts == [("", {})]
 
@@ -76,7 +76,7 @@ def test_ssim_threshold_keeps_what_is_near() -> None:
     other = _picture(40, 1)
     near_value, other_value = (structural_similarity(grey(real), grey(image)) for image in (near, other))
     assert other_value < 0.75 < near_value
-    kept, refused = Judge(Filters(ssim=0.75))([real] * 2, [near, other], [_mask(40)] * 2, [PROMPT] * 2)
+    kept, refused = ImageFilters(Filters(ssim=0.75))([real] * 2, [near, other], [_mask(40)] * 2, [PROMPT] * 2)
     assert kept.reason == ""
     assert kept.values["ssim"] == pytest.approx(near_value, abs=1e-9)
     assert refused.reason == "SSIM below the threshold"
@@ -87,13 +87,13 @@ def test_clip_thresholds_are_cosines(folder: Path) -> None:
     clip = Clip(_clip(folder))
     cosines = (clip.images(real) * clip.images(generated)).sum(1)
     least = float(np.median(cosines))
-    judge = Judge(Filters(clip_image=least, clip_text=-1.0, clip=_clip(folder)))
+    judge = ImageFilters(Filters(clip_image=least, clip_text=-1.0, clip=_clip(folder)))
     verdicts = judge(real, generated, [_mask(40)] * 4, [PROMPT] * 4)
     assert [v.reason == "" for v in verdicts] == (cosines >= least).tolist()
     assert [v.values["clip_image"] for v in verdicts] == pytest.approx(cosines.tolist())
     text = clip.texts([PROMPT.text])[0]
     assert verdicts[0].values["clip_text"] == pytest.approx(float(clip.images(generated)[0] @ text))
-    verdicts = Judge(Filters(clip_text=1.0, clip=_clip(folder)))(real[:1], generated[:1], [_mask(40)], [PROMPT])
+    verdicts = ImageFilters(Filters(clip_text=1.0, clip=_clip(folder)))(real[:1], generated[:1], [_mask(40)], [PROMPT])
     assert verdicts[0].reason == "CLIP similarity to the prompt below the threshold"
 
 
@@ -113,7 +113,7 @@ def test_mask_agreement_is_the_iou_with_what_the_segmenter_finds(folder: Path) -
     spec = SegmenterSpec(weights=str(folder / "model.safetensors"), side=64)
     for least, reason in ((0.0, ""), (1.0, "mask agreement below the threshold")):
         filters = Filters(mask_iou=least, segmenter=spec)
-        (verdict,) = Judge(filters)([_picture(64, 0)], [generated], [mask], [PROMPT])
+        (verdict,) = ImageFilters(filters)([_picture(64, 0)], [generated], [mask], [PROMPT])
         assert verdict.reason == reason
         assert verdict.values["mask_iou"] == pytest.approx(expected)
     assert len(fingerprint(filters)) > 64
@@ -133,12 +133,12 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         parse(Filters, {"clip_image": 80.0}, "x.toml")
     gone = Filters(mask_iou=0.5, segmenter=SegmenterSpec(weights=str(tmp_path / "gone.safetensors")))
     with pytest.raises(HarnessError, match=r"CLIPSeg are not there: .*gone.*\n.*hf download"):
-        Judge(gone)
+        ImageFilters(gone)
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     (tmp_path / "config.json").write_text("{}")
     broken = Filters(mask_iou=0.5, segmenter=SegmenterSpec(weights=str(tmp_path / "model.safetensors")))
     with pytest.raises(HarnessError, match="not a CLIPSeg"):
-        Judge(broken)
+        ImageFilters(broken)
 
 
 def test_what_weights_hold_is_in_the_key_and_where_they_lie_is_not(folder: Path, tmp_path: Path) -> None:

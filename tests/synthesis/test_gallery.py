@@ -8,7 +8,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.synthesis.gallery import write_gallery
-from harness.synthesis.manifest import Entry, render
+from harness.synthesis.manifest import ManifestEntry, render
 
 SIDE, GAP, TEXT, HEAD = 112, 8, 190, 58
 
@@ -26,7 +26,7 @@ def _synthesis(folder: Path, colours: dict[int, tuple[int, int, int]], *, varian
             generated = f"crops/generated/{source}_{variant}.png"
             images[generated] = np.full((16, 16, 3), colour if variant == 0 else (1, 2, 3), np.uint8)
             entries.append(
-                Entry(
+                ManifestEntry(
                     status="made", name=f"aachen-26000-{variant}_{frame:06d}_000019", source=source, city="aachen",
                     instance=26000, variant=variant, class_name="car", label_id=26, area=9, box=(0, 0, 3, 3),
                     square=(0, 0, 30, 30), prompt="a photo of a red car", seed=1, generated=generated, **files,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from harness.tiny_training.loop import Budget, fit
+from harness.tiny_training.loop import TimeBudget, fit
 
 
 class KilledError(Exception):
@@ -20,7 +20,7 @@ def run(state, steps, *, die_at=None):
         source = torch.Generator().manual_seed(step)
         return (model(torch.randn(8, 3, generator=source)) - 1).square().mean()
 
-    return fit(model, loss_of, budget=Budget(minutes=1, steps=steps), state=state, device="cpu", rate=1e-2)
+    return fit(model, loss_of, budget=TimeBudget(minutes=1, steps=steps), state=state, device="cpu", rate=1e-2)
 
 
 def same(first, second):
@@ -52,6 +52,6 @@ def test_a_half_written_state_is_never_seen(tmp_path):
 
 
 def test_minutes_are_used_up_by_time_and_steps_by_steps():
-    assert Budget(minutes=2).spent(60, 10_000) == 0.5
-    assert Budget(minutes=2, steps=100).spent(1e9, 25) == 0.25
-    assert Budget(minutes=2).spent(1e9, 0) == 1.0
+    assert TimeBudget(minutes=2).spent(60, 10_000) == 0.5
+    assert TimeBudget(minutes=2, steps=100).spent(1e9, 25) == 0.25
+    assert TimeBudget(minutes=2).spent(1e9, 0) == 1.0

@@ -8,7 +8,7 @@ from harness.data.cityscapes import CITYSCAPES
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
 from harness.tiny_training import segmenter
-from harness.tiny_training.loop import Budget
+from harness.tiny_training.loop import TimeBudget
 from harness.tiny_training.segmenter import STARTS, save, scenes, train_start
 
 
@@ -26,7 +26,7 @@ def trained(name, root, state, steps):
         root,
         seed=0,
         batch=1,
-        budget=Budget(minutes=1, steps=steps),
+        budget=TimeBudget(minutes=1, steps=steps),
         state=state,
         device="cpu",
     )

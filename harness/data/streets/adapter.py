@@ -13,7 +13,7 @@ from harness.data.streets.names import frame_name
 from harness.data.tree import Tree
 
 if TYPE_CHECKING:
-    from harness.data.streets.street import Plan, Style
+    from harness.data.streets.street import StreetPlan, Style
 
 
 class StreetsPart(DatasetPart):
@@ -52,7 +52,7 @@ class Streets(Tree):
         count = self.part.counts.get(split, 0)  # type: ignore[call-overload]  # of a split that it has not: none
         return [frame_name(split, index, count)[1] for index in range(count)]
 
-    def plan_of(self, frame: Frame) -> "Plan":
+    def plan_of(self, frame: Frame) -> "StreetPlan":
         """The scene that a frame of this data set was drawn from."""
         from harness.data.streets.render_tree import frame_seed
         from harness.data.streets.street import plan_scene

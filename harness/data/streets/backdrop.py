@@ -11,7 +11,7 @@ from harness.data.streets.foliage import bush
 from harness.data.streets.furnish import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION
 from harness.data.streets.light import noise
 from harness.data.streets.palette import FACADES, GLASS, RGB, mix, vary
-from harness.data.streets.street import KERB, Plan, Prop
+from harness.data.streets.street import KERB, Prop, StreetPlan
 
 FAR = 160.0
 
@@ -35,7 +35,7 @@ def draw_sky(canvas: Canvas, rng: random.Random) -> None:
     canvas.ids[:] = SKY
 
 
-def draw_ground(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
+def draw_ground(canvas: Canvas, plan: StreetPlan, rng: random.Random) -> None:
     """Far skyline, then terrain, road, pavements, kerbs, crossing road and markings."""
     street, narrow = plan.street, plan.domain == "train"
     _skyline(canvas, rng)
@@ -98,7 +98,7 @@ def flat(pen: Pen, x0: float, z0: float, x1: float, z1: float, rgb: RGB, *, h: f
     )
 
 
-def _markings(canvas: Canvas, plan: Plan, rng: random.Random) -> None:
+def _markings(canvas: Canvas, plan: StreetPlan, rng: random.Random) -> None:
     street = plan.street
     paint = (214, 214, 208)
     xs = sorted(x for x, _ in street.lanes)

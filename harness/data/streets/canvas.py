@@ -39,7 +39,7 @@ class Camera:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class Viewport:
     """The part of the frame that is drawn: left, top, width, height in frame pixels."""
 
     left: int
@@ -51,7 +51,7 @@ class Window:
 class Canvas:
     """Image (uint8 RGB) and ids (int32) of a window of the frame, `SUPERSAMPLING` times as fine."""
 
-    def __init__(self, camera: Camera, light: Light, window: Window) -> None:
+    def __init__(self, camera: Camera, light: Light, window: Viewport) -> None:
         self.camera, self.light, self.window = camera, light, window
         shape = (window.height * SUPERSAMPLING, window.width * SUPERSAMPLING)
         self.image = np.zeros((*shape, 3), np.uint8)

@@ -13,9 +13,9 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
-from harness.data.streets.canvas import SUPERSAMPLING, Window
+from harness.data.streets.canvas import SUPERSAMPLING, Viewport
 from harness.data.streets.scene import paint, silhouette, thing_ids
-from harness.data.streets.street import Plan, plan_scene
+from harness.data.streets.street import StreetPlan, plan_scene
 from harness.data.streets.thing import LABELS, Thing
 
 _LEAST_SIDE = 20
@@ -57,7 +57,7 @@ def _crop(seed: int, index: int, name: str, side: int, size: tuple[int, int], do
     )
 
 
-def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
+def _cut(plan: StreetPlan, name: str, side: int) -> PoolCrop | None:
     target = next((k for k, thing in enumerate(plan.things) if thing.name == name), None)
     if target is None:
         return None
@@ -72,7 +72,7 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
     middle, level = (left + right) // 2, (top + bottom) // 2
     x0, y0 = max(0, min(middle - reach, columns - 2 * reach)), max(0, min(level - reach, rows - 2 * reach))
     x1, y1 = min(columns, max(middle, x0 + reach) + reach), min(rows, max(level, y0 + reach) + reach)
-    scene = paint(plan, Window(left=x0, top=y0, width=x1 - x0, height=y1 - y0))
+    scene = paint(plan, Viewport(left=x0, top=y0, width=x1 - x0, height=y1 - y0))
     mask = scene.instance_ids == ident
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(ys):
@@ -80,7 +80,7 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
     box = max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1
     if box < _LEAST_SIDE or box > min(mask.shape) or mask.sum() < _LEAST_SHARE * box * box:
         return None
-    alone = silhouette(plan, target, Window(left=left, top=top, width=right - left, height=bottom - top))
+    alone = silhouette(plan, target, Viewport(left=left, top=top, width=right - left, height=bottom - top))
     if mask.sum() < _LEAST_VISIBLE * alone.sum() / SUPERSAMPLING**2:
         return None
     u = int(np.clip((xs[0] + xs[-1] + 1 - box) // 2, 0, mask.shape[1] - box))
@@ -94,7 +94,7 @@ def _cut(plan: Plan, name: str, side: int) -> PoolCrop | None:
     )  # fmt: skip
 
 
-def _outline(plan: Plan, thing: Thing) -> tuple[int, int, int, int]:
+def _outline(plan: StreetPlan, thing: Thing) -> tuple[int, int, int, int]:
     """Box in frame pixels round the thing if nothing hid it (left, top, right, bottom)."""
     points = [plan.camera.project(*corner) for corner in thing.box()]
     xs, ys = [p[0] for p in points], [p[1] for p in points]

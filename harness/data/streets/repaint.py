@@ -12,11 +12,11 @@ from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.data.streets.palette import COLOURS, choose_colour, vary
 from harness.data.streets.scene import thing_ids
-from harness.data.streets.street import Plan
+from harness.data.streets.street import StreetPlan
 from harness.data.streets.thing import FIGURES
 
 
-def repainted(plan: Plan, instance: int, *, words: Sequence[str], seed: int) -> Plan:
+def repainted(plan: StreetPlan, instance: int, *, words: Sequence[str], seed: int) -> StreetPlan:
     """`plan` with the thing of the id `instance` in the colour and of the figure (woman, man; female, male) that
     `words` name; HarnessError when no thing of the plan has that id.
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.seeds import derive
 from harness.data.streets.backdrop import draw_front, draw_ground, draw_sky
-from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, Window
+from harness.data.streets.canvas import SUPERSAMPLING, Canvas, Pen, Viewport
 from harness.data.streets.cars import draw_car
 from harness.data.streets.cycles import draw_bicycle, draw_motorcycle, seat_of
 from harness.data.streets.furnish import ROAD
@@ -19,7 +19,7 @@ from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
 from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
-from harness.data.streets.street import PLAIN, Plan, Style, plan_scene
+from harness.data.streets.street import PLAIN, StreetPlan, Style, plan_scene
 from harness.data.streets.thing import Thing
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
@@ -45,12 +45,12 @@ def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512), *, st
     return draw_plan(plan_scene(seed, domain, size, style=style))
 
 
-def draw_plan(plan: Plan) -> Scene:
+def draw_plan(plan: StreetPlan) -> Scene:
     """The whole frame of a plan."""
-    return paint(plan, Window(left=0, top=0, width=plan.size[1], height=plan.size[0]))
+    return paint(plan, Viewport(left=0, top=0, width=plan.size[1], height=plan.size[0]))
 
 
-def thing_ids(plan: Plan) -> list[int]:
+def thing_ids(plan: StreetPlan) -> list[int]:
     """The id of every thing of the plan: label * 1000 + number, or the label alone for members of a group region."""
     counts: dict[int, int] = {}
     out = []
@@ -63,7 +63,7 @@ def thing_ids(plan: Plan) -> list[int]:
     return out
 
 
-def paint(plan: Plan, window: Window) -> Scene:
+def paint(plan: StreetPlan, window: Viewport) -> Scene:
     """Draws the part of a plan that `window` shows."""
     canvas = Canvas(plan.camera, plan.light, window)
     rng = random.Random(derive(plan.seed, "streets", plan.domain, "paint"))
@@ -85,14 +85,14 @@ def paint(plan: Plan, window: Window) -> Scene:
     return Scene(image=develop(image, ids, plan.light, rng), instance_ids=ids)
 
 
-def silhouette(plan: Plan, index: int, window: Window) -> np.ndarray:
+def silhouette(plan: StreetPlan, index: int, window: Viewport) -> np.ndarray:
     """Mask (bool, canvas pixels) of thing number `index` as if nothing hid it."""
     canvas = Canvas(plan.camera, plan.light, window)
     draw_thing(canvas, plan, index, 1)
     return canvas.ids > 0
 
 
-def _standing(canvas: Canvas, plan: Plan) -> list[Callable[[], None]]:
+def _standing(canvas: Canvas, plan: StreetPlan) -> list[Callable[[], None]]:
     """What to call for everything in view that stands on the ground, farthest first."""
     jobs, boxes = [], []
     for k, (thing, ident) in enumerate(zip(plan.things, thing_ids(plan), strict=True)):
@@ -108,7 +108,7 @@ def _standing(canvas: Canvas, plan: Plan) -> list[Callable[[], None]]:
     return [jobs[k] for k in painters_order(np.array(boxes, float).reshape(-1, 4))]
 
 
-def draw_thing(canvas: Canvas, plan: Plan, index: int, ident: int) -> None:
+def draw_thing(canvas: Canvas, plan: StreetPlan, index: int, ident: int) -> None:
     """Draws thing number `index` of the plan; a rider sits on the two-wheeler that stands before it in the plan."""
     thing = plan.things[index]
     for figure in (thing.beneath, thing):
@@ -116,7 +116,7 @@ def draw_thing(canvas: Canvas, plan: Plan, index: int, ident: int) -> None:
             _draw_figure(canvas, plan, index, figure, ident)
 
 
-def _draw_figure(canvas: Canvas, plan: Plan, index: int, thing: Thing, ident: int) -> None:
+def _draw_figure(canvas: Canvas, plan: StreetPlan, index: int, thing: Thing, ident: int) -> None:
     yaw = 0.0 if thing.name == "person" else thing.yaw
     pen = Pen(canvas, x=thing.x, z=thing.z, yaw=yaw, ident=ident, ground=thing.ground)
     if thing.name == "rider":
@@ -129,7 +129,7 @@ def _draw_figure(canvas: Canvas, plan: Plan, index: int, thing: Thing, ident: in
     _DRAW[thing.name](pen, thing)
 
 
-def _shadows(canvas: Canvas, plan: Plan) -> None:
+def _shadows(canvas: Canvas, plan: StreetPlan) -> None:
     """Contact and cast shadows on the ground, softened."""
     light = plan.light
     sx, up, sz = light.sun
@@ -153,7 +153,7 @@ def _shadows(canvas: Canvas, plan: Plan) -> None:
     cv2.multiply(canvas.image, cv2.merge((factor, factor, factor)), dst=canvas.image, scale=1 / 255)
 
 
-def _reflections(canvas: Canvas, plan: Plan) -> None:
+def _reflections(canvas: Canvas, plan: StreetPlan) -> None:
     """A wet road mirrors what stands above the horizon, blurred."""
     rows = canvas.ids.shape[0]
     horizon = round((canvas.camera.horizon - canvas.window.top) * SUPERSAMPLING)
@@ -168,7 +168,7 @@ def _reflections(canvas: Canvas, plan: Plan) -> None:
     ground[:] = (ground + (mirror.astype(np.float32) - ground) * share[..., None].astype(np.float32)).astype(np.uint8)
 
 
-def _frame_edges(image: np.ndarray, ids: np.ndarray, plan: Plan, window: Window) -> None:
+def _frame_edges(image: np.ndarray, ids: np.ndarray, plan: StreetPlan, window: Viewport) -> None:
     """Bonnet of the ego vehicle, rectification border and the ignore frame round the region of interest."""
     rows, columns = plan.size
     y, x = np.mgrid[window.top : window.top + window.height, window.left : window.left + window.width]

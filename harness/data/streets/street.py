@@ -64,7 +64,7 @@ PLAIN = Style()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StreetPlan:
     """A scene ready to be drawn."""
 
     seed: int
@@ -80,7 +80,7 @@ class Plan:
     border: tuple[int, int, int]
 
 
-def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = "", style: Style = PLAIN) -> Plan:
+def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = "", style: Style = PLAIN) -> StreetPlan:
     """Decides a scene of `domain`; `feature` names a class of which one instance must stand in good view."""
     from harness.data.streets.furnish import fronts, furniture
     from harness.data.streets.traffic import populate
@@ -104,7 +104,7 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
         rng.choice((0, 2, 4, 6, 10)) * rows // 256,
         rng.choice((1, 2, 2)),
     )
-    return Plan(
+    return StreetPlan(
         seed=seed, domain=domain, size=size, camera=camera, light=light, street=street,
         fronts=tuple(fronts(rng, street)),
         props=tuple(furniture(rng, street)), things=tuple(things), bonnet=rng.choice((0.0, 0.07, 0.09, 0.10, 0.12)),

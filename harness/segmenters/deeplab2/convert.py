@@ -9,7 +9,7 @@ import torch
 from harness.data.labels import LabelSet
 from harness.segmenters import checkpoint
 from harness.segmenters.base import SegmenterPart
-from harness.segmenters.deeplab2.names import Source, sources
+from harness.segmenters.deeplab2.names import Variable, sources
 from harness.weights import tensors
 from harness.weights.tensor_bundle import Bundle
 
@@ -41,7 +41,7 @@ def convert(prefix: Path, part: SegmenterPart, backbone: str, labels: LabelSet, 
 
 
 def _values(
-    bundle: Bundle, wanted: dict[str, Source], ours: dict[str, torch.Tensor], *, whole: bool
+    bundle: Bundle, wanted: dict[str, Variable], ours: dict[str, torch.Tensor], *, whole: bool
 ) -> dict[str, torch.Tensor]:
     """Our tensors by name, with counts of batches; HarnessError with the first variables that do not fit."""
     used = {source.name for source in wanted.values()}

@@ -1,6 +1,6 @@
 """What DeepLab2 calls the variables of our networks, and how its values lie.
 
-One direction is written down: each tensor of ours has its `Source`. A name of DeepLab2 is the path of attributes that
+One direction is written down: each tensor of ours has its `Variable`. A name of DeepLab2 is the path of attributes that
 leads to a variable (checkpoint_items of model/deeplab.py and model/kmax_deeplab.py). Nothing of DeepLab2 is imported.
 """
 
@@ -20,18 +20,18 @@ from harness.segmenters.panoptic_deeplab.decoder import Decoder, Head
 from harness.segmenters.panoptic_deeplab.network import PanopticDeepLabNetwork
 
 
-class Source(NamedTuple):
+class Variable(NamedTuple):
     """`name` of DeepLab2's variable, and what makes its value ours."""
 
     name: str
     layout: Callable[[np.ndarray], np.ndarray]
 
 
-Sources = Iterator[tuple[str, Source]]
+Sources = Iterator[tuple[str, Variable]]
 """Our names with where their values come from."""
 
 
-def sources(network: nn.Module) -> dict[str, Source]:
+def sources(network: nn.Module) -> dict[str, Variable]:
     """Of all tensors of a network, counts of batches left out."""
     if isinstance(network, KMaXNetwork):
         return dict(_kmax(network))
@@ -67,14 +67,14 @@ def _kmax(network: KMaXNetwork) -> Sources:
         for ours, theirs in (("weight", "gamma"), ("bias", "beta")):
             yield (
                 f"pixel_decoder.norms.{number}.{ours}",
-                Source(f"pixel_decoder/_backbone_norms/{number}/{theirs}", _as_is),
+                Variable(f"pixel_decoder/_backbone_norms/{number}/{theirs}", _as_is),
             )
         for block, module in enumerate(decoder.stages[number].children()):
             theirs = f"pixel_decoder/_stages/{number}/_block{block + 1}/"
             yield from _block(f"pixel_decoder.stages.{number}.{block}.", theirs, module)
     for number, fusion in enumerate(decoder.fusions):
         yield from _fusion(f"pixel_decoder.fusions.{number}.", f"pixel_decoder/_skip_connections/{number}/", fusion)
-    yield "transformer.centres.weight", Source("transformer_decoder/cluster_centers", lambda x: x[0])
+    yield "transformer.centres.weight", Variable("transformer_decoder/cluster_centers", lambda x: x[0])
     for number, layer in enumerate(network.transformer.layers):
         theirs = f"transformer_decoder/_kmax_decoder/{number}/_block1_transformer/"
         yield from _kmeans_layer(f"transformer.layers.{number}.", theirs, layer)
@@ -123,7 +123,7 @@ def _block(ours: str, theirs: str, block: nn.Module) -> Sources:
 
 
 def _switchable(ours: str, theirs: str, conv: SwitchableConv) -> Sources:
-    yield f"{ours}conv.weight", Source(f"{theirs}_conv/kernel", _image)
+    yield f"{ours}conv.weight", Variable(f"{theirs}_conv/kernel", _image)
     if conv.switch is not None:
         yield from _plain_conv(f"{ours}switch.", f"{theirs}_conv/_switch/")
     for mine, place in (("before", "pre"), ("after", "post")):
@@ -132,14 +132,14 @@ def _switchable(ours: str, theirs: str, conv: SwitchableConv) -> Sources:
 
 
 def _attention(ours: str, theirs: str, attention: AxialAttention) -> Sources:
-    yield f"{ours}qkv.conv.weight", Source(f"{theirs}qkv_kernel", lambda x: x.T[:, :, None, None])
+    yield f"{ours}qkv.conv.weight", Variable(f"{theirs}qkv_kernel", lambda x: x.T[:, :, None, None])
     yield from _norm(f"{ours}qkv.norm.", f"{theirs}_batch_norm_qkv/")
     yield from _norm(f"{ours}similarity_norm.", f"{theirs}_batch_norm_similarity/")
     retrieved = f"{theirs}_batch_norm_retrieved_output/"
     yield from _norm(f"{ours}content_norm.", retrieved, lambda x: x[0].reshape(-1))
     yield from _norm(f"{ours}position_norm.", retrieved, lambda x: x[1].reshape(-1))
     for kind in ("query", "key", "value"):
-        yield f"{ours}{kind}_position.weight", Source(f"{theirs}_{kind}_rpe/embeddings", _as_is)
+        yield f"{ours}{kind}_position.weight", Variable(f"{theirs}_{kind}_rpe/embeddings", _as_is)
 
 
 def _decoder(ours: str, theirs: str, decoder: Decoder) -> Sources:
@@ -162,7 +162,7 @@ def _head(ours: str, theirs: str, last: str, head: Head) -> Sources:
 
 def _separable(ours: str, theirs: str, layer: nn.Module) -> Sources:
     assert isinstance(layer, SeparableConv)
-    depthwise = Source(f"{theirs}_depthwise/_depthwise_conv/depthwise_kernel", lambda x: x.transpose(2, 3, 0, 1))
+    depthwise = Variable(f"{theirs}_depthwise/_depthwise_conv/depthwise_kernel", lambda x: x.transpose(2, 3, 0, 1))
     yield f"{ours}depthwise.conv.weight", depthwise
     yield from _norm(f"{ours}depthwise.norm.", f"{theirs}_depthwise/_batch_norm/")
     yield from _conv_norm(f"{ours}pointwise.", f"{theirs}_pointwise/")
@@ -202,24 +202,24 @@ def _predictor(ours: str, theirs: str, predictor: nn.Module) -> Sources:
     yield from _norm(f"{ours}pixel_norm.", f"{theirs}pixel_space_feature_batch_norm/")
     yield from _conv_norm(f"{ours}mask_head.", f"{theirs}transformer_mask_head/", _line)
     yield from _norm(f"{ours}mask_norm.", f"{theirs}pixel_space_mask_batch_norm/")
-    yield f"{ours}class_head.weight", Source(f"{theirs}transformer_class_head/_conv/kernel", _line)
-    yield f"{ours}class_head.bias", Source(f"{theirs}transformer_class_head/_conv/bias", _as_is)
+    yield f"{ours}class_head.weight", Variable(f"{theirs}transformer_class_head/_conv/kernel", _line)
+    yield f"{ours}class_head.bias", Variable(f"{theirs}transformer_class_head/_conv/bias", _as_is)
 
 
 def _conv_norm(ours: str, theirs: str, layout: Callable[[np.ndarray], np.ndarray] | None = None) -> Sources:
-    yield f"{ours}conv.weight", Source(f"{theirs}_conv/kernel", layout or _image)
+    yield f"{ours}conv.weight", Variable(f"{theirs}_conv/kernel", layout or _image)
     yield from _norm(f"{ours}norm.", f"{theirs}_batch_norm/")
 
 
 def _plain_conv(ours: str, theirs: str) -> Sources:
-    yield f"{ours}weight", Source(f"{theirs}kernel", _image)
-    yield f"{ours}bias", Source(f"{theirs}bias", _as_is)
+    yield f"{ours}weight", Variable(f"{theirs}kernel", _image)
+    yield f"{ours}bias", Variable(f"{theirs}bias", _as_is)
 
 
 def _norm(ours: str, theirs: str, layout: Callable[[np.ndarray], np.ndarray] = np.ravel) -> Sources:
     names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     for mine, name in names.items():
-        yield f"{ours}{mine}", Source(f"{theirs}{name}", layout)
+        yield f"{ours}{mine}", Variable(f"{theirs}{name}", layout)
 
 
 def _as_is(x: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class Positions(NamedTuple):
     value: Tensor
 
 
-class Line(NamedTuple):
+class AttentionLine(NamedTuple):
     """`length` pixels, of which each sees those at most `reach` away.
 
     Queries are cut into `blocks` of `block`; the keys of a block are its own pixels and `flange` on both sides.
@@ -42,7 +42,7 @@ class Line(NamedTuple):
     flange: int
 
     @classmethod
-    def of(cls, length: int, span: int | None) -> "Line":
+    def of(cls, length: int, span: int | None) -> "AttentionLine":
         """Lines of `length` pixels; `span`: pixels that one sees, None for all."""
         if span is None or span // 2 >= length - 1:
             return cls(length, length - 1, length, 1, 0)
@@ -97,7 +97,9 @@ class Line(NamedTuple):
         return ((key - query).abs() > self.reach) | (key < 0) | (key >= self.length)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, positions: Positions, scales: Tensor, line: Line) -> tuple[Tensor, Tensor]:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, positions: Positions, scales: Tensor, line: AttentionLine
+) -> tuple[Tensor, Tensor]:
     """Values and value encodings that each pixel retrieves, both [N, h, L, dv].
 
     q, k [N, h, L, dk], v [N, h, L, dv] for N lines and h heads; `scales` [3, h] of the three similarities.
@@ -110,7 +112,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, positions: Positions, scales: Tensor
     return torch.cat([content for content, _ in found]), torch.cat([place for _, place in found])
 
 
-def similarity_variances(q: Tensor, k: Tensor, positions: Positions, line: Line) -> tuple[Tensor, Tensor]:
+def similarity_variances(q: Tensor, k: Tensor, positions: Positions, line: AttentionLine) -> tuple[Tensor, Tensor]:
     """Mean and variance of the three similarities over all pairs that see each other: float64 [3, h] each.
 
     Pixels beyond the end of a line count nowhere. In double precision, because a variance is taken as E[x^2] - E[x]^2.
@@ -120,14 +122,14 @@ def similarity_variances(q: Tensor, k: Tensor, positions: Positions, line: Line)
     return _lean(_similarity_variances, q, k, positions.query, positions.key, line)
 
 
-def _lean(function: Callable[..., tuple[Tensor, Tensor]], *arguments: Tensor | Line) -> tuple[Tensor, Tensor]:
+def _lean(function: Callable[..., tuple[Tensor, Tensor]], *arguments: Tensor | AttentionLine) -> tuple[Tensor, Tensor]:
     """`function(*arguments)`, computed again in the backward pass."""
     found: tuple[Tensor, Tensor] = recomputed(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     return found
 
 
 def _similarity_variances(
-    q: Tensor, k: Tensor, query_table: Tensor, key_table: Tensor, line: Line
+    q: Tensor, k: Tensor, query_table: Tensor, key_table: Tensor, line: AttentionLine
 ) -> tuple[Tensor, Tensor]:
     pair = _whole_products(q, k) if line.whole else _seen_products(q, k, line)
     sums = [
@@ -148,7 +150,7 @@ def _attend(
     key_table: Tensor,
     value_table: Tensor,
     scales: Tensor,
-    line: Line,
+    line: AttentionLine,
 ) -> tuple[Tensor, Tensor]:
     content, by_query, by_key = scales.to(q.dtype)[:, None, :, None, None]
     queries, keys, values = line.queries_of(q * content), line.keys_of(k), line.keys_of(v)
@@ -174,7 +176,7 @@ def _whole_products(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return total, ((q.transpose(-1, -2) @ q) * (k.transpose(-1, -2) @ k)).sum((0, 2, 3))
 
 
-def _seen_products(q: Tensor, k: Tensor, line: Line) -> tuple[Tensor, Tensor]:
+def _seen_products(q: Tensor, k: Tensor, line: AttentionLine) -> tuple[Tensor, Tensor]:
     """As `_whole_products`, of the pairs that see each other; the maps are computed again in the backward pass."""
     rows = line.at_a_time(q.shape[1])
     found = [_lean(_products, *piece, line) for piece in zip(q.split(rows), k.split(rows), strict=True)]
@@ -182,7 +184,7 @@ def _seen_products(q: Tensor, k: Tensor, line: Line) -> tuple[Tensor, Tensor]:
     return torch.stack(totals).sum(0), torch.stack(squares).sum(0)
 
 
-def _products(q: Tensor, k: Tensor, line: Line) -> tuple[Tensor, Tensor]:
+def _products(q: Tensor, k: Tensor, line: AttentionLine) -> tuple[Tensor, Tensor]:
     products = line.queries_of(q.float()) @ line.keys_of(k.float()).transpose(-1, -2)
     # Pixels off the line are zero and add nothing; pairs out of reach must go.
     hidden = line.hidden(q.device)
@@ -192,7 +194,7 @@ def _products(q: Tensor, k: Tensor, line: Line) -> tuple[Tensor, Tensor]:
     return total, products.square().sum((0, 2, 3, 4), dtype=torch.float64)
 
 
-def _encoded_products(x: Tensor, table: Tensor, line: Line, *, mirrored: bool) -> tuple[Tensor, Tensor]:
+def _encoded_products(x: Tensor, table: Tensor, line: AttentionLine, *, mirrored: bool) -> tuple[Tensor, Tensor]:
     """Sums over all pairs of x_l . r[m - l] and of its square, per head; `mirrored`: of x_m . r[m - l]."""
     x, encodings = x.double(), _of_distances(table.double(), line.reach)
     place = torch.arange(line.length, device=x.device)

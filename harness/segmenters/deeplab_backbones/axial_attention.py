@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from harness.segmenters.deeplab_backbones.attention_core import Line, Positions, attend, similarity_variances
+from harness.segmenters.deeplab_backbones.attention_core import AttentionLine, Positions, attend, similarity_variances
 from harness.segmenters.deeplab_backbones.layers import ConvNorm, NormLayer, move_statistics, truncated_normal_
 
 
@@ -35,7 +35,7 @@ class AxialAttention(nn.Module):
         batch, _, height, width = x.shape
         q, k, v = (self._lines(part) for part in self.qkv(x).split(self.sizes, 1))
         positions = Positions(self.query_position.weight, self.key_position.weight, self.value_position.weight)
-        line = Line.of(width, self.span)
+        line = AttentionLine.of(width, self.span)
         found = attend(q, k, v, positions, self._scales(q, k, positions, line), line)
         content, place = (part.unflatten(0, (batch, height)).permute(0, 2, 4, 1, 3).flatten(1, 2) for part in found)
         return self.content_norm(content) + self.position_norm(place)
@@ -44,7 +44,7 @@ class AxialAttention(nn.Module):
         """[B, heads * d, H, W] as [B * H, heads, W, d]."""
         return x.unflatten(1, (self.heads, -1)).permute(0, 3, 1, 4, 2).flatten(0, 1)
 
-    def _scales(self, q: Tensor, k: Tensor, positions: Positions, line: Line) -> Tensor:
+    def _scales(self, q: Tensor, k: Tensor, positions: Positions, line: AttentionLine) -> Tensor:
         """What the batch norm of the similarities multiplies them by, [3, heads]. Training moves its statistics."""
         norm = self.similarity_norm
         if self.training:

@@ -88,7 +88,7 @@ class AxialResNet(nn.Module):
         return recomputed(block, x, use_reentrant=False, context_fn=contexts)
 
 
-class Plan(NamedTuple):
+class BlockPlan(NamedTuple):
     """One block: its channels and how it sees neighbours.
 
     `filters`: outputs of its convolutions, (3 x 3, 3 x 3) or (1 x 1, 3 x 3 or attention, 1 x 1). `dilations`: of the
@@ -104,7 +104,7 @@ class Plan(NamedTuple):
     drop_path: float
 
 
-def plans(options: AxialResNetOptions, stage: int) -> list[Plan]:
+def plans(options: AxialResNetOptions, stage: int) -> list[BlockPlan]:
     """The blocks of a stage (1 to 5). Strides are those that the stage has before anything is dilated."""
     wide = options.kind == "wide_resnet"
     halves = not (stage == 1 or (stage == 2 and options.pool))
@@ -129,7 +129,7 @@ def plans(options: AxialResNetOptions, stage: int) -> list[Plan]:
             filters = (base, 2 * base, 4 * base) if wide else (base, base, 4 * base)
         depth = (math.log2(current) - 1) / 4
         found.append(
-            Plan(
+            BlockPlan(
                 filters=filters,
                 dilations=(dilation, second) if basic else (dilation,),
                 base=base,
@@ -145,7 +145,7 @@ def plans(options: AxialResNetOptions, stage: int) -> list[Plan]:
 class Block(nn.Module):
     """A residual block: the raw sum [B, inputs, H, W] in, the next one out."""
 
-    def __init__(self, inputs: int, plan: Plan, options: AxialResNetOptions, norm: NormLayer) -> None:
+    def __init__(self, inputs: int, plan: BlockPlan, options: AxialResNetOptions, norm: NormLayer) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[options.activation]
         self.stride, outputs = plan.stride, plan.filters[-1]
@@ -167,7 +167,9 @@ class Block(nn.Module):
             x = self.squeeze_excite(x)
         return self.drop_path(x) + shortcut
 
-    def _layers(self, inputs: int, plan: Plan, options: AxialResNetOptions, norm: NormLayer) -> Iterator[nn.Module]:
+    def _layers(
+        self, inputs: int, plan: BlockPlan, options: AxialResNetOptions, norm: NormLayer
+    ) -> Iterator[nn.Module]:
         activation = self.activation
         if len(plan.filters) == 2:
             for number, (outputs, dilation) in enumerate(zip(plan.filters, plan.dilations, strict=True)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from harness.segmenters.deeplab_backbones.axial_resnet import Block, Maps, Plan
+from harness.segmenters.deeplab_backbones.axial_resnet import Block, BlockPlan, Maps
 from harness.segmenters.deeplab_backbones.layers import ACTIVATIONS, ConvNorm, NormLayer, resized
 from harness.segmenters.deeplab_backbones.options import AxialResNetOptions
 
@@ -86,8 +86,8 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def _plan(base: int, options: AxialResNetOptions, *, axial: bool) -> Plan:
-    return Plan(
+def _plan(base: int, options: AxialResNetOptions, *, axial: bool) -> BlockPlan:
+    return BlockPlan(
         filters=(base * options.expansion if axial else base, base, 4 * base),
         dilations=(DILATION,),
         base=base,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.segmenters.deeplab_backbones import attention_core
-from harness.segmenters.deeplab_backbones.attention_core import Line
+from harness.segmenters.deeplab_backbones.attention_core import AttentionLine
 from harness.segmenters.deeplab_backbones.axial_attention import AxialAttention, AxialAttention2d
 from harness.segmenters.deeplab_backbones.layers import norm_layer
 
@@ -188,7 +188,7 @@ def test_height_and_width_are_the_same_attention_on_the_transposed_map():
 @settings(deadline=None, max_examples=60)
 @given(length=st.integers(1, 40), half=st.integers(1, 20))
 def test_a_line_counts_and_shows_the_pairs_in_reach(length, half):
-    line = Line.of(length, 2 * half + 1)
+    line = AttentionLine.of(length, 2 * half + 1)
     expected = np.abs(np.subtract.outer(np.arange(length), np.arange(length))) <= half
     assert line.pairs == expected.sum()
     hidden = line.hidden(torch.device("cpu"))
