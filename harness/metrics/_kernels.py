@@ -2,10 +2,14 @@
 
 Label PNGs are mostly rows that repeat the row above, which in filtered form are zeros. So the loops look for the next
 non-zero byte (vectorised), and one row becomes the next in place: what repeats costs nothing. No image but the ground
-truth is kept: a mask is counted row by row against the ids below it. Compiled code is cached beside this file; the
-first run on a machine compiles some seconds.
+truth is kept: a mask is counted row by row against the ids below it.
+
+Compiled code is cached beside this file; the first run on a machine compiles for some seconds. So that they stay few,
+each function is compiled for one set of types: whole numbers are int64 (a literal would be a type of its own), arrays
+are contiguous and may be written, and room to work in is given by the caller, since numpy's allocators compile too.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,7 +21,11 @@ from numba.extending import intrinsic
 BLOCK = 128
 """Bytes looked at together; the loop over a block is vectorised, leaving it is what costs."""
 _VECTOR = ir.VectorType(ir.IntType(8), 64)
-_compiled: Any = njit(cache=True, nogil=True, boundscheck=False)
+_njit: Any = functools.partial(njit, nogil=True, boundscheck=False, error_model="numpy")
+_compiled = _njit(cache=True)
+"""For functions that Python calls."""
+_inner = _njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For functions that only those call; their code is part of the others' in the cache."""
 _intrinsic: Any = intrinsic
 
 
@@ -31,7 +39,7 @@ def _low_zeros(context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@_compiled
+@_inner
 def _next(row: np.ndarray, start: int) -> int:
     """First index >= start of a non-zero byte; the length of the row where there is none."""
     n = len(row)
@@ -77,7 +85,7 @@ def _not_zero(context: Any, a: Any, start: Any) -> Any:
     return types.uint64(a, types.intp), generate
 
 
-@_compiled
+@_inner
 def _mark(raw: np.ndarray, bits: np.ndarray) -> None:
     """One bit for each byte of `raw`, whether it is not 0, lowest first."""
     n = len(raw)
@@ -89,7 +97,7 @@ def _mark(raw: np.ndarray, bits: np.ndarray) -> None:
             bits[i >> 6] |= np.uint64(raw[i] != 0) << np.uint64(i & 63)
 
 
-@_compiled
+@_inner
 def _mark_unlike(row: np.ndarray, other: np.ndarray, bits: np.ndarray) -> None:
     """One bit for each byte, whether `row` and `other` differ there, lowest first."""
     n = len(row)
@@ -101,7 +109,7 @@ def _mark_unlike(row: np.ndarray, other: np.ndarray, bits: np.ndarray) -> None:
             bits[i >> 6] |= np.uint64(row[i] != other[i]) << np.uint64(i & 63)
 
 
-@_compiled
+@_inner
 def _seek(bits: np.ndarray, start: int, end: int) -> Any:
     """Place of the first set bit from `start` on; `end` where there is none before it."""
     word = start >> 6
@@ -113,22 +121,29 @@ def _seek(bits: np.ndarray, start: int, end: int) -> Any:
         if word >= len(bits):
             return end
         left = bits[word]
-    return min(end, word * 64 + np.int64(_low_zeros(left)))
+    found = word * 64 + np.int64(_low_zeros(left))
+    return found if found < end else end
 
 
-@_compiled
+@_inner
 def _copy(source: np.ndarray, target: np.ndarray, start: int, stop: int) -> None:
     a, b = source[start:stop], target[start:stop]
     for k in range(len(a)):
         b[k] = a[k]
 
 
-@_compiled
+@_inner
+def _clear(row: np.ndarray) -> None:
+    for k in range(len(row)):
+        row[k] = 0
+
+
+@_inner
 def _paeth_row(raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray) -> None:
     """Undo the Paeth filter. Where left equals upper left a zero residual means "as above", and so on for all zeros."""
     n = len(raw)
     _mark(raw, bits)
-    i = 0
+    i = np.int64(0)
     while i < n:
         same = True
         for k in range(step):
@@ -156,11 +171,11 @@ def _paeth_row(raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, b
         i += step
 
 
-@_compiled
+@_inner
 def _sub_row(raw: np.ndarray, row: np.ndarray, step: int) -> None:
     """Undo the Sub filter, which adds the pixel to the left: zeros repeat it."""
     n = len(raw)
-    _copy(raw, row, 0, step)
+    _copy(raw, row, np.int64(0), step)
     i = step
     while i < n:
         stop = _next(raw, i)
@@ -174,7 +189,7 @@ def _sub_row(raw: np.ndarray, row: np.ndarray, step: int) -> None:
             i += step
 
 
-@_compiled
+@_inner
 def _repeat(row: np.ndarray, start: int, stop: int, step: int) -> None:
     """Repeat the pixel before `start`; its bytes are held in registers, since reading back what was written is slow."""
     if step == 1:
@@ -191,38 +206,40 @@ def _repeat(row: np.ndarray, start: int, stop: int, step: int) -> None:
             pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2] = first, second, third
 
 
-@_compiled
-def _unfilter(kind: int, raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray) -> bool:
-    """Undo one of PNG's five row filters (PNG specification, section 9); False for an unknown one.
-
-    `bits` (one for each byte) is room to work in.
-    """
+@_inner
+def _unfilter_plain(kind: int, raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int) -> bool:
+    """Undo the row filters None, Sub and Average (PNG specification, section 9); False for another one."""
     n = len(raw)
     if kind == 0:
-        _copy(raw, row, 0, n)
+        _copy(raw, row, np.int64(0), np.int64(n))
     elif kind == 1:
         _sub_row(raw, row, step)
-    elif kind == 2:
-        for i in range(n):
-            row[i] = np.uint8(raw[i] + above[i])
     elif kind == 3:
         for i in range(n):
             left = np.int32(row[i - step]) if i >= step else np.int32(0)
             row[i] = np.uint8((np.int32(raw[i]) + ((left + np.int32(above[i])) >> 1)) & 255)
-    elif kind == 4:
-        _paeth_row(raw, above, row, step, bits)
     else:
         return False
     return True
 
 
-@_compiled
-def _room(n: int) -> np.ndarray:
-    """A bit for each of `n` bytes."""
-    return np.zeros((n + 63) // 64, np.uint64)
+@_inner
+def _unfilter(kind: int, raw: np.ndarray, above: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray) -> bool:
+    """Undo one of PNG's five row filters; False for an unknown one.
+
+    `bits` (one for each byte) is room to work in.
+    """
+    if kind == 2:
+        for i in range(len(raw)):
+            row[i] = np.uint8(raw[i] + above[i])
+    elif kind == 4:
+        _paeth_row(raw, above, row, step, bits)
+    else:
+        return _unfilter_plain(kind, raw, above, row, step)
+    return True
 
 
-@_compiled
+@_inner
 def _advance(
     kind: int, raw: np.ndarray, row: np.ndarray, spare: np.ndarray, step: int, bits: np.ndarray, changed: np.ndarray
 ) -> int:
@@ -236,7 +253,7 @@ def _advance(
     if kind == 2:
         _mark(raw, bits)
     else:
-        if not _unfilter(kind, raw, row, spare, step, bits):
+        if not _unfilter_plain(kind, raw, row, spare, step):
             return -1
         _mark_unlike(spare, row, bits)
     count = 0
@@ -254,13 +271,13 @@ def _advance(
     return count
 
 
-@_compiled
+@_inner
 def _advance_paeth(raw: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray, changed: np.ndarray) -> int:
     """`_advance` for the Paeth filter. A zero says "as above" wherever the pixel to the left is as above too."""
     n = len(raw)
     _mark(raw, bits)
     corner = (np.uint8(0), np.uint8(0), np.uint8(0))
-    count, i, as_above = 0, 0, True
+    count, i, as_above = 0, np.int64(0), True
     while True:
         if as_above:
             i = _seek(bits, i, n)
@@ -288,7 +305,7 @@ def _advance_paeth(raw: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray
             return count
 
 
-@_compiled
+@_inner
 def _pixel(row: np.ndarray, i: int, step: int) -> tuple[Any, Any, Any]:
     """The bytes of the pixel at `i`, zeros left of the row."""
     if i < 0:
@@ -296,7 +313,7 @@ def _pixel(row: np.ndarray, i: int, step: int) -> tuple[Any, Any, Any]:
     return row[i], row[i + 1] if step > 1 else np.uint8(0), row[i + 2] if step > 2 else np.uint8(0)
 
 
-@_compiled
+@_inner
 def _paeth(residual: int, left: int, above: int, corner: int) -> Any:
     a, b, c = np.int32(left), np.int32(above), np.int32(corner)
     pa, pb, pc = abs(b - c), abs(a - c), abs(a + b - 2 * c)
@@ -308,19 +325,28 @@ def _paeth(residual: int, left: int, above: int, corner: int) -> Any:
 
 @_compiled
 def decode16(
-    data: np.ndarray, height: int, width: int, moves: np.ndarray, values: np.ndarray, ends: np.ndarray
+    data: np.ndarray,
+    row: np.ndarray,
+    spare: np.ndarray,
+    bits: np.ndarray,
+    step: int,
+    moves: np.ndarray,
+    values: np.ndarray,
+    ends: np.ndarray,
 ) -> bool:
     """Inflated rows of a 16-bit grey PNG as what differs from row to row; False when a row has no valid filter.
+
+    `row`, `spare` and `bits` are room to work in, `step` is 2.
 
     `moves` and `values` [height * width + 1] get the columns that differ from the row above (of row 0: from zeros) and
     their values, row after row; those of row y end at `ends[y]`. That is far less to read again than the pixels.
     """
-    n = 2 * width
-    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
+    n = len(row)
+    _clear(row)
     total = 0
-    for y in range(height):
+    for y in range(len(ends)):
         start, changed, new = y * (n + 1), moves[total:], values[total:]
-        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, 2, bits, changed)
+        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, bits, changed)
         if count < 0:
             return False
         for k in range(count):
@@ -335,11 +361,12 @@ def decode16(
 def paint(moves: np.ndarray, values: np.ndarray, ends: np.ndarray, ids: np.ndarray) -> None:
     """The pixels `ids` [H, W] of what `decode16` found."""
     start = 0
-    ids[0] = 0
     for y in range(len(ids)):
         out = ids[y]
-        if y > 0:
-            _copy(ids[y - 1], out, 0, len(out))
+        if y == 0:
+            _clear(out)
+        else:
+            _copy(ids[y - 1], out, np.int64(0), np.int64(len(out)))
         for k in range(start, ends[y]):
             out[moves[k]] = values[k]
         start = ends[y]
@@ -357,11 +384,18 @@ def find_moves(ids: np.ndarray, moves: np.ndarray, values: np.ndarray, ends: np.
 
 
 @_compiled
-def unfiltered(data: np.ndarray, height: int, width: int, step: int) -> int:
+def unfiltered(
+    data: np.ndarray,
+    row: np.ndarray,
+    spare: np.ndarray,
+    bits: np.ndarray,
+    step: int,
+    changed: np.ndarray,
+    height: int,
+) -> int:
     """Undo the filters of all rows of an inflated PNG and keep none: the least that reading its pixels costs."""
-    n = width * step
-    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
-    changed = np.zeros(width + 1, np.int32)
+    n = len(row)
+    _clear(row)
     total = 0
     for y in range(height):
         start = y * (n + 1)
@@ -382,7 +416,7 @@ def regions(ids: np.ndarray, place: np.ndarray, found: np.ndarray, areas: np.nda
     count = 0
     for y in range(height):
         row = ids[y]
-        x = 0
+        x = np.int64(0)
         while x < width:
             id_ = row[x]
             start = x
@@ -400,15 +434,17 @@ def regions(ids: np.ndarray, place: np.ndarray, found: np.ndarray, areas: np.nda
                 boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = y, start, y + 1, x
                 count += 1
             areas[index] += x - start
-            boxes[index, 1] = min(boxes[index, 1], start)
+            if start < boxes[index, 1]:
+                boxes[index, 1] = start
             boxes[index, 2] = y + 1
-            boxes[index, 3] = max(boxes[index, 3], x)
+            if x > boxes[index, 3]:
+                boxes[index, 3] = x
     for k in range(count):
         place[found[k]] = -1
     return count
 
 
-@_compiled
+@_inner
 def _run_end(row: np.ndarray, start: int) -> int:
     """First index > start whose value differs from row[start]."""
     n = len(row)
@@ -428,26 +464,32 @@ def _run_end(row: np.ndarray, start: int) -> int:
 
 
 @_compiled
-def under(data: np.ndarray, ids: np.ndarray, counts: np.ndarray) -> bool:
+def under(
+    data: np.ndarray,
+    row: np.ndarray,
+    above: np.ndarray,
+    bits: np.ndarray,
+    step: int,
+    ids: np.ndarray,
+    counts: np.ndarray,
+) -> bool:
     """Count `ids` [H, W] below the non-zero pixels of an inflated 8-bit grey PNG; False when a row has no valid filter.
 
-    `counts` [65536] is added to.
+    `row`, `above` and `bits` are room to work in, `step` is 1. `counts` [65536] is added to.
     """
     height, width = ids.shape
-    rows = np.zeros((2, width), np.uint8)
-    bits = _room(width)
     empty = True
     for y in range(height):
         start = y * (width + 1)
         raw = data[start + 1 : start + 1 + width]
-        if empty and data[start] < 5 and _next(raw, 0) == width:
+        if empty and data[start] < 5 and _next(raw, np.int64(0)) == width:
             continue  # zeros below an empty row are an empty row, whatever the filter
-        row, above = rows[y & 1], rows[1 - (y & 1)]
+        row, above = above, row
         if empty:
-            above[:] = 0
-        if not _unfilter(data[start], raw, above, row, 1, bits):
+            _clear(above)
+        if not _unfilter(data[start], raw, above, row, step, bits):
             return False
-        x = _next(row, 0)
+        x = _next(row, np.int64(0))
         empty = x == width
         below = ids[y]
         while x < width:
@@ -461,7 +503,7 @@ def under(data: np.ndarray, ids: np.ndarray, counts: np.ndarray) -> bool:
     return True
 
 
-@_compiled
+@_inner
 def _slot(keys: np.ndarray, key: int) -> Any:
     """Where `key` is in the hash table `keys` (a power of two; -1 is free), or the free place where it belongs."""
     mask = np.uint64(len(keys) - 1)
@@ -474,8 +516,12 @@ def _slot(keys: np.ndarray, key: int) -> Any:
 @_compiled
 def pairs(
     data: np.ndarray,
+    row: np.ndarray,
+    spare: np.ndarray,
+    bits: np.ndarray,
     step: int,
-    width: int,
+    columns: np.ndarray,
+    ids: np.ndarray,
     moves: np.ndarray,
     values: np.ndarray,
     ends: np.ndarray,
@@ -486,13 +532,16 @@ def pairs(
 
     Each column is counted in runs from top to bottom: only what differs from the row above is looked at; twice where
     both do, since a run that ends where it began counts nothing. `moves`, `values`, `ends`: the ids by `decode16`.
+    `row`, `spare`, `bits`, `columns` [3, W + 1] and `ids` [W] are room to work in.
     Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns the number
     of pairs; -1 when a row has no valid filter, -2 when the table is too small.
     """
-    height, n = len(ends), width * step
-    row, spare, bits = np.zeros(n, np.uint8), np.zeros(n, np.uint8), _room(n)
-    changed = np.zeros(width + 1, np.int32)
-    slots, since, ids = np.zeros(width, np.int32), np.zeros(width, np.int32), np.zeros(width, np.uint16)
+    height, width, n = len(ends), len(ids), len(row)
+    changed, slots, since = columns[0], columns[1], columns[2]
+    _clear(row)
+    _clear(slots)
+    _clear(since)
+    _clear(ids)
     used, first = 0, 0
     for y in range(height):
         start = y * (n + 1)

@@ -4,12 +4,14 @@ Every frame is read once: its ground truth, and each prediction that a metric as
 becomes of the statistics, is evaluation.py's business.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from harness.core.environment import cores
 from harness.core.errors import HarnessError
 from harness.data import frame_names
 from harness.data.base import Dataset, Frame
@@ -23,6 +25,8 @@ COMPILED_FROM = 1 << 22
 """Pixels in a split from which compiled loops save more than loading them takes: two full-size frames."""
 COMPILE_FROM = 1 << 25
 """The same where they must be compiled first, once on a machine: 16 full-size frames, or 256 of 256 x 512."""
+WORTH = 2.0
+"""Seconds of work from which one more process pays: starting it and loading compiled loops takes one."""
 
 
 class FrameJob(NamedTuple):
@@ -63,17 +67,34 @@ def jobs(
 
 
 def observed(jobs: list[FrameJob], workers: int) -> Iterator[dict[str, Arrays]]:
-    """Statistics of every job, in order; in this process, or in `workers` fresh ones."""
+    """Statistics of every job, in order: of the first ones in this process, of the others in up to `workers` fresh
+    ones: as many as pay, and no more than there are cores.
+
+    The first frame loads what the others need too, and compiles it once for all processes; the second one tells how
+    long a frame takes.
+    """
     if workers < 1:
         raise HarnessError(f"workers: expected at least 1, found {workers}")
-    if min(workers, len(jobs)) == 1:
-        yield from map(observe, jobs)
-        return
+    start = time.monotonic()
+    for number, job in enumerate(jobs):
+        yield observe(job)
+        now = time.monotonic()
+        if number == 0:
+            start = now
+            continue
+        left = jobs[number + 1 :]
+        pays = int((now - start) / number * len(left) / WORTH)
+        if (processes := min(workers, cores(), pays, len(left))) > 1:
+            yield from _shared(left, processes)
+            return
+
+
+def _shared(jobs: list[FrameJob], workers: int) -> Iterator[dict[str, Arrays]]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
     # Fresh processes: a fork of a process that runs threads (torch, OpenMP) can hang.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
         yield from pool.map(observe, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers))))
     finally:

@@ -71,7 +71,7 @@ class CompiledReader(Reader):
             return super().target(path, labels, depth_files=depth_files)
         data, height, width = found
         moves = _room_for_moves(height, width)
-        if not self._kernels.decode16(data, height, width, *moves):
+        if not self._kernels.decode16(data, *_room(2 * width), 2, *moves):
             return super().target(path, labels, depth_files=depth_files)
         return _Painted(self, (height, width), moves, labels, str(path), depth_files)
 
@@ -95,7 +95,7 @@ class CompiledReader(Reader):
 
     def under(self, path: Path, target: Target, regions: Regions) -> Under:
         data = self._like(path, target, color=0)
-        done = data is not None and self._kernels.under(data, target.ids, self._counts)
+        done = data is not None and self._kernels.under(data, *_room(target.size[1]), 1, target.ids, self._counts)
         counts = self._counts[regions.ids]
         self._counts[regions.ids] = 0
         if not done:
@@ -118,13 +118,14 @@ class CompiledReader(Reader):
         else:
             moves = _room_for_moves(*target.size)
             self._kernels.find_moves(target.ids, *moves)
-        room = ROOM
+        width, slots = target.size[1], ROOM
+        room = *_room(channels * width), channels, np.empty((3, width + 1), np.int32), np.empty(width, np.uint16)
         while True:
-            keys, counts = np.full(room, -1, np.int64), np.zeros(room, np.int64)
-            state = self._kernels.pairs(data, channels, target.size[1], *moves, keys, counts)
+            keys, counts = np.full(slots, -1, np.int64), np.zeros(slots, np.int64)
+            state = self._kernels.pairs(data, *room, *moves, keys, counts)
             if state != -2:
                 break
-            room *= 8
+            slots *= 8
         if state < 0:
             return None
         used = np.flatnonzero(keys >= 0)
@@ -169,6 +170,11 @@ class _Painted(Target):
         return self._size
 
 
+def _room(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the loops take to undo the filters of rows of so many bytes: two rows, and a bit for each byte."""
+    return np.empty(size, np.uint8), np.empty(size, np.uint8), np.empty((size + 63) // 64, np.uint64)
+
+
 def _room_for_moves(height: int, width: int) -> Moves:
     room = height * width + 1
     return np.empty(room, np.int32), np.empty(room, np.uint16), np.empty(height, np.int64)
@@ -205,7 +211,7 @@ def _keep_memory() -> None:
 def is_compiled() -> bool:
     """Whether the compiled loops lie in their cache, so that loading them takes half a second and no compiler."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
-    return any(folder.rglob("_kernels.pairs-*.nbi"))
+    return any(folder.rglob("_kernels.decode16-*.nbi"))
 
 
 def sized(prediction: np.ndarray, path: Path, target: Target) -> np.ndarray:
@@ -243,24 +249,22 @@ def _inflated(path: Path, *, depth: int, color: int) -> tuple[np.ndarray, int, i
     channels = 3 if color == 2 else 1
     size = height * (1 + width * channels * depth // 8)
     data = _inflate(body[0] if len(body) == 1 else b"".join(body), size) if body else None
-    return (
-        None
-        if data is None or len(data) != size
-        else (np.frombuffer(memoryview(data).toreadonly(), np.uint8), height, width)
-    )
+    return None if data is None or len(data) != size else (np.frombuffer(data, np.uint8), height, width)
 
 
-def _inflate(body: bytes | memoryview, size: int) -> bytes | bytearray | None:
+def _inflate(body: bytes | memoryview, size: int) -> bytearray | None:
+    """The inflated bytes, in a buffer that may be written: loops are compiled for no other."""
     try:
         import deflate
     except ImportError:
         pass  # an accelerator only: zlib gives the same bytes
     else:
         try:
-            return deflate.zlib_decompress(body, size)
+            inflated = deflate.zlib_decompress(body, size)
         except (deflate.DeflateError, ValueError):
             return None
+        return inflated if isinstance(inflated, bytearray) else bytearray(inflated)
     try:
-        return zlib.decompress(body, bufsize=size)
+        return bytearray(zlib.decompress(body, bufsize=size))
     except zlib.error:
         return None

@@ -1,6 +1,7 @@
 """Evaluating a tree: what is scored, what is stored, and that neither engine nor workers change a number."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -10,16 +11,16 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.data.tree import Tree
-from harness.metrics import evaluation, frame_statistics
+from harness.metrics import evaluation, frame_statistics, observing
 from harness.metrics.evaluation import evaluate
 
 SCORES = ("AP", "AP50", "PQ", "SQ", "RQ", "PQ_things", "PQ_stuff", "IoU", "IoU_category", "iIoU", "iIoU_category")
-FRAMES = ("aachen_000000_000001", "aachen_000000_000002", "bochum_000000_000001")
+FRAMES = ("aachen_000000_000001", "aachen_000000_000002", "bochum_000000_000001", "bochum_000000_000002")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """Three frames with two cars each, and predictions that are a few pixels off."""
+    """Four frames with two cars each, and predictions that are a few pixels off."""
     root = tmp_path_factory.mktemp("evaluation")
     annotations = []
     for number, name in enumerate(FRAMES):
@@ -55,16 +56,18 @@ def test_only_what_is_given_is_scored(tree):
     for name, own in (("instances", SCORES[:2]), ("panoptic", SCORES[2:7]), ("semantic", SCORES[7:])):
         scores = evaluate(Tree(tree / "root"), "val", **given(tree, name)).scores
         assert {score for score in SCORES if scores[score] is not None} == set(own)
-        assert scores["n_images"] == 3
+        assert scores["n_images"] == 4
     scores = evaluate(Tree(tree / "root"), "val", **given(tree)).scores
     assert all(0 < scores[score] <= 1 for score in SCORES) and scores["AP"] < 1
-    assert scores["classes"]["car"]["instances"] == 6 and scores["classes"]["bus"]["AP"] is None
+    assert scores["classes"]["car"]["instances"] == 8 and scores["classes"]["bus"]["AP"] is None
     assert set(scores["classes"]["car"]) == {"AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU", "instances"}
     assert "not available" in scores["availability"]["AP_50m"] and scores["AP_50m"] is None
     assert scores["signature"].count(" + ") == 2
 
 
-def test_engines_and_workers_give_the_same_bytes(tree, tmp_path):
+def test_engines_and_workers_give_the_same_bytes(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(observing, "WORTH", 1e-9)
+    monkeypatch.setattr(observing, "cores", lambda: 2)  # of a machine with one, too
     variants = {
         "numpy": {"engine": "numpy"},
         "compiled": {"engine": "compiled"},
@@ -72,12 +75,25 @@ def test_engines_and_workers_give_the_same_bytes(tree, tmp_path):
     }
     files = {}
     for name, options in variants.items():
+        before = _of_children()
         evaluate(Tree(tree / "root"), "val", **given(tree), coco=tree / "p" / "instances", **options).save(
             tmp_path / name
         )
         files[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        assert (_of_children() > before) == (name == "two")
     assert set(files["numpy"]) == {"scores.json", "statistics.npz", "anatomy.json"}
     assert files["numpy"] == files["compiled"] == files["two"]
+
+
+def _of_children() -> float:
+    """CPU seconds of the processes that this one started and that have ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+
+
+def test_a_few_small_frames_start_no_processes(tree):
+    before = _of_children()
+    evaluate(Tree(tree / "root"), "val", **given(tree), engine="numpy", workers=10**9)
+    assert _of_children() == before
 
 
 def test_what_is_saved_comes_back(tree, tmp_path):
@@ -87,7 +103,7 @@ def test_what_is_saved_comes_back(tree, tmp_path):
     assert (
         again.scores == json.loads(evaluation.render_json(found)) == json.loads((tmp_path / "scores.json").read_text())
     )
-    assert again.statistics.images == FRAMES and again.statistics.cities == ("aachen", "aachen", "bochum")
+    assert again.statistics.images == FRAMES and again.statistics.cities == ("aachen", "aachen", "bochum", "bochum")
     assert evaluation.summarize(again.statistics) == again.scores
     assert json.loads((tmp_path / "anatomy.json").read_text())["AP"] == pytest.approx(found.scores["AP"])
 
@@ -121,7 +137,7 @@ def test_no_predictions_are_a_result(tree, tmp_path):
 def test_progress_is_reported(tree):
     seen = []
     evaluate(Tree(tree / "root"), "val", **given(tree, "semantic"), report=lambda *step: seen.append(step))
-    assert seen == [(1, 3, FRAMES[0]), (2, 3, FRAMES[1]), (3, 3, FRAMES[2])]
+    assert seen == [(number, 4, name) for number, name in enumerate(FRAMES, start=1)]
 
 
 def test_tables(tree):
@@ -131,7 +147,7 @@ def test_tables(tree):
     assert names == ["AP", "AP50", "PQ", "SQ", "RQ", "IoU", "iIoU"] and len(rows) == 22
     assert rows[0] == ("all", [found.scores[name] for name in names])
     text = evaluation.render_table(found)
-    assert f"{100 * found.scores['PQ']:.2f}" in text and "3 frames" in text and "not available" in text
+    assert f"{100 * found.scores['PQ']:.2f}" in text and "4 frames" in text and "not available" in text
     only = evaluate(Tree(tree / "root"), "val", **given(tree, "semantic"))
     assert [info.key for info in evaluation.table(only)[0]] == ["IoU", "iIoU"] and "AP" not in evaluation.render_table(
         only

@@ -21,7 +21,7 @@ from harness.data.base import Dataset, DatasetPart, Frame
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import Label, LabelSet
 from harness.data.tree import Tree
-from harness.metrics import frame_statistics, intervals
+from harness.metrics import frame_statistics, intervals, observing
 from harness.metrics.evaluation import evaluate
 
 KEPT = {24: 24, 26: 26, 28: 28, 29: 29, 7: 7, 23: 23, 0: 0, 1: 1}
@@ -192,8 +192,10 @@ class Turned(Dataset):
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_files_in_a_form_of_their_own_are_read_by_their_frames(engine, workers, tmp_path):
-    frames = fruit_frames(5)
+def test_files_in_a_form_of_their_own_are_read_by_their_frames(engine, workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(observing, "WORTH", 1e-9)
+    monkeypatch.setattr(observing, "cores", lambda: 2)
+    frames = fruit_frames(5, count=4)
     oracle.write(frames, tmp_path / "root", tmp_path / "p", np.random.default_rng(0), labels=FRUIT)
     for frame in frames:
         png.write(tmp_path / "turned" / f"{frame.name}.png", frame.ids[::-1])
