@@ -1,4 +1,4 @@
-"""`python -m harness`: the command line, and what every worker is started as."""
+"""`python -m harness` runs the command line; every worker is started this way."""
 
 from harness.cli import main
 

@@ -153,7 +153,7 @@ class Rows(Sequence[Row]):
 
 @dataclass(frozen=True)
 class Comparisons(Sequence[Any]):
-    """What `compare` found: one `harness.results.compare.Comparison` for each pair of rows and metric."""
+    """This holds what `compare` found: one `harness.results.compare.Comparison` for each pair of rows and metric."""
 
     found: tuple[Any, ...]
 
@@ -370,7 +370,7 @@ def rows(
 def compare(
     first: "Rows | Scores | PathLike", second: "Rows | Scores | PathLike", *, metrics: Sequence[str] = ()
 ) -> Comparisons:
-    """How `second` differs from `first`, metric by metric, with paired 95 % intervals.
+    """Return how `second` differs from `first`, metric by metric, with paired 95 % intervals.
 
     Of rows (or what `rows` takes): row by row, with what else differs between them; the interval is over images, and
     over seeds as far as rows of the kind say how much they matter. Of two `Scores`: over images alone, for these very

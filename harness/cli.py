@@ -1,4 +1,4 @@
-"""The command line: with harness/commands, the only place that prints or exits.
+"""The command line, with harness/commands, is the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
     harness compare A B                            two suites, stores, baselines or rows

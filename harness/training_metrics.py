@@ -27,7 +27,7 @@ _LENGTHS = "lengths"
 
 
 class _Scores(Base):
-    """What the three have in common: statistics of frames as states, which concatenate over processes."""
+    """This holds what the three have in common: statistics of frames as states, which concatenate over processes."""
 
     is_differentiable = False
     higher_is_better = True

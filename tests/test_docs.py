@@ -328,10 +328,10 @@ def test_every_command_and_option_is_documented_and_nothing_else():
 
 
 FIELDS = [
-    ("configuration.md", "Suite", "harness.planning.suite", ["Suite", "Rows"]),
+    ("configuration.md", "Suite", "harness.planning.suite", ["Suite", "SuiteRows"]),
     ("configuration.md", "Suite", "harness.report.table", ["TableSpec"]),
     ("configuration.md", "Columns", "harness.report.columns", ["Column"]),
-    ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "Synthesis"]),
+    ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "SynthesisScale"]),
     ("configuration.md", "Profile", "harness.core.resources", ["Resources"]),
     ("how-to/slurm.md", "2. Your cluster", "harness.running.slurm", ["SlurmOptions"]),
     ("how-to/ray.md", "1. Run", "harness.running.ray", ["RayOptions"]),
@@ -356,7 +356,7 @@ FIELDS = [
     ("segmenters.md", "Mask2Former", "harness.segmenters.mask2former.options", ["Model", "Inference"]),
     ("segmenters.md", "detectron2", "harness.segmenters.detectron2.options", ["Model", "Training", "Inference"]),
     ("how-to/my-predictions.md", "The part", "harness.segmenters.predictions.options", ["Model", "Stated"]),
-    ("formats.md", "Synthesis", "harness.synthesis.manifest", ["Entry"]),
+    ("formats.md", "Synthesis", "harness.synthesis.manifest", ["ManifestEntry"]),
     ("formats.md", "Rows and baselines", "harness.results.rows", ["Row", "SeedResult", "Budget", "Cost"]),
     ("formats.md", "Rows and baselines", "harness.results.baselines", ["Baseline"]),
     ("formats.md", "Rows and baselines", "harness.results.spread", ["NetworkSpread"]),

@@ -89,7 +89,7 @@ def _at_least(low: int, text: str) -> int:
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Where text goes: a terminal's width, or a fixed one in a file."""
+    """Return where text goes: a terminal's width, or a fixed one in a file."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -138,7 +138,7 @@ def print_json(content: Any) -> None:
 
 
 def changes_of(options: argparse.Namespace) -> "Changes":
-    """What the options of a command about a suite change of it."""
+    """Return what the options of a command about a suite change of it."""
     from harness.planning.changes import Changes, parse_setting
 
     return Changes(

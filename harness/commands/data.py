@@ -158,7 +158,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _converted(options: argparse.Namespace) -> dict[str, Any]:
-    """What a conversion says of what it found."""
+    """Return what a conversion says of what it found."""
     if options.network == "oneformer":
         from harness.segmenters.oneformer.convert import convert
 

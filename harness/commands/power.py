@@ -57,7 +57,7 @@ def _power(options: argparse.Namespace) -> int:
 
 
 def _spreads(plan: "Plan", store: "Store") -> "Iterator[NetworkSpread]":
-    """What the suite's own rows say where they are there, then what accepted rows do."""
+    """Return what the suite's own rows say where they are there, then what accepted rows do."""
     from harness.results.baselines import read_baselines
     from harness.results.collect import rows, statistics_folder
     from harness.results.gains import decompose

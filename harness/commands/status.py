@@ -1,4 +1,4 @@
-"""Commands that look at a run from outside: status, logs."""
+"""The commands status and logs look at a run from outside."""
 
 import argparse
 import time

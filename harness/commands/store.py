@@ -1,4 +1,4 @@
-"""Commands about what a store holds: store list, verify, gc, export, import, why; and why, which traces a cell."""
+"""The command store lists, verifies, frees, exports and imports what a store holds; why traces a cell."""
 
 import argparse
 from pathlib import Path

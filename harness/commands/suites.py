@@ -288,7 +288,7 @@ def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace)
 
 
 def _needs(plan: "Plan", device: str) -> "dict[str, Resources]":
-    """What steps need of a machine; on a `cpu` none of them gets a GPU."""
+    """Return what steps need of a machine; on a `cpu` none of them gets a GPU."""
     needs = plan.profile.needs()
     return {kind: each.model_copy(update={"gpus": 0}) for kind, each in needs.items()} if device == "cpu" else needs
 

@@ -111,7 +111,7 @@ def _finite(text: str) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file can't be read, in one line."""
+    """Return why a file can't be read, in one line."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, OSError):

@@ -125,7 +125,7 @@ def _provenance() -> dict[str, object]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the folder of this code; None where it says nothing, as for a folder that is no clone.
+    """Return what git says of the folder of this code; None where it says nothing, as for a folder that is no clone.
 
     Variables such as GIT_DIR, which a hook sets, name another repository. The clone may belong to another user, as a
     mounted one does: it is this code that runs, so it is trusted already.

@@ -1,1 +1,2 @@
-"""Data sets on disk: labels, frames, label maps, predictions, and how training frames are drawn from them."""
+"""This folder reads data sets from disk (labels, frames, label maps, predictions) and draws training frames from
+them."""

@@ -1,5 +1,5 @@
-"""Training crops: scale jitter, random crop, flip, colour jitter, as Mask2Former's and OneFormer's Cityscapes recipes
-have them.
+"""The training draws crops: scale jitter, random crop, flip and colour jitter, as Mask2Former's and OneFormer's
+Cityscapes recipes do.
 
 A crop depends on its frame, the options and one seed. Only the window that is kept is resized (the same pixels as
 resizing the whole frame and cutting afterwards, at a fraction of the cost). Ids are read with NEAREST, so no id is ever

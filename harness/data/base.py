@@ -1,4 +1,4 @@
-"""What a data set is: frames of its splits, each with an image and ids of pixels, and the labels that the ids mean.
+"""A data set has splits of frames, each with an image and ids of pixels, and a label set that says what the ids mean.
 
 DATASETS names the classes; a part (configs/datasets/<name>.toml) names one of them and holds its options. A data set is
 found on disk, or made by the harness. Stages get it as their input `dataset`.
@@ -112,7 +112,7 @@ class Dataset(Adapter, ABC):
     @property
     @abstractmethod
     def labels(self) -> LabelSet:
-        """What its ids mean."""
+        """Return what its ids mean."""
 
     @abstractmethod
     def frames(self, split: str) -> Sequence[Frame]:
@@ -127,7 +127,7 @@ class Dataset(Adapter, ABC):
         return self.frames(split)
 
     def shortfall(self) -> str:
-        """What lacks to the whole benchmark, as a clause; empty where nothing does."""
+        """Return what lacks to the whole benchmark, as a clause; empty where nothing does."""
         if not self.part.whole:
             return f"no printed numbers are about {self.part.label}"
         lacking = []
@@ -177,7 +177,7 @@ def open_dataset(part: Specification, root: Path | None) -> Dataset:
 
 
 def part_model(content: Mapping[str, Any]) -> type[DatasetPart]:
-    """What the content of a part is parsed by; HarnessError for an adapter that is not known."""
+    """Return what the content of a part is parsed by; HarnessError for an adapter that is not known."""
     name = content.get("adapter")
     return DATASETS.load(name).Part if isinstance(name, str) else DatasetPart
 
@@ -188,5 +188,5 @@ keys, trainings and statistics from before there were other labels."""
 
 
 def labels_key(labels: LabelSet) -> str:
-    """What keys and signatures say of a label set: nothing where it is implied."""
+    """Return what keys and signatures say of a label set: nothing where it is implied."""
     return "" if labels.fingerprint == IMPLIED.fingerprint else labels.fingerprint

@@ -1,4 +1,4 @@
-"""The labels of Cityscapes, taken from the `cityscapesscripts` package so that the numbers are the benchmark's own.
+"""The package `cityscapesscripts` gives the labels of Cityscapes, so that the numbers are the benchmark's own.
 
 Not here: the tree of files that Cityscapes lies in, which holds data sets of other labels too (tree).
 """

@@ -1,4 +1,5 @@
-"""COCO's panoptic format: the picture and the `segments_info` of a frame, and the list of categories.
+"""This module reads and writes COCO's panoptic format: the picture and the `segments_info` of a frame, and the list of
+categories.
 
 Made from ids of pixels, and read back into them, by the rules of cityscapesscripts' createPanopticImgs: ignored labels
 become 0 (void), groups of thing classes become crowd, and a segment keeps its id.

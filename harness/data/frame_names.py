@@ -1,4 +1,5 @@
-"""Frames have names of one grammar, <city>_<sequence>_<frame>, for whoever reads, trains on, writes or scores them.
+"""One grammar names all frames, <city>_<sequence>_<frame>, for every command that reads, trains on, writes or scores
+them.
 
 The three parts are what the scripts of Cityscapes take a name apart into: any text without an underscore. So a hyphen,
 an umlaut and a space may stand in them, and names of four parts or of two (KITTI, BDD100K) may not.
@@ -28,7 +29,8 @@ def checked(name: str, where: object) -> str:
 
 
 def owner(file: str, names: Collection[str]) -> str | None:
-    """Which of `names` a file is of: the longest that it begins with, up to a sign that is no letter or digit."""
+    """Return which of `names` a file is of: the longest that it begins with, up to a sign that is no letter or
+    digit."""
     for end in range(min(len(file), _LONGEST), 0, -1):
         if (end == len(file) or not file[end].isalnum()) and file[:end] in names:
             return file[:end]

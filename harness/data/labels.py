@@ -1,4 +1,5 @@
-"""A label set: the classes of a data set, which of them count, and how ids of pixels name classes and instances.
+"""A label set holds the classes of a data set, says which of them count, and decodes ids of pixels to classes and
+instances.
 
 Everything that derives from the labels (indices, tables of ids) is a cached property of the set, so that no module
 keeps tables of its own. Not here: the sets themselves (cityscapes), files of frames (tree).
@@ -41,7 +42,7 @@ class Label(Strict):
 
     @property
     def ignored(self) -> bool:
-        """Whether no score counts its pixels."""
+        """Return whether no score counts its pixels."""
         return self.train_id in (-1, IGNORE)
 
 
@@ -127,7 +128,7 @@ class LabelSet(Strict):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """Which ids of pixels name a label or an instance, bool [65536]."""
+        """Return which ids of pixels name a label or an instance, bool [65536]."""
         table = np.zeros(ID_COUNT, bool)
         for label in self.labels:
             if label.id >= 0:
@@ -156,12 +157,12 @@ class LabelSet(Strict):
         return range(self.divisor * label.id, self.divisor * (label.id + 1))
 
     def is_instance(self, ids: Any) -> Any:
-        """Whether an id (or each of an array) is that of an instance; stuff, void and groups are not."""
+        """Return whether an id (or each of an array) is that of an instance; stuff, void and groups are not."""
         return ids >= self.divisor
 
     @cached_property
     def fingerprint(self) -> str:
-        """What identifies the set: a hash of all that decides a result (its own name and colours do not)."""
+        """Return what identifies the set: a hash of all that decides a result (its own name and colours do not)."""
         exclude: Any = {"name": True, "labels": {"__all__": {"color"}}}
         return hashlib.sha256(self.model_dump_json(exclude=exclude).encode()).hexdigest()[:12]
 

@@ -22,7 +22,7 @@ from harness.data.tree import Tree, TreeFrame
 
 
 class Mix(Grown):
-    """How synthetic frames join the real ones.
+    """This says how synthetic frames join the real ones.
 
     `concat`: all frames are one set and take turns (the paper). `probability`: real frames take turns, and each is
     replaced, with probability `probability`, by one of the synthetic frames made from it (the protocol of DA-Fusion,

@@ -90,7 +90,7 @@ def source_of(fields: Mapping[str, str]) -> str:
 
 
 def tells_source(pattern: str) -> bool:
-    """Whether the files of a pattern say which frame they belong to."""
+    """Return whether the files of a pattern say which frame they belong to."""
     fields = fields_of(pattern)
     return "source" in fields or {"city", "sequence", "frame"} <= fields
 

@@ -1,4 +1,4 @@
-"""Polygon annotations as Cityscapes has them become ids of pixels, as cityscapesscripts' json2instanceImg draws them.
+"""This module rasterises Cityscapes' polygon annotations to ids of pixels, as cityscapesscripts' json2instanceImg does.
 
 A file is {"imgHeight", "imgWidth", "objects": [{"label", "polygon": [[x, y], ...], "deleted"}]}; later objects cover
 earlier ones, and "cargroup" is a group of cars.

@@ -1,4 +1,5 @@
-"""What a segmenter says of one image: instances, label ids and a panoptic map, as far as it does these tasks."""
+"""A prediction holds what a segmenter says of one image: instances, label ids and a panoptic map, as far as it does
+these tasks."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,7 +24,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a segmenter says of one image; None for a task it does not do.
+    """This holds what a segmenter says of one image; None for a task it does not do.
 
     `instances` by falling score; `semantic` uint8 [H, W] label ids; `panoptic` int32 [H, W] segment ids, 0 = void.
     `votes` float32 [K, H, W]: what `semantic` is the largest of, K evaluated classes in train-id order; only from a

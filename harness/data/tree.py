@@ -1,4 +1,4 @@
-"""The Cityscapes tree: how frames are found, read and written.
+"""This module finds, reads and writes the frames of a tree in Cityscapes' layout.
 
 A tree holds Cityscapes, the drawn `streets`, what a synthesis makes, and any data set that somebody writes in this
 layout: with labels.json in its root it has labels of its own, without one those of Cityscapes. A frame is its image and
@@ -135,7 +135,7 @@ class Tree(Dataset):
         return [found[name] for name in sorted(found)]
 
     def frame(self, split: str, city: str, name: str) -> TreeFrame:
-        """Where the files of a frame lie, or will."""
+        """Return where the files of a frame lie, or will."""
         truth = self.root / "gtFine" / split / city
         return TreeFrame(
             name=name,
@@ -186,7 +186,7 @@ class Tree(Dataset):
 
 
 def _missing(root: Path, split: str) -> HarnessError:
-    """Which part of <root>/leftImg8bit/<split> is not there."""
+    """Return which part of <root>/leftImg8bit/<split> is not there."""
     if not root.is_dir():
         hint = "give the root of a Cityscapes tree (it holds leftImg8bit and gtFine)"
         return HarnessError(f"{root}: no such folder", hint=hint)

@@ -1,1 +1,1 @@
-"""What paints: diffusion models and controls, behind one protocol."""
+"""Generators paint crops: diffusion models and controls, behind one protocol."""

@@ -1,4 +1,4 @@
-"""What a generator is: square crops, masks, prompts and seeds in, as many square images out.
+"""A generator takes square crops, masks, prompts and seeds, and returns as many square images.
 
 Everything that repaints an instance, the controls included, is a `Generator`; how its result comes back into the frame
 is told by its part (`placement`, `window`), and what it is compared with by its role. A generator may make whole
@@ -25,7 +25,8 @@ from harness.weights.checkpoints import Need
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What to paint: the whole sentence, the phrase that grounds it (the class name) and the class's label id."""
+    """This says what to paint: the whole sentence, the phrase that grounds it (the class name) and the class's label
+    id."""
 
     text: str
     phrase: str
@@ -34,8 +35,9 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a crop comes from: the instance's id and label, and the square (x0, y0, x1, y1, half open, in pixels of the
-    frame), which may reach over the frame on the right or below. `variant` counts the results for one instance."""
+    """This says where a crop comes from: the instance's id and label, and the square (x0, y0, x1, y1, half open, in
+    pixels of the frame), which may reach over the frame on the right or below. `variant` counts the results for one
+    instance."""
 
     dataset: Dataset
     frame: Frame
@@ -53,7 +55,7 @@ class Whole(NamedTuple):
 
 
 class Stock(NamedTuple):
-    """What a generator has ready in files before it is asked.
+    """This holds what a generator has ready in files before it is asked.
 
     `files`: by name of the source frame and by id of the instance (0: the whole frame), one file for each variant.
     `text` says in a few words what there is.
@@ -78,7 +80,7 @@ Truth = Literal["none", "gain"]
 
 
 class Control(Strict):
-    """What a control is compared with, and what is known of the difference."""
+    """This holds what a control is compared with, and what is known of the difference."""
 
     share: str
     """What the difference is called, as printed: "zoom", "count"."""
@@ -99,7 +101,8 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
 
     @classmethod
     def fingerprint(cls, options: OptionsT) -> str:
-        """What a content key says of the files that decide the result; torch-free and quick. Default: no files."""
+        """Return what a content key says of the files that decide the result; torch-free and quick. Default: no
+        files."""
         return ""
 
     @classmethod
@@ -116,7 +119,7 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
 
     @classmethod
     def stock(cls, options: OptionsT) -> Stock | None:
-        """What lies ready in files; None (the default) for a generator that makes what it is asked for.
+        """Return what lies ready in files; None (the default) for a generator that makes what it is asked for.
 
         A synthesis then takes these instances and variants, and no others. HarnessError for files that are not as the
         options say. Torch-free; it is asked for by every plan.
@@ -224,17 +227,17 @@ class GeneratorPart(GeneratorHead):
 
     @property
     def fingerprint(self) -> str:
-        """What a content key says of the files that decide the result."""
+        """Return what a content key says of the files that decide the result."""
         return GENERATORS.load(self.adapter).fingerprint(self.options)
 
     @property
     def makes(self) -> Literal["crops", "images"]:
-        """What it makes."""
+        """Return what it makes."""
         return GENERATORS.load(self.adapter).makes(self.options)
 
     @property
     def stock(self) -> Stock | None:
-        """What lies ready in files, looked up now; None for a generator that makes what it is asked for."""
+        """Return what lies ready in files, looked up now; None for a generator that makes what it is asked for."""
         return GENERATORS.load(self.adapter).stock(self.options)
 
     def check_unchanged(self, planned: str) -> None:
@@ -257,7 +260,7 @@ class GeneratorPart(GeneratorHead):
 
 
 def compared_with(part: GeneratorHead, others: Mapping[str, GeneratorHead]) -> dict[str, str]:
-    """What `part` is compared with: name of another generator to what the difference is called.
+    """Return what `part` is compared with: name of another generator to what the difference is called.
 
     A control is compared with the one that it names. Whatever paints something new, a generator or a control that
     expects a gain, is compared with each base among `others`: a control in the same place and window, the baseline.

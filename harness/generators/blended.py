@@ -1,4 +1,4 @@
-"""BlendedDiff: blended latent diffusion (Avrahami, Fried, Lischinski 2023), a text-to-image model that inpaints.
+"""BlendedDiff is blended latent diffusion (Avrahami, Fried, Lischinski 2023): a text-to-image model that inpaints.
 
 After every step the latents outside the hole are replaced by the source's, noised; the model itself knows of no hole.
 That is what diffusers' inpainting pipelines do with a UNet of 4 channels, so this adapter only asks for one, and on

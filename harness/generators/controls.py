@@ -1,4 +1,4 @@
-"""Control arms: generators that paint nothing new.
+"""Control arms are generators that paint nothing new.
 
 `Identity` hands the real pixels back; with the parts focus, duplicate and copy_paste it tells the zoom, the mere
 repetition and the new context apart from generated appearance. `Recolor` is classical colour augmentation in the mask.

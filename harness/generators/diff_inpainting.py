@@ -1,5 +1,5 @@
-"""DiffInpainting: repaint the hole with an inpainting diffusion model, whose UNet sees the noise, the hole and what is
-around it.
+"""DiffInpainting repaints the hole with an inpainting diffusion model, whose UNet sees the noise, the hole and its
+surroundings.
 
 Adapter over diffusers' StableDiffusionInpaintPipeline and its SDXL twin. A whole heterogeneous batch is one pipeline
 call; texts are encoded once. No composite and no feathering here: the paste is harness/synthesis.

@@ -43,7 +43,7 @@ _RESIZE = {
 
 
 class CheckpointOptions(Strict):
-    """Where the weights of a generator are."""
+    """This says where the weights of a generator are."""
 
     checkpoint: str
     """embedded:NAME, a folder in diffusers' layout, or a hub id."""

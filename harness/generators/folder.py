@@ -1,4 +1,4 @@
-"""The folder gives what somebody made elsewhere: crops of instances, or whole annotated images.
+"""The folder generator gives images that somebody made elsewhere: crops of instances, or whole annotated images.
 
 A pattern says which frame a file belongs to. Every plan looks the files up, checks names, numbers and sizes, and hashes
 them; pixels are read when they are used. Nothing here paints.
@@ -37,9 +37,8 @@ Annotation = Literal["source", "ids", "polygons", "panoptic"]
 
 
 class FolderOptions(Strict):
-    """Where the files are, and what they are. With `crops` they are crops; with `images` whole images with `labels`;
-    with neither the folder is a tree as `harness synthesize` writes it.
-    """
+    """This says where the files are, and what they are. With `crops` they are crops; with `images` whole images with
+    `labels`; with neither the folder is a tree as `harness synthesize` writes it."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "folder": True,

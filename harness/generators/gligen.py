@@ -1,4 +1,4 @@
-"""GLIGEN inpainting (Li et al. 2023): a diffusion model grounded on a box and a phrase through gated self-attention.
+"""GLIGEN inpainting (Li et al. 2023) grounds a diffusion model on a box and a phrase through gated self-attention.
 
 diffusers calls its own pipeline for it deprecated; that one also ignores its generator, takes one box set for a whole
 batch and boxes for masks. The sampling loop here has the same formula with mask, box, phrase and noise of its own for
@@ -93,7 +93,8 @@ class Gligen(Painter[GligenOptions]):
         return latents
 
     def _looks_ahead(self, number: int) -> bool:
-        """Whether this call only improves the step before it, from where that one ended (the second call of PLMS)."""
+        """Return whether this call only improves the step before it, from where that one ended (the second call of
+        PLMS)."""
         times = self.parts.scheduler.timesteps
         return number == 1 and number + 1 < len(times) and bool(times[number] == times[number + 1])
 

@@ -63,7 +63,7 @@ class Inpainting(Painter[InpaintingOptions]):
 
     @classmethod
     def fingerprint(cls, options: InpaintingOptions) -> str:
-        """What the checkpoints add to a content key."""
+        """Return what the checkpoints add to a content key."""
         named = [options.checkpoint, *([options.controlnet] if options.controlnet else [])]
         return " ".join(
             _fingerprint(name, options.revision if number == 0 else None) for number, name in enumerate(named)

@@ -28,8 +28,8 @@ OptionsT = TypeVar("OptionsT", bound=diffusion.CheckpointOptions)
 
 
 class Painter(Generator[OptionsT]):
-    """What all adapters over diffusers do alike. A subclass sets `name` and `Options`, loads its model in `_load` and
-    paints rows that fit together in `_paint`."""
+    """This holds what all adapters over diffusers do alike. A subclass sets `name` and `Options`, loads its model in
+    `_load` and paints rows that fit together in `_paint`."""
 
     name: ClassVar[str]
 
@@ -46,7 +46,7 @@ class Painter(Generator[OptionsT]):
 
     @classmethod
     def fingerprint(cls, options: OptionsT) -> str:
-        """What the checkpoint adds to a content key; torch-free and quick."""
+        """Return what the checkpoint adds to a content key; torch-free and quick."""
         return checkpoints.fingerprint(options.checkpoint, cls.parts_of(options), options.revision)
 
     @classmethod

@@ -1,1 +1,2 @@
-"""A trained network answers for images that belong to no suite: windows, tables of predictions, pictures."""
+"""A trained network predicts for images that belong to no suite; this folder has the windows, the files and the
+pictures."""

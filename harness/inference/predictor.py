@@ -50,7 +50,7 @@ class InputImage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings:
-    """How images are shown to the network and what is kept.
+    """This says how images are shown to the network and what is kept.
 
     `crop` (height, width) and `overlap` (share of a side) count for sliding windows; `threshold` for overlays alone.
     """

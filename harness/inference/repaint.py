@@ -1,4 +1,4 @@
-"""A synthesis outside of suites: a generator repaints the instances of any Cityscapes tree.
+"""A generator repaints the instances of any Cityscapes tree, outside of suites.
 
 The work is the stage's (stages/synthesize.py); here are the names of parts, and a folder that appears when it is whole.
 """

@@ -36,7 +36,7 @@ class Window(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What one window sees of an object; `mask` has the size of the window."""
+    """This holds what one window sees of an object; `mask` has the size of the window."""
 
     window: int
     mask: np.ndarray
@@ -91,7 +91,7 @@ def joined(
 
 
 def objects(places: Sequence[Window], pieces: Sequence[Piece]) -> list[list[int]]:
-    """Which pieces are one object: lists of their indices. An object has at most one piece of each window.
+    """Return which pieces are one object: lists of their indices. An object has at most one piece of each window.
 
     The pairs of which both are surest join first.
     """

@@ -1,1 +1,1 @@
-"""Segmentation scores: statistics of frames, the metrics made of them, and intervals."""
+"""This folder computes segmentation scores: statistics of frames, the metrics made of them, and intervals."""

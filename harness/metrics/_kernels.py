@@ -1,4 +1,5 @@
-"""Compiled loops over PNG rows: unfilter, and count at once. Importing this file imports numba; nothing else here does.
+"""These compiled loops unfilter PNG rows and count them at once. Importing this file imports numba; nothing else here
+does.
 
 Label PNGs are mostly rows that repeat the row above, which in filtered form are zeros. So the loops look for the next
 non-zero byte (vectorised), and one row becomes the next in place: what repeats costs nothing. No image but the ground
@@ -374,7 +375,7 @@ def paint(moves: np.ndarray, values: np.ndarray, ends: np.ndarray, ids: np.ndarr
 
 @_compiled
 def find_moves(ids: np.ndarray, moves: np.ndarray, values: np.ndarray, ends: np.ndarray) -> None:
-    """What `decode16` finds, for ids [H, W] that were read in another way."""
+    """Return what `decode16` finds, for ids [H, W] that were read in another way."""
     total = 0
     for y in range(len(ids)):
         for x in range(ids.shape[1]):
@@ -505,7 +506,8 @@ def under(
 
 @_inner
 def _slot(keys: np.ndarray, key: int) -> Any:
-    """Where `key` is in the hash table `keys` (a power of two; -1 is free), or the free place where it belongs."""
+    """Return where `key` is in the hash table `keys` (a power of two; -1 is free), or the free place where it
+    belongs."""
     mask = np.uint64(len(keys) - 1)
     slot = ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
     while keys[slot] != key and keys[slot] != -1:

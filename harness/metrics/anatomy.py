@@ -46,7 +46,7 @@ class Errors(NamedTuple):
 
 
 def anatomy(statistics: Arrays, labels: LabelSet) -> dict[str, Any]:
-    """What each kind of error costs, overall, by size of the object and by truncation, as fractions of AP.
+    """Return what each kind of error costs, overall, by size of the object and by truncation, as fractions of AP.
 
     `loss` and `loss50`: kind to rise of AP and AP50; `count50`: number of errors at IoU 0.5; `size` and `truncation`:
     for each part `objects`, `found50` (share found at IoU 0.5), `found` (mean over thresholds), and `loss`, `loss50` by
@@ -79,7 +79,7 @@ def anatomy(statistics: Arrays, labels: LabelSet) -> dict[str, Any]:
 
 
 class _Table(NamedTuple):
-    """What the oracle needs: the assignment, and AP as it is, `base` [C, T].
+    """This holds what the oracle needs: the assignment, and AP as it is, `base` [C, T].
 
     `right` and `wrong` [P]: the counted object of the right class, and of a wrong one, that a prediction overlaps most
     (rows, -1 for none), with their IoU.

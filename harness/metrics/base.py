@@ -1,4 +1,5 @@
-"""What a metric is, and the ground truth of a frame, which every metric reads.
+"""A metric turns frames into statistics and statistics into scores; every metric reads the ground truth of a frame in
+one form.
 
 A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames
 into scores. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Built-in metrics and those
@@ -72,7 +73,7 @@ class Metric(ABC):
         return {}
 
     def counts(self, statistics: Arrays) -> dict[str, dict[str, int]]:
-        """What was counted of each class beside the scores, such as {"car": {"instances": 7}}."""
+        """Return what was counted of each class beside the scores, such as {"car": {"instances": 7}}."""
         return {}
 
     def details(self, statistics: Arrays) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""COCO's mask AP (pycocotools, COCOeval "segm"), under a name of its own: it is another metric than Cityscapes' AP.
+"""COCO's mask AP (pycocotools, COCOeval "segm") has a name of its own, because it is another metric than Cityscapes'
+AP.
 
 IoU *at least* the threshold, greedy by score with the best free ground truth, groups as crowds, no void, no least size,
 at most 100 detections per class and image, precision envelope read at 101 recalls. The ground truth is what Cityscapes'

@@ -1,4 +1,4 @@
-"""Precision-recall curves that re-weight: areas under all of them for any number of replicates of the frames.
+"""This module computes the areas under precision-recall curves for any number of re-weightings of the frames.
 
 The area is that of the Cityscapes benchmark: equal scores are one point, trapezoids between points. What is a hit and
 what is counted is decided before (matching.py).

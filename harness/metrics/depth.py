@@ -1,4 +1,4 @@
-"""Distances of the ground truth: metres from the disparity and camera files that Cityscapes has beside gtFine."""
+"""This module reads the distance of ground truth in metres from Cityscapes' disparity and camera files."""
 
 from pathlib import Path
 

@@ -93,7 +93,7 @@ def evaluate(
 
 
 def load(folder: Path) -> Evaluation:
-    """What `Evaluation.save` wrote."""
+    """Return what `Evaluation.save` wrote."""
     path = folder / SCORES
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
@@ -128,7 +128,7 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
 
 
 def signature(statistics: Statistics) -> str:
-    """How the scores were made, one part for each metric."""
+    """Return how the scores were made, one part for each metric."""
     key = labels_key(statistics.labels)
     said = f"|labels:{statistics.labels.name}-{key}" if key else ""
     return SIGNATURE_JOINT.join(metric.signature + said for metric in statistics.metrics.values())

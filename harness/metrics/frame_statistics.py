@@ -1,4 +1,4 @@
-"""Statistics of an evaluated set: everything its scores need, frame by frame, and nothing of its pixels.
+"""Frame statistics hold everything that the scores of an evaluated set need, frame by frame, and nothing of its pixels.
 
 They lie as statistics.npz beside the scores; `harness.metrics.intervals` resamples them, reports and checks read them.
 """
@@ -91,7 +91,7 @@ class Statistics:
 
 
 def load(folder: Path) -> Statistics:
-    """What `Statistics.save` wrote; HarnessError when the file is missing, damaged or of another format."""
+    """Return what `Statistics.save` wrote; HarnessError when the file is missing, damaged or of another format."""
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -86,7 +86,7 @@ class Categories(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return what messages call it."""
 
     @property
     def by_id(self) -> Mapping[int, Any]:
@@ -251,7 +251,7 @@ def _is_whole(value: Any) -> TypeGuard[int]:
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a number that a float holds."""
+    """Return whether `value` is a number that a float holds."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
@@ -263,7 +263,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _key(value: Any) -> str | int | None:
-    """What an image is called: a name or a number; None for anything else."""
+    """Return what an image is called: a name or a number; None for anything else."""
     return value if isinstance(value, str) else _whole(value)
 
 

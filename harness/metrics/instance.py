@@ -1,4 +1,5 @@
-"""Instance AP as the Cityscapes benchmark defines it (cityscapesscripts, evalInstanceLevelSemanticLabeling).
+"""This module computes instance AP as the Cityscapes benchmark defines it (cityscapesscripts,
+evalInstanceLevelSemanticLabeling).
 
 Not COCO's AP: a match needs IoU *above* the threshold, the highest score on a ground truth wins, predictions over
 groups, void and objects below 100 pixels are forgiven, ties in score are one point of the curve, and the area under the
@@ -105,17 +106,17 @@ class InstanceAP(Weighted):
         return {label.name: {"instances": int(found[index])} for index, label in enumerate(things)}
 
     def details(self, statistics: Arrays) -> dict[str, Any]:
-        """What each kind of error costs."""
+        """Return what each kind of error costs."""
         return {"anatomy.json": anatomy(statistics, self.labels)}
 
     @cached_property
     def _void(self) -> np.ndarray:
-        """Which ids are those of an ignored label, bool [65536]; instances of one are not."""
+        """Return which ids are those of an ignored label, bool [65536]; instances of one are not."""
         return _marked(id_ for id_ in self.labels.ignored if id_ >= 0)
 
     @cached_property
     def _hidden(self) -> np.ndarray:
-        """Which ids are of pixels that the camera hides, bool [65536]."""
+        """Return which ids are of pixels that the camera hides, bool [65536]."""
         return _marked(self.labels.border)
 
 
@@ -131,7 +132,7 @@ def _marked(ids: Iterable[int]) -> np.ndarray:
 
 
 def has_depth(statistics: Arrays) -> bool:
-    """Whether the objects know their distance."""
+    """Return whether the objects know their distance."""
     return bool((statistics["gt_density"] > 0).any())
 
 
@@ -187,7 +188,8 @@ def _distances(
 
 
 def _truncated(ids: np.ndarray, regions: Regions, things: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Which of `things` are cut off by the frame: they touch its edge, or ids that are `hidden` (bool [65536])."""
+    """Return which of `things` are cut off by the frame: they touch its edge, or ids that are `hidden` (bool
+    [65536])."""
     height, width = ids.shape
     has_border = bool(hidden[regions.ids].any())
     result = np.zeros(len(things), bool)

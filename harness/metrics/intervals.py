@@ -1,4 +1,5 @@
-"""How sure a score is: bootstrap over images, clustered by city, and over training seeds, from stored statistics alone.
+"""Intervals say how sure a score is: they bootstrap over images, clustered by city, and over training seeds, from
+stored statistics alone.
 
 Images: the frames are drawn again with replacement (weights, no re-evaluation), the same draws for everything that is
 compared, so that differences are paired. Seeds: three are too few to resample, so what their spread exceeds that of
@@ -79,7 +80,7 @@ class Difference:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Return whether the interval leaves 0 out."""
         return self.low > 0 or self.high < 0
 
 
@@ -212,7 +213,7 @@ def differences(
 
 
 def draws(units: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each of `units` is drawn in each replicate, [replicates, units]; the same for every method."""
+    """Return how often each of `units` is drawn in each replicate, [replicates, units]; the same for every method."""
     generator = np.random.default_rng(derive(seed, "bootstrap", units))
     return generator.multinomial(units, np.full(units, 1 / units), size=replicates).astype(np.float64)
 
@@ -313,7 +314,7 @@ def _freedom(scores: np.ndarray, drawn: np.ndarray) -> float:
 
 
 def _draws(evaluations: Sequence[Statistics], replicates: int, unit: Unit, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often units were drawn [replicates, units], and weights of the frames that follow [replicates, N]."""
+    """Return how often units were drawn [replicates, units], and weights of the frames that follow [replicates, N]."""
     if not evaluations:
         raise HarnessError("an interval needs at least one evaluation")
     if replicates < 2:

@@ -1,4 +1,5 @@
-"""Matches predicted instances to objects as the Cityscapes benchmark does, from the statistics of `instance`.
+"""This module matches predicted instances to objects as the Cityscapes benchmark does, from the statistics of
+`instance`.
 
 A match needs IoU *above* the threshold, the highest score on an object wins, predictions over groups, void and objects
 that don't count are forgiven. The score and the anatomy of its errors both start from here.
@@ -16,7 +17,8 @@ THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
 class Range(NamedTuple):
-    """Which objects count: at least `pixels` large, at most `metres` away with at least `density` valid disparities."""
+    """This says which objects count: at least `pixels` large, at most `metres` away with at least `density` valid
+    disparities."""
 
     pixels: int = 100
     metres: float = np.inf
@@ -27,7 +29,7 @@ ALL = Range()
 
 
 class Assignment(NamedTuple):
-    """What became of every prediction and object; [T] runs over THRESHOLDS.
+    """This holds what became of every prediction and object; [T] runs over THRESHOLDS.
 
     `counted` [G]: objects that must be found; `true` and `false` [T, P]: predictions that are hits and false positives
     (the rest is forgiven or dropped); `found` [T, G]: objects that have a hit; `best` [P] row of the same-class region

@@ -126,7 +126,7 @@ def _target(job: FrameJob, read: Reader) -> Target:
 
 
 def _source(given: tuple[str, Path]) -> tuple[str, Path]:
-    """What is read, and where. Instance masks given as two kinds are one source, so that none is read twice."""
+    """Return what is read, and where. Instance masks given as two kinds are one source, so that none is read twice."""
     kind, path = given
     return "instances" if kind == "coco" else kind, path
 
@@ -144,7 +144,7 @@ def _checked(name: str, metric: Metric, statistics: Arrays) -> dict[str, np.ndar
 
 
 def _pays(frames: Sequence[Frame]) -> bool:
-    """Whether there are so many pixels that compiled loops save more time than they cost."""
+    """Return whether there are so many pixels that compiled loops save more time than they cost."""
     with open(frames[0].instance_ids, "rb") as file:
         header = file.read(24)
     in_all = len(frames) * int.from_bytes(header[16:20], "big") * int.from_bytes(header[20:24], "big")

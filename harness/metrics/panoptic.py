@@ -1,4 +1,5 @@
-"""Panoptic quality as cityscapesscripts and panopticapi compute it (Kirillov et al., Panoptic Segmentation, CVPR 2019).
+"""This module computes panoptic quality as cityscapesscripts and panopticapi do (Kirillov et al., Panoptic
+Segmentation, CVPR 2019).
 
 PQ = sum of IoU over matches / (TP + FP/2 + FN/2) per class; a match is IoU > 0.5 of the same class, where void pixels
 of the ground truth leave the union. Predictions that lie by more than half on void or on a crowd of their class are no
@@ -102,7 +103,7 @@ class PanopticQuality(Weighted):
 
     @cached_property
     def _crowd(self) -> np.ndarray:
-        """Which ids are groups of things, bool [65536]: what createPanopticImgs marks as crowd."""
+        """Return which ids are groups of things, bool [65536]: what createPanopticImgs marks as crowd."""
         crowd = np.zeros(ID_COUNT, bool)
         crowd[[label.id for label in self.labels.things]] = True
         return crowd

@@ -1,4 +1,4 @@
-"""Counts over pixels in numpy: which ids lie over which, how many times, and where.
+"""This module counts pixels in numpy: which ids lie over which, how many times, and where.
 
 The definition of what the compiled loops of `_kernels` do faster; all of it is integers, so the two never differ.
 """
@@ -20,7 +20,7 @@ class Pairs(NamedTuple):
 
 
 class Under(NamedTuple):
-    """What lies under a mask: ids of the ground truth, ascending, and how many pixels of each."""
+    """This holds what lies under a mask: ids of the ground truth, ascending, and how many pixels of each."""
 
     ids: np.ndarray
     counts: np.ndarray
@@ -60,7 +60,7 @@ def regions(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def under(mask: np.ndarray, ids: np.ndarray) -> Under:
-    """What lies under the non-zero pixels of `mask` [H, W]."""
+    """Return what lies under the non-zero pixels of `mask` [H, W]."""
     counts = np.bincount(ids[mask != 0], minlength=1)
     present = np.flatnonzero(counts)
     return Under(present, counts[present])

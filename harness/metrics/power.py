@@ -1,4 +1,4 @@
-"""Power analysis: half-widths, power and the smallest detectable effect of a measurement with a known spread.
+"""The power analysis gives half-widths, power and the smallest detectable effect of a measurement with a known spread.
 
 A difference has several sources of variance (images, seeds), each known with its own degrees of freedom. Plain math,
 without numpy: plans print it at once. Not here: where spreads come from (harness/results/spread.py).

@@ -30,7 +30,7 @@ class LabelMap:
     source: str = "prediction"
 
     def counts(self, target: Target) -> Pairs:
-        """How many pixels have which pair of instance id and predicted label id."""
+        """Return how many pixels have which pair of instance id and predicted label id."""
         return pixels.pairs(target.ids, _same_size(self.ids, target))
 
 
@@ -43,7 +43,7 @@ class Segmentation:
     source: str = "prediction"
 
     def counts(self, target: Target) -> Pairs:
-        """How many pixels have which pair of instance id and predicted segment id."""
+        """Return how many pixels have which pair of instance id and predicted segment id."""
         return pixels.pairs(target.ids, _same_size(self.ids, target))
 
 
@@ -121,7 +121,7 @@ def locate(
     labels: LabelSet,
     meaning: inputs.Categories | None = None,
 ) -> Mapping[str, Located]:
-    """Where the prediction of every frame is; HarnessError for what is missing or malformed.
+    """Return where the prediction of every frame is; HarnessError for what is missing or malformed.
 
     `meaning`: what ids in the files mean, where they are no label ids; what is opened then has their ids.
 

@@ -42,7 +42,7 @@ class Reader:
         return target.regions
 
     def under(self, path: Path, target: Target, regions: Regions) -> Under:
-        """What lies under a mask."""
+        """Return what lies under a mask."""
         return pixels.under(sized(png.read_mask(path), path, target), target.ids)
 
     def labels(self, path: Path, target: Target) -> Pairs:
@@ -209,7 +209,8 @@ def _keep_memory() -> None:
 
 
 def is_compiled() -> bool:
-    """Whether the compiled loops lie in their cache, so that loading them takes half a second and no compiler."""
+    """Return whether the compiled loops lie in their cache, so that loading them takes half a second and no
+    compiler."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
     return any(folder.rglob("_kernels.decode16-*.nbi"))
 

@@ -1,4 +1,5 @@
-"""COCO's run lengths: masks as alternating counts of zeros and ones, column by column, optionally packed into text."""
+"""This module codes masks in COCO's run lengths: alternating counts of zeros and ones, column by column, optionally
+packed into text."""
 
 from typing import NamedTuple
 

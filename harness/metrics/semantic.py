@@ -1,4 +1,5 @@
-"""Pixel scores as the Cityscapes benchmark defines them (cityscapesscripts, evalPixelLevelSemanticLabeling).
+"""This module computes pixel scores as the Cityscapes benchmark defines them (cityscapesscripts,
+evalPixelLevelSemanticLabeling).
 
 IoU over classes and categories from the confusion matrix of the whole set, and iIoU, where every instance weighs as
 much as an average one of its class. Predicted void counts as a miss; ground truth that is ignored counts nowhere; a
@@ -19,7 +20,7 @@ from harness.metrics.table import infos_of
 
 
 class _Places(NamedTuple):
-    """What the scores need to know of a label set.
+    """This holds what the scores need to know of a label set.
 
     `ordered`: the labels that maps can hold; `n_labels`: rows and columns of the confusion matrix, one for each id up
     to the largest; `valid`: evaluated ids; `categories`: name to the ids of its evaluated labels; `of_instances`: the
@@ -135,7 +136,7 @@ class PixelIoU(Weighted):
         return result
 
     def unavailable(self, statistics: Arrays) -> dict[str, str]:
-        """What a label set without mean sizes or categories can't have."""
+        """Return what a label set without mean sizes or categories can't have."""
         sized = any(label.mean_size for label in self.labels.things)
         missing = {} if sized else dict.fromkeys(("iIoU", "iIoU_category"), "the labels state no mean sizes")
         return missing | ({} if self._places.categories else {"IoU_category": "the labels have no categories"})

@@ -1,4 +1,4 @@
-"""Student's t distribution: the one quantile that intervals and checks share, without numpy.
+"""Intervals and checks share this quantile of Student's t distribution; it needs no numpy.
 
 Closed forms at 1 and 2 degrees of freedom; elsewhere Newton's method on the tail, which is a regularised incomplete
 beta function, and an expansion around the normal quantile (Abramowitz and Stegun 1964, 26.5.8, 26.5.27 and 26.7.5).

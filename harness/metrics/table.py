@@ -121,7 +121,8 @@ def known() -> tuple[MetricInfo, ...]:
 
 
 def find(key: str) -> MetricInfo | None:
-    """What is known of the score `key`, or of "IoU/car" as of "IoU"; None for a score that no metric describes."""
+    """Return what is known of the score `key`, or of "IoU/car" as of "IoU"; None for a score that no metric
+    describes."""
     name = key.partition("/")[0]
     return _BUILTIN.get(name) or _of_plugins().get(name) if name else None
 
@@ -167,7 +168,7 @@ def metric_for(name: str, labels: "LabelSet") -> "Metric":
 
 
 def reads(name: str) -> Reads:
-    """What kind of prediction a metric reads."""
+    """Return what kind of prediction a metric reads."""
     return load_metric(name).infos[0].reads
 
 

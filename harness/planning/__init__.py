@@ -1,1 +1,1 @@
-"""Suites are read here and turned into steps with content keys; nothing is run."""
+"""Planning reads suites and turns them into steps with content keys; it runs nothing."""

@@ -1,4 +1,4 @@
-"""What a command changes of a suite without a file: which rows run, more rows, seeds, single keys of parts.
+"""A command changes a suite without a file: which rows run, more rows, seeds, single keys of parts.
 
 A setting is recorded in the rows that it concerns, and names the plan, so that nothing is compared with rows that were
 made otherwise.
@@ -90,20 +90,20 @@ class Changes:
 
     @property
     def suffix(self) -> str:
-        """What the plan's name gets: rows that are made otherwise belong to no baseline of the suite."""
+        """Return what the plan's name gets: rows that are made otherwise belong to no baseline of the suite."""
         said = [self.recipe] if self.recipe else []
         said += [_slug(*(f"{one.path}={one.value}" for one in self.settings))] if self.settings else []
         return "".join(f"-{one}" for one in said)
 
     @property
     def selection(self) -> str:
-        """What the report of a selection of rows and seeds is called beside the plan's name."""
+        """Return what the report of a selection of rows and seeds is called beside the plan's name."""
         said = {"with": self.added, "only": self.only, "without": self.without, "seeds": self.seeds}
         return "".join(f"-{_slug(what, *map(str, given))}" for what, given in said.items() if given)
 
     @property
     def text(self) -> str:
-        """What titles say of it; empty where nothing is changed."""
+        """Return what titles say of it; empty where nothing is changed."""
         said = [f"recipe {self.recipe}"] if self.recipe else []
         said += [f"{one.path} = {one.value}" for one in self.settings]
         said += [f"only {', '.join(self.only)}"] if self.only else []

@@ -1,5 +1,5 @@
-"""What a plan will take and what it lacks, for profiles of days: disk, GPU hours, checkpoints. Torch-free, and the hub
-is never asked.
+"""A plan of days demands disk, GPU hours and checkpoints; this module adds them up without torch and never asks the
+hub.
 
 GPU hours come from the speeds that `make gpu` left under results/gpu; without such, they are not measured, and nothing
 is guessed.
@@ -44,8 +44,8 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Demands:
-    """What the steps still to be made of a plan take (bytes at most, GPU hours or None: not measured), and what is
-    missing."""
+    """This holds what the steps still to be made of a plan take (bytes at most, GPU hours or None: not measured), and
+    what is missing."""
 
     disk: float
     unsized: tuple[str, ...]
@@ -90,7 +90,7 @@ def demands(plan: Plan, store: Store) -> Demands:
 
 
 def sentences(found: Demands, store: Store) -> Iterator[str]:
-    """What to print of them."""
+    """Return what to print of them."""
     place, room = _free(store)
     without = f", without the weights of {', '.join(found.unsized)}" if found.unsized else ""
     short = ": too little, make room or choose another disk with --store" if found.disk > room else ""
@@ -106,7 +106,7 @@ def sentences(found: Demands, store: Store) -> Iterator[str]:
 
 
 def known_speeds() -> Speeds:
-    """What `make gpu` left under results/gpu; where it left several devices' figures, none are taken."""
+    """Return what `make gpu` left under results/gpu; where it left several devices' figures, none are taken."""
     folders = sorted(path for path in (results_folder() / "gpu").glob("*") if path.is_dir())
     if len(folders) != 1:
         return Speeds()

@@ -17,8 +17,8 @@ _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Tru
 
 
 class Keys(NamedTuple):
-    """What a step is called. `identity`: the key without versions of stage and keys: what was asked for, whoever made
-    it."""
+    """This holds what a step is called. `identity`: the key without versions of stage and keys: what was asked for,
+    whoever made it."""
 
     key: str
     identity: str

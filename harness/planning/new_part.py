@@ -1,6 +1,5 @@
-"""Makes a part of what lies in a folder: a generator of images or crops, whose names it guesses the meaning of, or a
-segmenter of predictions. Everything is checked before configs/<kind>/<name>.toml is written,
-in the folder in which the command runs."""
+"""This module makes a part of what lies in a folder: a generator of images or crops, or a segmenter of predictions. It
+guesses what the names mean, and checks everything before it writes configs/<kind>/<name>.toml in the current folder."""
 
 import json
 import re
@@ -156,7 +155,7 @@ def new_segmenter(
 
 
 def _new_path(kind: str, name: str, replace: bool) -> Path:
-    """Where the part goes; HarnessError when it can't be called so."""
+    """Return where the part goes; HarnessError when it can't be called so."""
     if not _NAME.fullmatch(name):
         raise HarnessError(f"--name {name!r}: expected a name of small letters, digits and underscores")
     path = folders(kind)[0] / f"{name}.toml"
@@ -201,7 +200,8 @@ def guess(folder: Path, known: Collection[str] | None, divisor: int) -> dict[str
 
 
 def _middles(example: str, known: Collection[str] | None) -> Iterator[str]:
-    """What may stand between the name of the frame and the end of the file: nothing, a variant, or words of theirs."""
+    """Return what may stand between the name of the frame and the end of the file: nothing, a variant, or words of
+    theirs."""
     stem = Path(example).stem
     hit = expression("{source}*").fullmatch(stem)
     words = stem[len(hit["source"]) :] if hit else ""
@@ -222,7 +222,8 @@ def _fits(pattern: str, files: Sequence[str], known: Collection[str] | None, div
 
 
 def _annotation(every: Sequence[str], pictures: Sequence[str], middle: str) -> dict[str, str]:
-    """Which files annotate the pictures: those of Cityscapes' names where there are any, else those of the sources."""
+    """Return which files annotate the pictures: those of Cityscapes' names where there are any, else those of the
+    sources."""
     for kind, end in (("ids", _IDS), ("polygons", _POLYGONS)):
         if found := [file for file in every if file.endswith(end)]:
             words = middle.replace("_leftImg8bit", "")

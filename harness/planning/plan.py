@@ -1,4 +1,4 @@
-"""Turns the arms of a suite into steps, each once, with a key that is the hash of everything that decides its
+"""The plan turns the arms of a suite into steps, each once, with a key that is the hash of everything that decides its
 result.
 
 Cells share steps: three generators and four segmenters are three syntheses and twelve trainings. A training option
@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def folder(self) -> str:
-        """What the reports of the plan are called; a selection of its rows has a report of its own."""
+        """Return what the reports of the plan are called; a selection of its rows has a report of its own."""
         return f"{self.name}{self.changes.selection}-{self.profile_name}"
 
     def steps(self) -> dict[str, Step]:
@@ -203,7 +203,8 @@ def make_step(
 
 @dataclass(frozen=True, kw_only=True)
 class _Builder:
-    """What all rows of one plan share. Each part is read, each weight file hashed and each synthesis planned once."""
+    """This holds what all rows of one plan share. Each part is read, each weight file hashed and each synthesis planned
+    once."""
 
     profile: Profile
     parts: Parts
@@ -317,11 +318,12 @@ class _Builder:
         return make_step("images", name, spec, {"dataset": self.dataset}, weights=spec.weights)
 
     def _stock(self, name: str) -> Stock | None:
-        """What a generator has ready in files, its frames checked where those of the data set are known already."""
+        """Return what a generator has ready in files, its frames checked where those of the data set are known
+        already."""
         return self._once(self._checked_stock, name)
 
     def _told(self, stock: Stock) -> str:
-        """What there is, and that a profile takes but a part of it."""
+        """Return what there is, and that a profile takes but a part of it."""
         frames = self.profile.synthesis.frames
         return f"{stock.text}; of them those of the first {frames} train frames" if frames else stock.text
 
@@ -368,7 +370,7 @@ class _Builder:
         )
 
     def _metrics(self) -> "tuple[EvaluateSpec, str]":
-        """What every evaluation of the suite computes, and the signatures of the metrics of plug-ins."""
+        """Return what every evaluation of the suite computes, and the signatures of the metrics of plug-ins."""
         from harness.stages.evaluate import EvaluateSpec
 
         signatures = ""
@@ -387,7 +389,7 @@ class _Builder:
 
 
 def _label(arm: Arm, mix: str, seed: int) -> str:
-    """What the steps of one run are called."""
+    """Return what the steps of one run are called."""
     said = (f"{arm.segmenter}-{arm.backbone} on {arm.generator}", mix, f"seed {seed}" if seed else "")
     return ", ".join(filter(None, said))
 

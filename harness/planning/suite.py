@@ -35,7 +35,7 @@ Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=
 
 
 class SynthesisScale(Strict):
-    """How much a profile synthesises. `frames`: only the first so many train frames; absent: all."""
+    """This says how much a profile synthesises. `frames`: only the first so many train frames; absent: all."""
 
     recipe: str
     seed: int = Field(ge=0)
@@ -72,7 +72,7 @@ class Profile(Strict):
         return self.minutes.get(kind, 0.0 if self.minutes and STAGES[kind].quick else None)
 
     def needs(self) -> dict[str, Resources]:
-        """What the steps of each stage need."""
+        """Return what the steps of each stage need."""
         return {
             kind: Resources.model_validate({**stage.resources.model_dump(), **self.resources.get(kind, {})})
             for kind, stage in STAGES.items()
@@ -159,7 +159,7 @@ def arms(suite: Suite) -> Iterator[Arm]:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether `name` is the path of a suite that is called as one of suites/ and is not that one."""
+    """Return whether `name` is the path of a suite that is called as one of suites/ and is not that one."""
     path = Path(name)
     shipped = SUITES / path.name
     return name.endswith(".toml") and shipped.is_file() and path.resolve() != shipped.resolve()
@@ -245,7 +245,8 @@ def names(kind: str) -> list[str]:
 
 
 def folders(kind: str) -> list[Path]:
-    """Where the files of a kind are looked for: of the folder in which the command runs, then what is shipped."""
+    """Return where the files of a kind are looked for: of the folder in which the command runs, then what is
+    shipped."""
     here, below = working_folder(), Path("suites") if kind == "suites" else Path("configs", kind)
     shipped = SUITES if kind == "suites" else CONFIGS / kind
     return [shipped] if here is None else [here / below, shipped]

@@ -1,1 +1,1 @@
-"""Image quality: CLIPScore, FID, KID, SSIM, PSNR and LPIPS of generated crops."""
+"""This folder measures image quality: CLIPScore, FID, KID, SSIM, PSNR and LPIPS of generated crops."""

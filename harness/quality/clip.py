@@ -1,4 +1,5 @@
-"""CLIP-I and CLIP-T: cosines of CLIP embeddings, over the `clip` package (clip-anytorch) and a local weight file.
+"""CLIP-I and CLIP-T are cosines of CLIP embeddings, computed by the `clip` package (clip-anytorch) from a local weight
+file.
 
 CLIP-I is what the paper calls CLIPScore: the cosine of the embeddings of the real and the generated crop, no text, no
 factor. CLIP-T is the CLIPScore of Hessel et al. 2021, eq. 1: 2.5 max(cos(image, caption), 0).

@@ -1,4 +1,4 @@
-"""The networks whose features FID and KID compare: square RGB images in, one vector each out.
+"""These networks give the features that FID and KID compare: square RGB images in, one vector each out.
 
 `inception` is the 2015-12-05 graph with the weights of pytorch-fid and torch-fidelity (one file) and the resize of
 either; `efficientnet-lite0` comes with weights in a package, so that a score exists offline, on another scale than
@@ -74,7 +74,7 @@ class Features:
 
 
 def label(spec: FeatureSpec) -> str:
-    """What the network is called in signatures, with all that changes its features but the weights."""
+    """Return what the network is called in signatures, with all that changes its features but the weights."""
     return f"inception/{spec.preprocess}" if spec.network == "inception" else f"{spec.network}/{spec.side}px"
 
 

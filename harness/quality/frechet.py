@@ -1,4 +1,4 @@
-"""FID and KID from features: distances between two sets of vectors, whatever network made them.
+"""FID and KID are distances between two sets of feature vectors, whatever network made them.
 
 Not here: the networks and what they are fed (features.py, image.py). Both numbers depend on the network, on its input
 and, FID above all, on how many images there are: never print one without them.

@@ -1,4 +1,4 @@
-"""LPIPS 0.1 over AlexNet (Zhang et al. 2018): a distance between two images in the features of a network.
+"""LPIPS 0.1 over AlexNet (Zhang et al. 2018) is a distance between two images in the features of a network.
 
 Trunk: torchvision's ImageNet weights, a local file. Heads: the linear layers that torchmetrics ships.
 """

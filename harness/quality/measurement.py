@@ -1,5 +1,5 @@
-"""How image quality is measured: which networks, at what size, over which region. Data only; nothing is computed here
-but pixels made ready.
+"""A measurement says how image quality is measured: which networks, at what size, over which region. It computes
+nothing but the pixels that the networks see.
 
 A generator that changes nothing wins every one of these metrics, so a score without its region, size and network says
 little: each one carries a signature made here. The numbers come from structural.py, clip.py, features.py with
@@ -116,7 +116,7 @@ def region_of(mask: np.ndarray, region: Region) -> np.ndarray | None:
 
 
 def shown(image: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
-    """What a network sees of a region: `image` (uint8 [N, N, 3]) with the other pixels grey; the mask may have
+    """Return what a network sees of a region: `image` (uint8 [N, N, 3]) with the other pixels grey; the mask may have
     another side."""
     if region == "whole":
         return image
@@ -159,7 +159,7 @@ def resized_mask(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def signature(metric: str, recipe: Measurement, region: Region, facts: Mapping[str, object]) -> str:
-    """How a score was made, as `key:value|...`: recipe, size, region, then `facts` (network, n, ...)."""
+    """Return how a score was made, as `key:value|...`: recipe, size, region, then `facts` (network, n, ...)."""
     size = f"{recipe.size} {recipe.resize}" if recipe.size else f"generated, real {recipe.resize}"
     parts = {"recipe": recipe.name, "size": size, "region": region, "variants": recipe.variants, **facts}
     return "|".join([metric, *(f"{key}:{value}" for key, value in parts.items() if value is not None)])

@@ -1,4 +1,4 @@
-"""Scores some pairs of real and generated crops in one region: columns, one value per pair.
+"""This module scores pairs of real and generated crops in one region: columns, one value per pair.
 
 What is a mean, what is a distance between sets, and what is written where: stages/assess.py.
 """
@@ -132,8 +132,8 @@ def _columns(
 
 
 class _Views(NamedTuple):
-    """What networks see: the real crop of each instance once, all generated ones, and which real one each belongs
-    to."""
+    """This holds what networks see: the real crop of each instance once, all generated ones, and which real one each
+    belongs to."""
 
     instances: list[int]
     real: list[np.ndarray]

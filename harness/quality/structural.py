@@ -1,4 +1,4 @@
-"""PSNR and SSIM of one pair of images, over the whole image or over a region of it.
+"""PSNR and SSIM compare one pair of images, over the whole image or over a region of it.
 
 The numbers are scikit-image's (to 1e-9); SSIM is computed from exact integer box sums, band by band in the cache,
 which is about ten times faster.
@@ -21,8 +21,8 @@ _C1, _C2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
 
 
 class Structure(NamedTuple):
-    """What a pair scores in one region: `psnr` in dB (inf when `identical`), `ssim` in [-1, 1] or None where no
-    window fits."""
+    """This holds what a pair scores in one region: `psnr` in dB (inf when `identical`), `ssim` in [-1, 1] or None where
+    no window fits."""
 
     psnr: float
     ssim: float | None

@@ -26,7 +26,7 @@ class WeightFile(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """Where a public tool keeps a file, and how a user gets it."""
+    """This says where a public tool keeps a file, and how a user gets it."""
 
     places: list[Path]
     hint: str
@@ -56,7 +56,8 @@ def vocabulary(spec: ClipSpec) -> Path | None:
 
 
 def fingerprint(specs: list[LocalWeights | None]) -> str:
-    """What identifies the files that the specifications name: their hashes; absent optional ones count as absent."""
+    """Return what identifies the files that the specifications name: their hashes; absent optional ones count as
+    absent."""
     return " ".join(_tag(spec) for spec in specs if spec is not None)
 
 
@@ -122,7 +123,7 @@ def _package_files(package: str, pattern: str) -> list[Path]:
 
 
 def _torch_hub() -> Path:
-    """Where torch keeps downloads unless told otherwise."""
+    """Return where torch keeps downloads unless told otherwise."""
     return Path.home() / ".cache" / "torch" / "hub" / "checkpoints"
 
 

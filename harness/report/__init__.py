@@ -1,4 +1,4 @@
-"""Tables and reports from result rows. Nothing here runs a stage or imports torch.
+"""Reports are tables and pages made of result rows. Nothing here runs a stage or imports torch.
 
 `table_for(suite, profile, rows)` builds a suite's table and `render(table, "markdown")` prints it; the renderers are
 modules of this package, imported when they are asked for.

@@ -1,4 +1,5 @@
-"""The answer of a report: what each gain is made of, in words and in one figure, and image quality against gain.
+"""The answer of a report says what each gain is made of, in words and in one figure, and sets image quality against
+gain.
 
 Not here: how gains are computed (harness/results/gains.py), whether the table can tell (self_test.py).
 """
@@ -62,14 +63,14 @@ def sentences(gains: Sequence[Gain]) -> list[str]:
 
 
 def label(gain: Gain) -> str:
-    """What is subtracted from what, for a figure."""
+    """Return what is subtracted from what, for a figure."""
     new, old = sides(gain)
     of = "" if gain.factor == "generator" else f", {gain.after.generator_label}"
     return f"{gain.share}: {new or gain.after.generator_label} − {old}{of}"
 
 
 def sides(gain: Gain) -> tuple[str, str]:
-    """What is subtracted from what; the first is empty for a generator that is no control."""
+    """Return what is subtracted from what; the first is empty for a generator that is no control."""
     if gain.factor != "generator":
         return printed(gain.after, gain.factor), printed(gain.before, gain.factor)
     return gain.after.generator if gain.after.role == "control" else "", gain.before.generator
@@ -110,7 +111,7 @@ def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
 
 
 def _sentences(group: tuple[str, ...], gains: Sequence[Gain]) -> str:
-    """What is told apart from zero, what is not, and what has no interval."""
+    """Return what is told apart from zero, what is not, and what has no interval."""
     known = [gain for gain in gains if gain.difference]
     parts = (
         ("Distinguishable from zero", [gain for gain in known if gain.certain]),
@@ -146,7 +147,8 @@ def _points(metric: str, value: float) -> str:
 
 
 def of_paper(metric: str) -> bool:
-    """Whether it is one of the paper's four as the table has it; FID may carry the name of a network, "FID (other)"."""
+    """Return whether it is one of the paper's four as the table has it; FID may carry the name of a network, "FID
+    (other)"."""
     plain, _, network = metric.partition(" (")
     return plain in QUALITIES and (not network or network.endswith(")"))
 

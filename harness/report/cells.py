@@ -1,4 +1,4 @@
-"""The cells of a table: what each knows, and how it is made from a row.
+"""A cell of a table knows its value, its interval and its state; this module makes cells from rows.
 
 A cell knows its value, its text, its interval, its rank and why it is empty. Not here: the table around it (table.py).
 """

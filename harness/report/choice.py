@@ -1,4 +1,4 @@
-"""Which lines of a table are shown, and in which order: what a reader asks for, after ranks and notes were made."""
+"""A reader chooses which lines of a table are shown, and in which order, after ranks and notes were made."""
 
 import operator
 import re
@@ -77,7 +77,7 @@ def _passes(line: Line, table: Table, one: Filter) -> bool:
 
 
 def _place(table: Table, name: str) -> tuple[int, Column]:
-    """Where a column stands that is called so, by its key or its label."""
+    """Return where a column stands that is called so, by its key or its label."""
     for place, entry in enumerate(table.columns):
         if name.casefold() in (entry.key.casefold(), entry.label.casefold()):
             return place, entry

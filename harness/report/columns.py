@@ -1,4 +1,4 @@
-"""Columns of tables as data: what each fact and metric is called, which way is better, how it is printed.
+"""Columns are data: what each fact and metric is called, which direction is better, how it is printed.
 
 A suite's table names columns by key: a fact of the row (method, batch size, ...) or any metric of the table of metrics
 (harness/metrics/table.py), plug-ins' too. What neither knows is described in the suite's own [table].
@@ -34,7 +34,7 @@ class Column(Strict):
 
     @property
     def numeric(self) -> bool:
-        """Whether the column is set flush right, as numbers are."""
+        """Return whether the column is set flush right, as numbers are."""
         return self.kind != "text"
 
     @property

@@ -1,4 +1,4 @@
-"""Comparisons of rows as a table. Pure: comparisons in, a table out."""
+"""This module turns comparisons of rows into a table. It is pure: comparisons in, a table out."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
-"""A table for the terminal (rich): published rows above a rule, ranks bold, underlined and italic, caption below.
+"""This renderer prints a table in the terminal (rich): published rows above a rule, ranks bold, underlined and italic,
+caption below.
 
 Columns are laid out here and not by rich, because headings span all columns. Where the terminal is too narrow, texts
 fold first; when that isn't enough, differences, counts and crop sizes are left out, and a line says so.
@@ -38,7 +39,7 @@ def to_console(table: Table, *, width: int | None = None, color: bool = False) -
 
 
 def lines(table: Table, *, width: int | None = None, color: bool = False) -> list["Text"]:
-    """What the command line prints, one styled rich text per terminal line."""
+    """Return what the command line prints, one styled rich text per terminal line."""
     from rich.text import Text
 
     widths = _widths(table, width)

@@ -1,4 +1,4 @@
-"""A table as CSV and JSON, for people who go on computing. Both read back as the same Table.
+"""This renderer writes a table as CSV and JSON, for people who go on computing. Both read back as the same Table.
 
 Numbers stand in the printed unit at full precision; mean, spread, interval, count and rank have columns of their own.
 The CSV's last column, `table`, holds on its first line what belongs to the table as a whole (title, caption, columns),

@@ -1,4 +1,4 @@
-"""The evidence of a report: samples, predictions, failure cases, scores per class, loss curves.
+"""The evidence of a report is its samples, predictions, failure cases, scores per class and loss curves.
 
 Pictures are embedded by pictures.py, drawn figures by figures.py. Not here: gains (answer.py), cost (provenance.py).
 """
@@ -26,7 +26,7 @@ LOG = "log.jsonl"
 
 
 def samples(runs: Sequence[SeedRun], data: Step) -> Section:
-    """What each generator made of the same instances, and whole images beside their frames."""
+    """Return what each generator made of the same instances, and whole images beside their frames."""
     from harness.report.pictures import sample_grids, whole_grid
 
     ordered = sorted(first_seeds(runs), key=lambda run: run.row.role != "generator")
@@ -40,7 +40,7 @@ def samples(runs: Sequence[SeedRun], data: Step) -> Section:
 
 
 def predictions(runs: Sequence[SeedRun], data: Step, confidence: float) -> Section:
-    """What each row predicts on the same frames, beside ground truth."""
+    """Return what each row predicts on the same frames, beside ground truth."""
     from harness.report.pictures import prediction_grid
 
     seen = [run for run in first_seeds(runs) if {"dataset", "predict"} <= set(run.folders)]

@@ -1,4 +1,5 @@
-"""Figures as HTML with inline SVG: bars, curves, intervals, scatter. Plain strings, coloured by the style sheet.
+"""This module draws figures as HTML with inline SVG: bars, curves, intervals, scatter. They are plain strings, coloured
+by the style sheet.
 
 Places across are in percent and texts in pixels: a figure fills the room that there is and its texts stay legible.
 Every mark carries a <title>, so that values are read on hover and by screen readers; nothing is told by colour alone.

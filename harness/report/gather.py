@@ -1,4 +1,5 @@
-"""Gathers the HTML report of a suite from its rows and artifacts: which sections there are, and in which order.
+"""This module gathers the HTML report of a suite from its rows and artifacts: which sections there are, and in which
+order.
 
 Runs no stage. What isn't there yet is left out, and the table says why. Sections are made in answer.py, self_test.py,
 evidence.py and provenance.py; page.py turns them into HTML.

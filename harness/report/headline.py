@@ -1,4 +1,4 @@
-"""The first sentence of a report: the suite's question answered by what its intervals leave, or why it can't be.
+"""The first sentence of a report answers the suite's question by what its intervals allow, or says why it cannot.
 
 It begins with "Yes", "No" or "Cannot tell", and claims nothing that an interval does not show. Not here: all
 differences in words (answer.py), the controls behind the instrument (self_test.py).
@@ -17,7 +17,7 @@ UNDECIDED = "Cannot tell"
 
 
 def sentence(gains: Sequence[Gain], found: Instrument) -> str:
-    """What the gains of a segmentation suite answer; empty without one."""
+    """Return what the gains of a segmentation suite answer; empty without one."""
     if not gains:
         return ""
     lies = [gain for gain in gains if gain.factor == "generator" and gain.after.labels == "shuffled"]
@@ -35,7 +35,8 @@ def sentence(gains: Sequence[Gain], found: Instrument) -> str:
 
 
 def of_quality(rows: Sequence[Row]) -> str:
-    """What image quality says of generators and of controls that change little or nothing; empty without rows."""
+    """Return what image quality says of generators and of controls that change little or nothing; empty without
+    rows."""
     measured = [row for row in rows if row.origin == "measured" and row.status == "ok"]
     made = {row.generator_label or row.method: row for row in measured if row.role == "generator"}
     controls = {row.generator_label or row.method: row for row in measured if row.role == "control"}
@@ -144,7 +145,7 @@ def _first(rows: Mapping[str, Row], entry: Column) -> tuple[str, float] | None:
 
 
 def _beaten(score: float, by: tuple[str, float] | None, entry: Column) -> bool:
-    """Whether another score is better on the printed digits."""
+    """Return whether another score is better on the printed digits."""
     if by is None:
         return False
     mine, other = (round(value * entry.scale, entry.decimals) for value in (score, by[1]))
@@ -165,7 +166,7 @@ def _place(gain: Gain) -> tuple[object, ...]:
 
 
 def _reach(gain: Gain) -> float:
-    """How far from zero its interval reaches."""
+    """Return how far from zero its interval reaches."""
     return max(abs(gain.difference.low), abs(gain.difference.high)) if gain.difference else 0.0
 
 

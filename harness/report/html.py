@@ -1,4 +1,5 @@
-"""A table as an HTML fragment: every text escaped, headings scoped for screen readers, provenance on hover."""
+"""This renderer writes a table as an HTML fragment: it escapes every text, scopes headings for screen readers and shows
+provenance on hover."""
 
 from collections.abc import Sequence
 from html import escape

@@ -1,4 +1,5 @@
-"""A table for a paper: booktabs rules, siunitx numbers, and macros \\firstbest, \\secondbest, \\thirdbest.
+"""This renderer writes a table for a paper: booktabs rules, siunitx numbers, and macros \firstbest, \secondbest,
+\thirdbest.
 
 The macros are only provided: a venue that defines them beforehand (in colours, say) keeps its own. The short names
 would clash: siunitx has a unit called \\second.

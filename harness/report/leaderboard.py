@@ -1,4 +1,4 @@
-"""LEADERBOARD.md from committed rows, byte for byte the same from the same rows.
+"""This module writes LEADERBOARD.md from committed rows, byte for byte the same from the same rows.
 
 It reads accepted baselines, never a store: one table per suite and profile. A profile that isn't comparable with the
 paper says so in its heading. Rows are ordered by AP and ranked where they compete; controls and rows with shuffled
@@ -37,7 +37,7 @@ def leaderboard(baselines: Iterable[Baseline]) -> str:
 
 
 def is_current(path: Path, baselines: Iterable[Baseline]) -> bool:
-    """Whether the page at `path` is what the rows give; False when it is missing."""
+    """Return whether the page at `path` is what the rows give; False when it is missing."""
     return path.is_file() and path.read_bytes() == leaderboard(baselines).encode()
 
 
@@ -102,7 +102,7 @@ _TEXT = ("Method", "Version", "Backbone", "Commit")
 
 
 def _columns(metrics: Iterable[str]) -> dict[str, Callable[[Row], str]]:
-    """What stands under each heading; a column without a single value is left out."""
+    """Return what stands under each heading; a column without a single value is left out."""
     return {
         "Method": lambda row: escape(row.method),
         "Version": lambda row: escape(version(row)) or NOTHING,

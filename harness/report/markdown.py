@@ -1,4 +1,5 @@
-"""A table in GitHub's Markdown: ranks bold, <ins>underlined</ins>, italic; its sanitizer takes colours away."""
+"""This renderer writes a table in GitHub's Markdown: ranks bold, <ins>underlined</ins>, italic; GitHub's sanitizer
+removes colours."""
 
 import re
 

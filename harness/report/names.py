@@ -1,4 +1,4 @@
-"""Names of rows: the fields of a row are put together here, for every table, figure and picture."""
+"""This module names rows: it puts the fields of a row together, for every table, figure and picture."""
 
 from harness.results.rows import Row
 

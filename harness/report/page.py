@@ -1,4 +1,4 @@
-"""The HTML report: one file that opens from disk, with nothing fetched and no script.
+"""The HTML report is one file that opens from disk, fetches nothing and runs no script.
 
 A page is sections of texts, figures, tables and picture grids; this file turns it into HTML (jinja2, all escaped). What
 goes on it is gathered in gather.py.
@@ -46,7 +46,7 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """Return whether there is nothing to show."""
         said = self.lead or self.texts or self.aside
         return not (said or self.figures or self.tables or self.grids or self.facts or self.failures)
 
@@ -99,5 +99,5 @@ def render_page(page: Page) -> str:
 
 
 def _provenance(table: Table) -> list[str]:
-    """What stands in the hover of a row, for those who don't hover."""
+    """Return what stands in the hover of a row, for those who don't hover."""
     return [f"{line.cells[0].text}: {line.provenance}" for line in table.lines if line.provenance]

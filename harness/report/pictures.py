@@ -1,4 +1,4 @@
-"""Pictures of a report: samples of the syntheses, and predictions beside ground truth, as small embedded images.
+"""This module embeds the pictures of a report: samples of the syntheses, and predictions beside ground truth.
 
 Which instances and frames are shown depends on the data alone, so that two reports show the same ones. numpy and Pillow
 are imported by this file; only a report that shows pictures imports it.
@@ -173,7 +173,7 @@ def _spread_over_classes(entries: Iterable[ManifestEntry], limit: int, labels: L
 
 
 def _copies(folder: Path, entries: Mapping[Key, ManifestEntry], keys: Iterable[Key]) -> bool:
-    """Whether every crop is the real one, pixel by pixel."""
+    """Return whether every crop is the real one, pixel by pixel."""
     mine = [entry for key in keys if (entry := entries.get(key)) and entry.real and entry.generated]
     return bool(mine) and all(
         np.array_equal(read_image(folder / str(entry.real)), read_image(folder / str(entry.generated)))

@@ -1,4 +1,4 @@
-"""What more seeds and images would show and cost, as a table and a page with a picture: the command `power`."""
+"""The command `power` prints this table and page: what more seeds and images would show and cost."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What a report says of how its numbers came about: cost of each step, machines, steps that failed."""
+"""A report says how its numbers came about: cost of each step, machines, steps that failed."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -55,7 +55,7 @@ def _cost_line(step: Step, manifest: dict[str, Any]) -> Line:
 
 
 def environment(plan: Plan, store: Store) -> Section:
-    """What the steps ran on; several values where they differ."""
+    """Return what the steps ran on; several values where they differ."""
     found: dict[str, dict[str, None]] = {}
     for step in _made(plan, store):
         for name, value in sorted(_flat(store.manifest(step.kind, step.key)["environment"])):

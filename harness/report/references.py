@@ -1,4 +1,5 @@
-"""What a result stands on, as BibTeX: the harness, the method, the data, and the parts and metrics of a suite.
+"""This module writes as BibTeX what a result stands on: the harness, the method, the data, and the parts and metrics of
+a suite.
 
 The entries are in references.bib; their field `used` names the parts that each is about, and is not printed.
 """
@@ -26,7 +27,7 @@ class Reference(NamedTuple):
 
 
 class Cited(NamedTuple):
-    """What is to be cited, and the parts of which no entry is known."""
+    """This holds what is to be cited, and the parts of which no entry is known."""
 
     references: list[Reference]
     unknown: list[str]

@@ -1,4 +1,4 @@
-"""The runs behind the rows of a report: one for each seed, with the folders of what it left in the store."""
+"""Each row of a report has one run for each seed, with the folders of what it left in the store."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

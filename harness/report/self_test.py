@@ -1,4 +1,4 @@
-"""What a report says of its own table: did it see what is known, and how small an effect could it see.
+"""A report tests its own table: did it see what is known, and how small an effect could it see.
 
 The verdict stands beside the answer. Not here: how controls are judged (harness/results/instrument.py).
 """
@@ -43,13 +43,13 @@ def section(found: Instrument, profile: "Profile") -> Section:
 
 
 def power(found: Instrument) -> Section:
-    """What more seeds would make of the intervals."""
+    """Return what more seeds would make of the intervals."""
     drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
     return Section(anchor="power", title="What more seeds would show", figures=drawn, folded=True)
 
 
 def verdict(found: Instrument) -> list[str]:
-    """What became of the controls, what none of them tested, and for each network the smallest effect."""
+    """Return what became of the controls, what none of them tested, and for each network the smallest effect."""
     if not found.trials:
         return [NO_CONTROL, *map(smallest_effect, found.resolutions)]
     tested = {"shuffled" if trial.row.labels == "shuffled" else trial.kind for trial in found.trials}
@@ -60,7 +60,7 @@ def verdict(found: Instrument) -> list[str]:
 
 
 def warning(found: Instrument) -> str:
-    """What stands above everything when a control failed; else empty."""
+    """Return what stands above everything when a control failed; else empty."""
     failed = [_outcome(trial) for trial in found.trials if trial.outcome == "failed"]
     if not failed:
         return ""
@@ -68,7 +68,7 @@ def warning(found: Instrument) -> str:
 
 
 def smallest_effect(found: Resolution) -> str:
-    """What the rows of a network can show, in words."""
+    """Return what the rows of a network can show, in words."""
     return (
         f"{found.spread.backbone}: the smallest detectable effect is {points(found.spread.metric, found.detectable)} "
         f"points (80 % power, 5 %), and a 95 % interval reaches ± {points(found.spread.metric, found.half_width)} "

@@ -1,4 +1,4 @@
-"""The one Table: built from result rows, printed by the renderers beside this file.
+"""There is one Table: it is built from result rows, and the renderers beside this file print it.
 
 Ranks are computed once, here, on the printed digits and among measured rows only. Published rows stand apart, and the
 caption says what the numbers may be compared with: rows measured under a profile that isn't the paper's can never be
@@ -63,8 +63,8 @@ class Note(Strict):
 
 
 class Table(Strict):
-    """What every renderer prints. `groups` are the headings over published and measured lines; `intervals`: whether the
-    texts of scores hold them; `signatures`: how the scores were made, in sentences."""
+    """This holds what every renderer prints. `groups` are the headings over published and measured lines; `intervals`:
+    whether the texts of scores hold them; `signatures`: how the scores were made, in sentences."""
 
     title: str
     profile: str
@@ -233,7 +233,7 @@ def _row_notes(row: Row, footnotes: _Footnotes) -> Iterable[str]:
 
 
 def provenance(row: Row) -> str:
-    """Where a row's numbers come from, in one line."""
+    """Return where a row's numbers come from, in one line."""
     if row.origin != "measured":
         return f"{row.origin}: {row.source}" + (f" ({row.note})" if row.note else "")
     runs = "; ".join(
@@ -269,7 +269,7 @@ def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], pr
 
 
 def about_intervals(columns: Sequence[Column], lines: Sequence[Line]) -> Iterable[str]:
-    """What the printed intervals are, and why a score may have none."""
+    """Return what the printed intervals are, and why a score may have none."""
     yield "In parentheses: 95 % intervals over images and seeds, around the score freed of what few frames add."
     scores = [place for place, entry in enumerate(columns) if entry.kind == "score" and entry.key != "published"]
     cells = [line.cells[place] for line in lines if line.group == "measured" for place in scores]
@@ -281,7 +281,8 @@ def about_intervals(columns: Sequence[Column], lines: Sequence[Line]) -> Iterabl
 
 
 def signatures(rows: Iterable[Row]) -> Iterable[str]:
-    """How the scores of `rows` were made, in sentences that say each part once: what all rows share, what differs."""
+    """Return how the scores of `rows` were made, in sentences that say each part once: what all rows share, what
+    differs."""
     signed = [row.signature.split(SIGNATURE_JOINT) for row in rows if row.signature]
     parts = dict.fromkeys(part for row in signed for part in row)
     shared = [part for part in parts if all(part in row for row in signed)]

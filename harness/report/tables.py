@@ -1,4 +1,5 @@
-"""The tables beside a suite's own: reproduction, per class, cost, and the instances of an augmented training set.
+"""These tables stand beside a suite's own: reproduction, per class, cost, and the instances of an augmented training
+set.
 
 All are the one Table of table.py, so every renderer prints them.
 """

@@ -1,4 +1,5 @@
-"""Verdicts of a check for people and for CI: a table, JUnit XML, a GitHub step summary and annotations, trend files.
+"""Verdicts of a check are written for people and for CI: a table, JUnit XML, a GitHub step summary and annotations,
+trend files.
 
 All are pure: verdicts in, text out. GitHub cuts a step summary at 1 MiB and shows ten annotations of a kind, so both
 hold counts and what changed, never everything.

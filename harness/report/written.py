@@ -1,4 +1,5 @@
-"""Writes the report of a suite: its tables in every format, the HTML page and the rows; and makes each by itself.
+"""This module writes the report of a suite: its tables in every format, the HTML page and the rows; and makes each by
+itself.
 
 Reads the store, runs no stage.
 """
@@ -33,14 +34,15 @@ def table_of(plan: "Plan", store: "Store", name: str = "results", *, intervals: 
 
 
 class Intervals(NamedTuple):
-    """Where a report has intervals from: of differences, of single scores."""
+    """This says where a report has intervals from: of differences, of single scores."""
 
     paired: "Paired"
     cells: "Single"
 
 
 def intervals_of(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> Intervals:
-    """What statistics in the store and accepted rows of the kind say; image quality has no statistics of frames."""
+    """Return what statistics in the store and accepted rows of the kind say; image quality has no statistics of
+    frames."""
     from harness.results.baselines import read_baselines
     from harness.results.collect import statistics_folder
     from harness.results.paired import estimates, intervals

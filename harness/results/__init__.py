@@ -1,1 +1,1 @@
-"""Result rows: what was measured or printed, and how rows compare."""
+"""Result rows hold what was measured or printed; this folder reads and compares them."""

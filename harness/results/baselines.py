@@ -1,4 +1,5 @@
-"""Accepted rows and their statistics, as committed under `results/baselines`: read, and made from measured rows.
+"""Baselines are accepted rows and their statistics, committed under `results/baselines`; this module reads and makes
+them.
 
 Not here: how measured rows are compared with them (check.py).
 """
@@ -110,12 +111,12 @@ def baseline_files() -> dict[str, Path]:
 
 
 def statistics_root(path: Path) -> Path:
-    """Where the statistics of the baseline at `path` and of all beside it lie, one folder per evaluation key."""
+    """Return where the statistics of the baseline at `path` and of all beside it lie, one folder per evaluation key."""
     return path.parent / "statistics"
 
 
 def statistics_in(path: Path) -> Callable[[SeedResult], Path | None]:
-    """Where the statistics of a run of the baseline at `path` lie; None for a run that has none."""
+    """Return where the statistics of a run of the baseline at `path` lie; None for a run that has none."""
 
     def where(run: SeedResult) -> Path | None:
         folder = statistics_root(path) / run.key

@@ -1,4 +1,5 @@
-"""Compares measured rows with a committed baseline: same, better, worse, missing or incomparable, metric by metric.
+"""A check compares measured rows with a committed baseline, metric by metric: same, better, worse, missing or
+incomparable.
 
 Where the same steps ran on the same kind of machine, any difference counts. Otherwise it counts when it is larger than
 the largest of three tolerances: the one the baseline states, what resampling says (paired over images and seeds, from
@@ -35,7 +36,7 @@ Source = Literal["stated", "resampling", "seeds", "equal runs"]
 
 
 class Exit(IntEnum):
-    """What `harness check` ends with; 2 is bad input, as everywhere."""
+    """This holds what `harness check` ends with; 2 is bad input, as everywhere."""
 
     FINE = 0
     WORSE = 1
@@ -43,7 +44,7 @@ class Exit(IntEnum):
 
 
 class Verdict(Strict):
-    """What became of one metric of one row. Values in the metric's own unit (fractions for segmentation)."""
+    """This holds what became of one metric of one row. Values in the metric's own unit (fractions for segmentation)."""
 
     kind: Kind
     suite: str
@@ -98,7 +99,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> Exit:
 
 
 def additions(new: Baseline) -> list[Verdict]:
-    """What a first baseline holds."""
+    """Return what a first baseline holds."""
     return [
         Verdict(kind="missing", suite=new.suite, row=row.name, metric=metric, now=row.scores.get(metric), reason="new")
         for row in new.rows
@@ -167,7 +168,7 @@ class _Judge:
 
 
 def _obstacle(before: Row, now: Row) -> str:
-    """Why two rows can't be compared; empty when they can."""
+    """Return why two rows can't be compared; empty when they can."""
     for name, label in (
         ("suite", "suite"),
         ("profile", "profile"),

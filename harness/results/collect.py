@@ -1,4 +1,4 @@
-"""Reads the rows of a plan from the store: what was measured, and why a row has no number.
+"""This module reads the rows of a plan from the store: what was measured, and why a row has no number.
 
 The only bridge from artifacts to rows; `report` and `check` see rows alone. Reads manifests and scores, never images.
 """
@@ -44,7 +44,7 @@ def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
 
 
 def statistics_folder(run: SeedResult, store: Store) -> Path:
-    """Where the per-image statistics of a run lie."""
+    """Return where the per-image statistics of a run lie."""
     return store.root / run.folder
 
 
@@ -183,7 +183,7 @@ def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
 
 
 def _budget(train: dict[str, Any] | None, steps: Iterable[Step]) -> Budget:
-    """What the training used; of predictions made elsewhere what their part states."""
+    """Return what the training used; of predictions made elsewhere what their part states."""
     for spec in (step.spec for step in steps if isinstance(step.spec, PredictionsSpec)):
         stated = spec.segmenter.training
         seen = stated.iterations * stated.batch_size

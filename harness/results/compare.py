@@ -1,4 +1,5 @@
-"""Compares any two sets of rows, row by row: two suites, stores, baselines or files, or single rows of them.
+"""This module compares any two sets of rows, row by row: two suites, stores, baselines or files, or single rows of
+them.
 
 Rows on other data, or scored in another way, are never compared; what else differs between two rows is said with their
 difference. Not here: `check`, which judges new rows of a suite by its accepted ones (check.py), and where rows come
@@ -133,7 +134,7 @@ def _one(
 
 
 def differences(before: Row, after: Row) -> dict[str, tuple[str, str]]:
-    """What is not the same in two rows beside their scores, by name; both values as text."""
+    """Return what is not the same in two rows beside their scores, by name; both values as text."""
     found = {
         label: (_text(getattr(before, name)), _text(getattr(after, name)))
         for name, label in _ASPECTS

@@ -1,4 +1,4 @@
-"""What a gain is made of: each row less those that it is compared with, in one metric, with a paired interval.
+"""A gain is a row less the row that it is compared with, in one metric, with a paired interval.
 
 What is compared with what stands in the rows, which have it from the generators' TOML: zoom = focus - none, generated
 appearance = generator - focus. Recipes, mixes and labels are compared with the first of the suite, generator by
@@ -42,7 +42,7 @@ class Gain:
 
     @property
     def certain(self) -> bool:
-        """Whether there is an interval and it leaves zero out."""
+        """Return whether there is an interval and it leaves zero out."""
         return self.difference is not None and self.difference.distinguishable
 
 
@@ -84,7 +84,7 @@ _SHARED = ("segmenter", "backbone", "recipe", "mix", "labels")
 
 
 def _has(row: Row, factor: str) -> bool:
-    """Whether a factor plays a part in a row: real frames alone know neither recipe nor mix."""
+    """Return whether a factor plays a part in a row: real frames alone know neither recipe nor mix."""
     return row.role != "baseline" or factor not in ("recipe", "mix")
 
 

@@ -1,4 +1,4 @@
-"""The instrument is judged here: controls whose truth is known, and the smallest detectable effect of a table.
+"""This module judges the instrument: controls whose truth is known, and the smallest detectable effect of a table.
 
 A control that expects a gain must show one, a control that expects none must show none, and labels of other frames must
 teach nothing. Read from the same rows and intervals as the answer. Not here: the words (harness/report/self_test.py).
@@ -48,7 +48,7 @@ class Instrument:
 
 
 def examine(rows: Iterable[Row], gains: Sequence[Gain]) -> Instrument:
-    """What the controls among the measured `rows` and their `gains` say."""
+    """Return what the controls among the measured `rows` and their `gains` say."""
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(MAIN) is not None]
     trials = [trial for gain in gains if (trial := _trial(gain))]
     trials += [_learns_nothing(row) for row in measured if row.labels == "shuffled"]
@@ -83,7 +83,7 @@ def _learns_nothing(row: Row) -> Trial:
 
 
 def _resolutions(rows: Sequence[Row], gains: Sequence[Gain]) -> Iterator[Resolution]:
-    """What each network's rows show with the seeds and images that they have; the fewest seeds count."""
+    """Return what each network's rows show with the seeds and images that they have; the fewest seeds count."""
     for spread in learn(gains):
         mine = [row for row in rows if (row.segmenter, row.backbone) == (spread.segmenter, spread.backbone)]
         seeds = min(len(finished(row.seeds)) for row in mine)

@@ -70,7 +70,7 @@ def estimates(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
 
 
 class _Spreads:
-    """What is known of the spread over seeds, learnt once for each kind of row."""
+    """This holds what is known of the spread over seeds, learnt once for each kind of row."""
 
     def __init__(self, rows: Sequence[Row], accepted: Sequence[Row]) -> None:
         self.rows, self.accepted = rows, accepted

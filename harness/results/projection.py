@@ -24,7 +24,8 @@ PER_IMAGE = ("predict", "evaluate")
 
 @dataclass(frozen=True, kw_only=True)
 class Prospect:
-    """What two rows of a network would show with so many seeds and images, and what the suite would cost then."""
+    """This holds what two rows of a network would show with so many seeds and images, and what the suite would cost
+    then."""
 
     resolution: Resolution
     found: float
@@ -65,7 +66,7 @@ def accepted_spreads(plan: Plan) -> Iterator[NetworkSpread]:
 
 
 def as_planned(plan: Plan, spread: NetworkSpread) -> Resolution:
-    """What the rows of a network will show with the seeds of the plan."""
+    """Return what the rows of a network will show with the seeds of the plan."""
     rows = networks(plan)[spread.segmenter, spread.backbone]
     seeds = min(len(row.finals) for row in rows)
     return _resolution(spread, seeds, spread.n_images, len(rows))

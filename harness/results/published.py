@@ -1,4 +1,4 @@
-"""The published numbers as rows: `results/published/*.toml`, as printed, with their sources.
+"""This module reads the published numbers as rows: `results/published/*.toml`, as printed, with their sources.
 
 The files hold percent, as the papers do; rows hold fractions. Not here: which measured row stands beside which printed
 one (collect.py).

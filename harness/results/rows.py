@@ -1,4 +1,4 @@
-"""Result rows: what was measured or printed, one row for each arm of a suite, and the file format they travel in.
+"""A result row holds what was measured or printed for one arm of a suite; this module defines it and its file format.
 
 Tables, reports, checks and the leaderboard read rows and nothing else. Segmentation scores are fractions (AP 0.3846),
 image quality is in its own unit (FID, dB). Not here: percent (the table's business), printed numbers (published.py).
@@ -32,7 +32,7 @@ class Record(Strict):
 
 
 class Budget(Record):
-    """What the training of a row was allowed to use, the same for every seed."""
+    """This holds what the training of a row was allowed to use, the same for every seed."""
 
     images_seen: NonNegativeInt | None = None
     """Training images drawn in all: iterations times batch size."""
@@ -47,7 +47,8 @@ class Budget(Record):
 
 
 class Cost(Record):
-    """What a row cost, summed over the steps that belong to it alone or are shared with others, and over its seeds."""
+    """This holds what a row cost, summed over the steps that belong to it alone or are shared with others, and over its
+    seeds."""
 
     seconds: NonNegativeFloat | None = None
     """Wall time of all steps in seconds."""
@@ -195,7 +196,7 @@ class Measurement:
 
 
 class RowFile(Record):
-    """What a rows file holds."""
+    """This holds what a rows file holds."""
 
     format: int = ROWS_FORMAT
     """Version of this format."""
@@ -209,7 +210,8 @@ def finished(seeds: Iterable[SeedResult]) -> list[SeedResult]:
 
 
 def competes(row: Row) -> bool:
-    """Whether a row may be better than others: controls and rows with shuffled labels are there to be compared with."""
+    """Return whether a row may be better than others: controls and rows with shuffled labels are there to be compared
+    with."""
     return row.role != "control" and row.labels == "true"
 
 

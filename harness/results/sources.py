@@ -1,4 +1,4 @@
-"""Finds the rows that somebody names, of a suite in a store, a baseline or a rows file, and where their statistics lie.
+"""This module finds the rows that a user names (of a suite in a store, a baseline or a rows file) and their statistics.
 
 SUITE[:ROW] is a suite of the store, FILE.json[:ROW] a baseline or what a run writes as rows.json.
 """

@@ -16,7 +16,8 @@ from harness.results.rows import Record, Row
 
 
 class NetworkSpread(Record):
-    """What varies in the scores of a network, so that other numbers of seeds and images can be thought through."""
+    """This holds what varies in the scores of a network, so that other numbers of seeds and images can be thought
+    through."""
 
     segmenter: str
     """Name of the segmenter part."""
@@ -51,7 +52,7 @@ class NetworkSpread(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """What two rows of a network, of so many seeds and images each, can show; in the metric's unit."""
+    """This holds what two rows of a network, of so many seeds and images each, can show; in the metric's unit."""
 
     spread: NetworkSpread
     seeds: int
@@ -130,7 +131,7 @@ def _learnt(gains: Sequence[Gain]) -> NetworkSpread:
 
 
 def place(row: Row) -> tuple[str, ...]:
-    """What rows have in common whose spreads may be pooled, beside their networks."""
+    """Return what rows have in common whose spreads may be pooled, beside their networks."""
     trained = (f"{key}={value}" for key, value in sorted(row.settings.items()) if not key.startswith(_FRAMES))
     return row.profile, row.data, row.labels, *trained
 
@@ -144,6 +145,6 @@ def _network(row: Row) -> tuple[str, str]:
 
 
 def _runs(row: Row) -> tuple[str, ...]:
-    """What tells whether two rows are the same measurement: the keys of their evaluations."""
+    """Return what tells whether two rows are the same measurement: the keys of their evaluations."""
     keys = tuple(run.key for run in row.seeds)
     return keys if keys and all(keys) else (row.suite, row.name)

@@ -1,4 +1,4 @@
-"""Where the number in a cell of a result table comes from: the file that holds it, and the artifact that this is of."""
+"""A trace leads from a cell of a result table to the file that holds the number, and to the artifact of that file."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

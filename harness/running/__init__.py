@@ -1,1 +1,1 @@
-"""Steps are made here: which comes next, where it runs, and the process that runs it."""
+"""This folder makes steps: it decides which comes next, where it runs, and starts the process that runs it."""

@@ -1,4 +1,4 @@
-"""Which steps can be made: those whose inputs are there."""
+"""The graph says which steps can be made: those whose inputs are there."""
 
 from collections import deque
 from collections.abc import Collection, Mapping

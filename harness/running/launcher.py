@@ -1,4 +1,4 @@
-"""Where steps run: what every launcher does.
+"""A launcher decides where steps run; this protocol says what every launcher does.
 
 A launcher starts jobs and tells when they end. What it tells is a hint: whether a step is made, only the store knows.
 Not here: which step comes next (scheduler.py), how a step is made (worker.py).
@@ -42,7 +42,7 @@ class Launcher(Protocol):
         """Take jobs; returns at once."""
 
     def poll(self, seconds: float) -> list[Ended]:
-        """What ended since the last call; waits at most so long for something to end."""
+        """Return what ended since the last call; waits at most so long for something to end."""
         ...
 
     def cancel(self, ids: Collection[str]) -> None:

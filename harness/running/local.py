@@ -1,4 +1,4 @@
-"""The launcher for one machine: a pool of its GPUs and processors.
+"""The local launcher runs steps on one machine: a pool of its GPUs and processors.
 
 Each step is pinned to its GPUs by CUDA_VISIBLE_DEVICES; a step that asks for none sees none. Workers are forked by a
 nursery (nursery.py), a process of its own that ends them all when this one is gone.
@@ -38,7 +38,7 @@ PATIENCE = 4.5
 
 
 class DeviceShare(NamedTuple):
-    """Where a job runs. `gpus`: as CUDA_VISIBLE_DEVICES has it; None where the machine has none."""
+    """This says where a job runs. `gpus`: as CUDA_VISIBLE_DEVICES has it; None where the machine has none."""
 
     number: int
     gpus: str | None
@@ -91,7 +91,7 @@ class Local:
         self._fill()
 
     def poll(self, seconds: float) -> list[Ended]:
-        """What ended; a nursery that died has lost all its jobs."""
+        """Return what ended; a nursery that died has lost all its jobs."""
         if not self.gone:
             self._listen(seconds)
         self._fill()
@@ -161,7 +161,7 @@ class Nursery:
 
     @property
     def answers(self) -> IO[bytes]:
-        """Where it and its workers answer."""
+        """Return where it and its workers answer."""
         assert self.process is not None and self.process.stdout is not None
         return self.process.stdout
 
@@ -183,7 +183,7 @@ class Nursery:
         return [(answer["number"], answer["outcome"]) for answer in answers if answer["outcome"] != "passed on"]
 
     def is_dead(self) -> bool:
-        """Whether the process has ended, or does not answer."""
+        """Return whether the process has ended, or does not answer."""
         if self.process is None:
             return False
         silent = bool(self.given) and time.monotonic() - min(self.given.values()) > SILENCE

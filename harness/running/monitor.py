@@ -1,4 +1,5 @@
-"""Watches a run whose workers look for work themselves: starts as many as there is work for, and tells what happens.
+"""The monitor watches a run whose workers look for work themselves: it starts as many as there is work for, and reports
+what happens.
 
 The workers need nothing of it: when it is gone they go on, and the same command watches again. It only helps: it starts
 workers that are missing, and takes leases back from workers that the cluster says are gone.

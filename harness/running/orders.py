@@ -1,4 +1,4 @@
-"""What a launcher and its workers say to each other: an order is a step to be made here, with these devices."""
+"""An order is what a launcher sends its workers: a step to be made here, with these devices."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from harness.running.worker import Outcome, Site, make
 
 
 class Order(NamedTuple):
-    """What a launcher tells a worker, as JSON. `number` names the order in the answer."""
+    """This holds what a launcher tells a worker, as JSON. `number` names the order in the answer."""
 
     number: int
     given: str

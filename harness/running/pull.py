@@ -1,4 +1,4 @@
-"""A worker that looks for work itself: any step of a run whose inputs are there and that nobody holds.
+"""A pull worker looks for work itself: any step of a run whose inputs are there and that nobody holds.
 
 Many of them, on many machines, need nothing but the store: the leases see to it that a step is made once. A worker
 takes the steps that need what its machine gives, and leaves when there is none for a while.

@@ -1,4 +1,4 @@
-"""The launcher for Ray: one task per step, placed by Ray on a machine of an existing cluster or of one started here.
+"""The Ray launcher submits one task per step; Ray places it on a machine of an existing cluster or of one started here.
 
 A task starts a worker process and ends with it; Ray never tries it again, the runner does. All machines see the store
 at the same path.
@@ -19,7 +19,7 @@ from harness.running.launcher import Ended, Job
 
 
 class RayOptions(Strict):
-    """Which cluster; [launcher.ray] of the user's file."""
+    """This says which cluster is used: [launcher.ray] of the user's file."""
 
     address: str | None = None
     """Of a running cluster: "auto", or host:port. Without one, the one that this machine is part of, else a new one."""
@@ -57,7 +57,7 @@ class Ray:
             self.running[task.remote(self.number, job.given, str(self.store.root), needs.cpus)] = job.id
 
     def poll(self, seconds: float) -> list[Ended]:
-        """What ended: a task that raised lost its machine, or its worker."""
+        """Return what ended: a task that raised lost its machine, or its worker."""
         if not self.running:
             return []
         done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=seconds)

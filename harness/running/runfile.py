@@ -1,4 +1,4 @@
-"""The steps of a run in a file of the store, for workers that look for work themselves.
+"""The run file holds the steps of a run in the store, for workers that look for work themselves.
 
 The name is a hash of what is in it: the same run has the same file, and a file never changes.
 """

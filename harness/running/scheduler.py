@@ -1,4 +1,4 @@
-"""Makes the artifacts of a plan that are missing: which step comes next, and what became of it.
+"""The scheduler makes the missing artifacts of a plan: it decides which step comes next, and records what became of it.
 
 Same command again = resume: whole artifacts are left alone, half-made ones go on where they stopped. A step that
 fails is recorded, what needs it fails with it, and everything else still runs. Nothing here knows where steps run
@@ -31,7 +31,7 @@ TRIES = 3
 
 
 class Wanted(Protocol):
-    """What a run needs of a plan: the steps that are not in the store, inputs first."""
+    """This holds what a run needs of a plan: the steps that are not in the store, inputs first."""
 
     def missing(self, store: Store) -> dict[str, Step]: ...
 

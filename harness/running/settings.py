@@ -1,4 +1,4 @@
-"""Which launcher runs the steps: the command line says it, or the user's own file. No key depends on it.
+"""The command line or the user's own file chooses the launcher that runs the steps. No key depends on it.
 
 ~/.config/harness.toml      [launcher] name = "slurm", [launcher.slurm], [launcher.ray]
 """

@@ -1,4 +1,4 @@
-"""What tells a worker to end: a signal, or the end of the launcher. It waits here, so that it hears that at once."""
+"""A worker ends at a signal, or when its launcher ends. It waits here, so that it hears that at once."""
 
 import contextlib
 import os

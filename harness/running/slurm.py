@@ -1,4 +1,4 @@
-"""The launcher for Slurm: arrays of workers that look for work themselves, one array per kind of resources.
+"""The Slurm launcher submits arrays of workers that look for work themselves, one array per kind of resources.
 
 It calls sbatch, squeue, scancel and scontrol, and needs no accounting. What Slurm says is a hint, the store decides. A
 worker that nears its time limit, or is preempted, saves its state, gives its step back and is queued again.
@@ -34,7 +34,7 @@ MARGIN = 20, 300
 
 
 class SlurmOptions(Strict):
-    """How jobs are submitted; [launcher.slurm] of the user's file."""
+    """This says how jobs are submitted; [launcher.slurm] of the user's file."""
 
     partition: str | None = None
     account: str | None = None
@@ -81,7 +81,7 @@ class Slurm:
             self.jobs |= {job.id: f"{array}_{number}" for number, job in enumerate(group)}
 
     def poll(self, seconds: float) -> list[Ended]:
-        """What Slurm no longer has, and what it queued again."""
+        """Return what Slurm no longer has, and what it queued again."""
         time.sleep(seconds)
         if time.monotonic() - self.asked < LOOK or not self.jobs:
             return []
@@ -142,7 +142,7 @@ def margin(resources: Resources) -> int:
 
 
 def here() -> Holder | None:
-    """Who a worker is that runs in a job of Slurm; None elsewhere."""
+    """Return who a worker is that runs in a job of Slurm; None elsewhere."""
     if (job := os.environ.get("SLURM_JOB_ID")) is None:
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")

@@ -1,4 +1,4 @@
-"""The process in which a stage computes: forked by a worker for one try of one step, and ended with it.
+"""A stage computes in a process of its own: a worker forks it for one try of one step, and it ends with the try.
 
 It gives memory and GPU back when it ends, and its crash leaves the worker standing, which tells what happened. The
 worker forks before any thread or GPU context exists, so that nothing unsafe is inherited.
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Work(NamedTuple):
-    """What the process does. `variables`: its environment, laid over that of the worker."""
+    """This holds what the process does. `variables`: its environment, laid over that of the worker."""
 
     kind: str
     spec: dict[str, Any]
@@ -143,7 +143,7 @@ def _use_threads(variables: dict[str, str]) -> None:
 
 
 def _used_a_gpu() -> bool:
-    """Whether the stage touched a GPU, which is then taken for as long as this process runs."""
+    """Return whether the stage touched a GPU, which is then taken for as long as this process runs."""
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_initialized()
 

@@ -1,4 +1,5 @@
-"""Where a run stands, read from the store alone: from any machine that sees it, whoever runs the steps."""
+"""The status says where a run stands. It reads the store alone, from any machine that sees it, whoever runs the
+steps."""
 
 import contextlib
 import os
@@ -57,7 +58,7 @@ class FailedStep(Strict):
 
 
 class Status(Strict):
-    """Where a run stands."""
+    """This says where a run stands."""
 
     version: int = 1
     suite: str
@@ -69,7 +70,7 @@ class Status(Strict):
 
 
 def status(plan: Plan, store: Store) -> Status:
-    """Where `plan` stands in `store`."""
+    """Return where `plan` stands in `store`."""
     steps, missing = plan.steps(), plan.missing(store)
     held = _held(missing, store)
     failed = [_failure(missing[key], store) for _, key in store.failures() if key in missing and key not in held]
@@ -139,7 +140,7 @@ def _failure(step: Step, store: Store) -> FailedStep:
 
 
 def _file_system_time(store: Store) -> float | None:
-    """What time it is for the file system of the store: that of a file that is written now."""
+    """Return what time it is for the file system of the store: that of a file that is written now."""
     probe = store.root / "leases" / f".probe-{uuid.uuid4().hex}"
     try:
         probe.write_bytes(b"")

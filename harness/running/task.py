@@ -1,4 +1,4 @@
-"""What travels to a worker: a step with everything that is needed to make it, as JSON."""
+"""A task is what travels to a worker: a step with everything that is needed to make it, as JSON."""
 
 import shlex
 import sys
@@ -35,7 +35,7 @@ class Task(Strict):
     """The command that asked for it."""
 
     def folder(self, name: str, store: Store) -> str:
-        """Where the input `name` lies."""
+        """Return where the input `name` lies."""
         needed = self.inputs[name]
         return needed.external or str(store.path(needed.kind, needed.key))
 

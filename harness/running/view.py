@@ -1,4 +1,4 @@
-"""What the store says of the steps of a run, for whoever does not make them all himself."""
+"""The view says what the store holds of the steps of a run, for whoever does not make them all himself."""
 
 import os
 
@@ -8,7 +8,7 @@ from harness.running.task import Task
 
 
 class View:
-    """What the store says of the steps of a run: made, failed, or open."""
+    """This holds what the store says of the steps of a run: made, failed, or open."""
 
     def __init__(self, tasks: dict[str, Task], store: Store) -> None:
         self.tasks, self.store = tasks, store

@@ -1,4 +1,4 @@
-"""What a runner sees of its steps: it reads the store, tells what happens, and keeps what became of each step."""
+"""The watch shows a runner its steps: it reads the store, reports what happens, and keeps what became of each step."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ AGAIN = "it would fail in the same way; after a change of the code, --retry-fail
 
 
 class Event(NamedTuple):
-    """What happened to a step: "start", "progress", "done" or "failed"."""
+    """This holds what happened to a step: "start", "progress", "done" or "failed"."""
 
     step: Step
     what: str
@@ -26,7 +26,7 @@ Tell = Callable[[Event], None]
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a run did: steps made now, and steps that failed with their records."""
+    """This holds what a run did: steps made now, and steps that failed with their records."""
 
     made: list[Step] = field(default_factory=list)
     failed: dict[str, Failure] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Makes one step: takes its lease, lets a stage process compute, and commits what that made.
+"""A worker makes one step: it takes the lease, lets a stage process compute, and commits what that made.
 
 The worker is the parent of the stage process and does nothing that blocks, so that its beats come whatever the stage
 does. It describes the machine it runs on. Whoever started it may be gone: the store knows everything that matters.
@@ -42,7 +42,7 @@ ROOM = 64 * 2**20
 
 
 class Site(NamedTuple):
-    """Where a worker runs. `variables` are laid over the environment of its stages."""
+    """This says where a worker runs. `variables` are laid over the environment of its stages."""
 
     holder: Holder
     variables: dict[str, str]
@@ -62,7 +62,7 @@ def stage_variables(threads: int, gpus: str) -> dict[str, str]:
 
 
 class Ending(NamedTuple):
-    """How a stage process ended. All None: it died without a word, of `signal` where it was killed."""
+    """This says how a stage process ended. All None: it died without a word, of `signal` where it was killed."""
 
     result: dict[str, Any] | None = None
     failure: Failure | None = None

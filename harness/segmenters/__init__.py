@@ -1,1 +1,1 @@
-"""Segmentation networks behind one protocol, and the engine that trains them."""
+"""Segmenters are segmentation networks behind one protocol, with the engine that trains them."""

@@ -1,4 +1,5 @@
-"""Backbones: feature extractors of transformers, new or with weights of others, and images as their input.
+"""Backbones are feature extractors of transformers, new or with weights of others; this module makes them and their
+input.
 
 Four maps at strides 4, 8, 16, 32. Images are normalised with the ImageNet statistics and padded to multiples of 32
 (ConvNeXt rounds odd sizes down, which would shift the masks).
@@ -82,7 +83,7 @@ def pretrained_backbone(backbone: Backbone) -> "PreTrainedModel":
 
 
 def _named_by_torchvision(weights: str) -> bool:
-    """Whether weights have the names of torchvision: those of timm, and files."""
+    """Return whether weights have the names of torchvision: those of timm, and files."""
     if weights.startswith("timm/") or Path(weights).suffix in (".pth", ".pt", ".safetensors", ".bin"):
         return True
     from harness.segmenters.pretrained import described

@@ -1,4 +1,4 @@
-"""What a segmenter is: its part (configs/segmenters/*.toml) and its adapter, the class that the part names.
+"""A segmenter has a part (configs/segmenters/*.toml) and an adapter, the class that the part names.
 
 An adapter (oneformer/adapter.py, ...) names its option models and builds a network; options.py has the models that
 several share. Nothing here imports torch, so that plans are made in milliseconds.
@@ -28,7 +28,8 @@ ModelT = TypeVar("ModelT", bound=Strict)
 
 
 class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
-    """What the registry names. A subclass sets `Model` and `Inference` and builds a network; the rest has defaults."""
+    """This holds what the registry names. A subclass sets `Model` and `Inference` and builds a network; the rest has
+    defaults."""
 
     Model: ClassVar[type[Strict]]
     """The table [model] of the part."""
@@ -41,7 +42,7 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
 
     @classmethod
     def fingerprint(cls, backbone: Backbone, model: ModelT) -> str:
-        """What a content key says of the files that a training starts from, and of nothing else.
+        """Return what a content key says of the files that a training starts from, and of nothing else.
 
         Default: a hash of the local weights of the backbone, so that another checkpoint under the same name is another
         training; empty for hub ids, which the part names, and for none.
@@ -99,7 +100,7 @@ SEGMENTERS: Registry[SegmenterAdapter[Any]] = Registry(
 
 
 class SegmenterHead(Strict):
-    """What a part says before its adapter is known; other keys are not looked at."""
+    """This holds what a part says before its adapter is known; other keys are not looked at."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -144,7 +145,7 @@ class SegmenterPart(SegmenterHead):
         return self.model_copy(update={"backbones": {backbone: self.chosen(backbone)}})
 
     def fingerprint(self, backbone: str) -> str:
-        """What a content key says of the files that a training on the backbone called so starts from."""
+        """Return what a content key says of the files that a training on the backbone called so starts from."""
         return self.kind.fingerprint(self.chosen(backbone), self.model)
 
     def runs(self, generator: str, backbone: str) -> Mapping[int, Path] | None:

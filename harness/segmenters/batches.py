@@ -1,4 +1,4 @@
-"""A batch of crops as tensors: pixels, and targets grown to their padded size."""
+"""A batch holds crops as tensors: pixels, and targets grown to their padded size."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,6 +1,5 @@
-"""A trained segmenter on disk: model.safetensors and config.json, enough to predict without the part it was trained
-from.
-"""
+"""A trained segmenter on disk is model.safetensors and config.json, enough to predict without the part it was trained
+from."""
 
 import json
 from pathlib import Path
@@ -80,7 +79,7 @@ def save(
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether `folder` holds a finished training, of whatever version; its config.json may still be refused."""
+    """Return whether `folder` holds a finished training, of whatever version; its config.json may still be refused."""
     try:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -89,7 +88,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def finished(folder: Path) -> bool:
-    """Whether the training in `folder` is whole."""
+    """Return whether the training in `folder` is whole."""
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 

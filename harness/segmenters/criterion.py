@@ -1,4 +1,5 @@
-"""The set loss of the mask classifiers: match predictions to targets, then compare classes and masks at sampled points.
+"""The set loss of the mask classifiers matches predictions to targets, then compares classes and masks at sampled
+points.
 
 Mask2Former (Cheng et al., CVPR 2022, sections 3.2 and 3.3), as Mask2Former, OneFormer and FastInst use it. All decoder
 layers go through it at once: one round trip to the assignment solver, and an image without targets is no special case.
@@ -44,9 +45,8 @@ class Points:
 
 
 class Matching(NamedTuple):
-    """Which query each target got: `queries` int64 [L, T] (-1: none), `images` int64 [T], targets in the order of the
-    batch.
-    """
+    """This says which query each target got: `queries` int64 [L, T] (-1: none), `images` int64 [T], targets in the
+    order of the batch."""
 
     queries: Tensor
     images: Tensor

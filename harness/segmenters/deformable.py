@@ -1,4 +1,5 @@
-"""Multi-scale deformable attention (Zhu et al., 2021, eq. 3) in plain torch, for the pixel decoders of transformers.
+"""This module computes multi-scale deformable attention (Zhu et al., 2021, eq. 3) in plain torch, for the pixel
+decoders of transformers.
 
 Same sums as transformers' own function, in an order that torch is quicker at: a level is added up before the next one
 is sampled, with the queries, which are many, innermost. Nothing is compiled.
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 def attend(value: Tensor, shapes: Sequence[tuple[int, int]], places: Tensor, weights: Tensor) -> Tensor:
-    """What each query finds where it looks: [B, Q, M * D].
+    """Return what each query finds where it looks: [B, Q, M * D].
 
     `value` [B, sum of h * w, M, D] of all levels, `shapes` (h, w) of each, `places` [B, Q, M, levels, points, 2] (x, y
     in 0..1), `weights` [B, Q, M, levels, points].

@@ -1,4 +1,4 @@
-"""First weights of OneFormer and Mask2Former as their authors draw them.
+"""OneFormer and Mask2Former draw their first weights as their authors do.
 
 transformers draws most of them from N(0, 0.02), the queries of OneFormer included: all queries then start alike, and a
 network trained from scratch stays blind for hundreds of steps (it does not even fit one batch). Published weights are
@@ -41,7 +41,7 @@ def as_the_authors(model: OneFormerForUniversalSegmentation | Mask2FormerForUniv
 
 
 def _default_linear(linear: nn.Linear) -> None:
-    """What torch draws for a linear layer that nobody initialises."""
+    """Return what torch draws for a linear layer that nobody initialises."""
     nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
     bound = 1 / math.sqrt(linear.in_features)
     nn.init.uniform_(linear.bias, -bound, bound)

@@ -1,4 +1,5 @@
-"""The batches of a training by step: decoded frames, crops drawn from each draw's own seed, threads that work ahead."""
+"""The loader makes the batches of a training by step: it decodes frames, draws crops from each draw's own seed, and
+works ahead in threads."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

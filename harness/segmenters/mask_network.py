@@ -1,4 +1,4 @@
-"""OneFormer and Mask2Former share this: a model of transformers with our targets, loss and predictions.
+"""OneFormer and Mask2Former share this base: a model of transformers with our targets, loss and predictions.
 
 What the model is asked, and what is read off it, is in oneformer/network.py and mask2former/network.py.
 """
@@ -98,7 +98,7 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
 
     @classmethod
     def ours(cls, options: ModelT, labels: LabelSet) -> dict[str, Any]:
-        """What holds whatever the configuration of a checkpoint says."""
+        """Return what holds whatever the configuration of a checkpoint says."""
         return {"num_labels": len(cls.classes_of(options, labels))}
 
     @classmethod

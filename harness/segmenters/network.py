@@ -1,4 +1,4 @@
-"""What a network is to the stages: a torch module that answers for images and can be built again from its shape.
+"""The stages see a network as a torch module that predicts for images and can be built again from its shape.
 
 How it is trained is its own matter; training.py has the engine and what it asks of a network.
 """
@@ -42,7 +42,8 @@ class Network(nn.Module, ABC, Generic[TrainingT, InferenceT]):
 
     @property
     def reads(self) -> Literal["ids", "outlines"]:
-        """What it is taught by: ids of pixels; or, of a synthetic frame that has them, what polygons made of these."""
+        """Return what it is taught by: ids of pixels; or, of a synthetic frame that has them, what polygons made of
+        these."""
         return "ids"
 
     @property

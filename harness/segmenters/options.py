@@ -1,4 +1,4 @@
-"""Options that segmenters share, with their published values: backbone, budget, engine, inference, set prediction.
+"""Segmenters share these options, with their published values: backbone, budget, engine, inference, set prediction.
 
 No torch here: plans are made from these models.
 """
@@ -34,7 +34,7 @@ class Budget(Strict):
 
     @property
     def validates(self) -> bool:
-        """Whether the training looks at the val split."""
+        """Return whether the training looks at the val split."""
         return False
 
     @property
@@ -44,7 +44,8 @@ class Budget(Strict):
 
 
 class Training(Budget):
-    """How the engine (training.py) trains; sizes in pixels of the frame, rates per iteration, shares in 0..1."""
+    """This says how the engine (training.py) trains; sizes in pixels of the frame, rates per iteration, shares in
+    0..1."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = dict.fromkeys(
         ("log_every", "validate_every", "validate_batches", "checkpoint_every", "workers", "cache_mb", "trackers"), True
@@ -91,7 +92,7 @@ class Training(Budget):
 
     @property
     def validates(self) -> bool:
-        """Whether the loss on the val split is looked at."""
+        """Return whether the loss on the val split is looked at."""
         return self.validate_every > 0
 
     @property
@@ -118,7 +119,8 @@ class Inference(Strict):
 
 
 class SetLoss(Strict):
-    """How predictions are compared with targets (criterion.py), and the aids of networks without weights (aids.py)."""
+    """This says how predictions are compared with targets (criterion.py), and the aids of networks without weights
+    (aids.py)."""
 
     class_weight: float = Field(default=2.0, ge=0)
     mask_weight: float = Field(default=5.0, ge=0)
@@ -152,7 +154,7 @@ class MaskModel(SetLoss):
 
 
 class InstanceInference(Inference):
-    """How instances are read from answers; the defaults are the published ones."""
+    """This says how instances are read from predictions; the defaults are the published ones."""
 
     topk: int = Field(default=100, ge=1)
     min_score: float = Field(default=0.0, ge=0, le=1)

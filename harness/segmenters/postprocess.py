@@ -17,7 +17,8 @@ from harness.data.prediction import Instance, Segment
 
 
 class ImageView(NamedTuple):
-    """How an image of `size` was shown to the network: resized to `shown`, padded to `padded` (height, width)."""
+    """This says how an image of `size` was shown to the network: resized to `shown`, padded to `padded` (height,
+    width)."""
 
     size: tuple[int, int]
     shown: tuple[int, int]
@@ -61,7 +62,8 @@ def instances(
 
 
 def votes(classes: Tensor, masks: Tensor) -> Tensor:
-    """What the label of a pixel is elected by: for each class the sum over queries of p(class) * p(mask), [K, H, W]."""
+    """Return what the label of a pixel is elected by: for each class the sum over queries of p(class) * p(mask), [K, H,
+    W]."""
     return torch.einsum("qk,qhw->khw", classes.float().softmax(-1)[:, :-1], masks.sigmoid())
 
 

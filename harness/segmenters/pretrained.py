@@ -126,7 +126,7 @@ def _weights_file(place: str) -> Path:
 
 
 def _place(source: str) -> str:
-    """Where libraries look for `source`; HarnessError for a folder that isn't there."""
+    """Return where libraries look for `source`; HarnessError for a folder that isn't there."""
     folder = checkpoints.local(source) or Path(source).expanduser()
     if folder.is_dir():
         for path in (folder / "config.json", *(folder / name for name in FILES)):

@@ -44,7 +44,7 @@ def run(count: int, work: Callable[[Any, Report], Any], argument: Any, report: R
 
 
 def rank() -> int:
-    """Which of the processes this is; 0 where there is one.
+    """Return which of the processes this is; 0 where there is one.
 
     From the environment, because torch forgets it when the processes part, which they do before the result is written.
     """

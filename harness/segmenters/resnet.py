@@ -1,4 +1,4 @@
-"""Names of the tensors of a ResNet: those of transformers, and those of torchvision and timm.
+"""This module maps the tensors of a ResNet between the names of transformers, torchvision and timm.
 
 Nothing of these packages is imported.
 """
@@ -11,7 +11,8 @@ UNREAD = re.compile(r"(.*\.)?num_batches_tracked|fc\.(weight|bias)")
 
 
 class TensorPlace(NamedTuple):
-    """Where a tensor of transformers' ResNet is; `kind`: "stem", "shortcut" or the number of a convolution, "1" on."""
+    """This says where a tensor of transformers' ResNet is; `kind`: "stem", "shortcut" or the number of a convolution,
+    "1" on."""
 
     kind: str
     stage: int

@@ -1,4 +1,4 @@
-"""Targets of a mask classifier: one class index and one mask for each instance or stuff class.
+"""The targets of a mask classifier are one class index and one mask for each instance or stuff class.
 
 Our own, because the processors of transformers count the objects of a whole batch and fail on crops without things.
 Group regions (a thing class without a number) are never a target instance, and what is ignored never a target at all.
@@ -22,7 +22,7 @@ class Targets(NamedTuple):
 
 
 def targets(ids: np.ndarray, task: Task, labels: LabelSet, classes: Sequence[Label], *, min_pixels: int = 1) -> Targets:
-    """What is to be found in `ids` (int [H, W], in the encoding of `labels`) of some `classes` of them.
+    """Return what is to be found in `ids` (int [H, W], in the encoding of `labels`) of some `classes` of them.
 
     instance: every numbered object of a thing class. semantic: one mask per class, group regions included (the
     benchmark counts their pixels). panoptic: the objects, and one mask per stuff class; group regions are left out.

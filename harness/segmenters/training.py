@@ -1,4 +1,4 @@
-"""One training loop for all segmenters: accelerate for device and precision, everything random derived from (seed,
+"""One loop trains all segmenters: accelerate handles device and precision, and everything random derives from (seed,
 step).
 
 Step i sees the draws i * batch .. of the stream and its own torch seed, so a run that was killed and resumed ends with
@@ -196,7 +196,7 @@ class _Run:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return where the network is."""
         return self.accelerator.device
 
     def advance(self) -> float:

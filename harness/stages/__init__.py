@@ -1,5 +1,5 @@
-"""The stages: what a step of a plan does. Each module has a parsed specification and `run(spec, inputs, out, report)
--> facts`; `inputs` are folders of artifacts, and the data set where there is one.
+"""A stage does a step of a plan. Each module has a parsed specification and `run(spec, inputs, out, report) -> facts`;
+`inputs` are folders of artifacts, and the data set where there is one.
 
 `out` outlives kill -9: a stage called again on a half-filled `out` goes on and ends with the same files, bit for bit.
 A stage's VERSION is part of the key of its artifacts: raise it when the same specification gives another result.
@@ -18,7 +18,7 @@ from harness.data.base import Dataset, DatasetPart, open_dataset
 
 
 class Inputs(TypedDict, total=False):
-    """What a stage reads: the data set, and the folders of artifacts by their kind."""
+    """This holds what a stage reads: the data set, and the folders of artifacts by their kind."""
 
     dataset: Dataset
     synthesis: Path

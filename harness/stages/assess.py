@@ -1,4 +1,4 @@
-"""Stage assess: how good the generated crops of a synthesis are, pair by pair and as a set.
+"""The stage assess measures how good the generated crops of a synthesis are, pair by pair and as a set.
 
 Reads the square crops before the paste, as the manifest pairs them, and writes
 
@@ -61,7 +61,8 @@ _PART = 32  # instances whose images are in memory at a time
 
 
 class AssessSpec(Specification):
-    """What decides the scores of a synthesis. The first recipe's scores of the whole crop are the headline."""
+    """This holds what decides the scores of a synthesis. The first recipe's scores of the whole crop are the
+    headline."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "batch_size": True,
@@ -115,7 +116,8 @@ class Score(NamedTuple):
 
 
 def fingerprint(spec: AssessSpec) -> str:
-    """What identifies the weights that the scores come from; HarnessError for a file that must be there and isn't."""
+    """Return what identifies the weights that the scores come from; HarnessError for a file that must be there and
+    isn't."""
     return weight_files.fingerprint(list(spec.networks.values()))
 
 
@@ -217,8 +219,8 @@ def _rows(folder: Path, groups: list[list[tuple[int, ManifestEntry]]], start: in
 
 
 def _pair_columns(entries: list[ManifestEntry], table: Columns) -> dict[str, np.ndarray]:
-    """What pairs.npz holds: names and clusters of all pairs; per recipe and region `pair` and the scores of those
-    pairs."""
+    """Return what pairs.npz holds: names and clusters of all pairs; per recipe and region `pair` and the scores of
+    those pairs."""
     named = {
         "name": np.array([entry.name for entry in entries]),
         "source": np.array([entry.source for entry in entries]),
@@ -305,7 +307,7 @@ def _score(
 
 
 def _how(spec: AssessSpec, metric: QualityMetric, recipe: Measurement, region: Region) -> dict[str, object]:
-    """What a signature says of a metric beside recipe, region and counts."""
+    """Return what a signature says of a metric beside recipe, region and counts."""
     pixels = {
         "SSIM": {"image": "grey", "window": f"{WINDOW} uniform", "range": 255},
         "PSNR": {"image": "rgb", "range": 255, "mean": "of dB per pair"},

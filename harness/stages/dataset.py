@@ -1,4 +1,4 @@
-"""Stage dataset: a data set that the harness makes. One that is found on disk is no step of any run."""
+"""The stage dataset makes a data set. One that is found on disk is no step of any run."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,5 @@
-"""Stage evaluate: official result files against the ground truth of a split: scores, and what intervals need."""
+"""The stage evaluate compares official result files with the ground truth of a split: scores, and what intervals
+need."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ VERSION = 1
 
 
 class EvaluateSpec(Specification, Grown):
-    """What to evaluate, and how; the predictions come from the input."""
+    """This says what is evaluated, and how; the predictions come from the input."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {"workers": True}
     LATER = frozenset({"metrics"})

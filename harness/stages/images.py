@@ -1,4 +1,5 @@
-"""Stage images: whole annotated images that a generator gives become training images, one split of a data set.
+"""The stage images turns whole annotated images that a generator gives into training images, for one split of a data
+set.
 
 `out` becomes what a synthesis leaves: a tree (leftImg8bit, gtFine), and manifest.jsonl with one line per image. No crop
 is cut, pasted or focused, so no recipe plays a part.
@@ -31,7 +32,7 @@ ENTRIES = "entries"
 
 
 class ImagesSpec(Specification):
-    """What decides the images, beside the frames they are made from."""
+    """This holds what decides the images, beside the frames they are made from."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {"generator": GeneratorPart.NOT_IN_KEY, "weights": True}
 

@@ -1,4 +1,4 @@
-"""Stage predict: a trained segmenter on the frames of one split, written in the official result formats."""
+"""The stage predict runs a trained segmenter on the frames of one split and writes the official result formats."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +15,8 @@ VERSION = 2
 
 
 class PredictSpec(Specification):
-    """Which answers are read from a trained network: the inference table decides, the rest is in the key of the
-    training.
-    """
+    """This says which answers are read from a trained network: the inference table decides, the rest is in the key of
+    the training."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "segmenter": {"label": True, "backbones": True, "model": True, "training": True}

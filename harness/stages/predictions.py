@@ -1,5 +1,5 @@
-"""Stage predictions: what somebody's segmenter says of the frames of one split, read from a folder and written in the
-official result formats, as the stage predict leaves it.
+"""The stage predictions reads what somebody's segmenter says of the frames of one split from a folder, and writes it in
+the official result formats, as the stage predict does.
 
 Every file is decoded once and checked against the frame, so that a message names the file as its maker knows it.
 """
@@ -37,7 +37,7 @@ _GROUP = 32
 
 
 class PredictionsSpec(Specification):
-    """Which predictions: those that the fingerprint of the folder names."""
+    """This says which predictions: those that the fingerprint of the folder names."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "segmenter": {"label": True, "backbones": True, "training": True, "inference": True},
@@ -54,7 +54,7 @@ class PredictionsSpec(Specification):
 
 
 class Theirs(NamedTuple):
-    """What ids in their files mean."""
+    """This holds what ids in their files mean."""
 
     name: str
     by_id: Mapping[int, Label]

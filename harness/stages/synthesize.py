@@ -1,4 +1,4 @@
-"""Stage synthesize: phases 1 to 3 of the method over one split of a data set.
+"""The stage synthesize runs phases 1 to 3 of the method over one split of a data set.
 
 `out` becomes a tree of training images (leftImg8bit, gtFine; labels.json beside them for other labels than Cityscapes')
 with
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 
 class SynthesisSpec(Specification):
-    """What decides the result of a synthesis, beside the frames it starts from."""
+    """This holds what decides the result of a synthesis, beside the frames it starts from."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "generator": GeneratorPart.NOT_IN_KEY,
@@ -93,7 +93,7 @@ class SynthesisSpec(Specification):
 
 
 class Position(NamedTuple):
-    """Where the work list goes on: a frame, and how many of its items are done."""
+    """This says where the work list goes on: a frame, and how many of its items are done."""
 
     frame: int
     items: int
@@ -114,12 +114,12 @@ class _Work:
 
     @cached_property
     def tree(self) -> Tree:
-        """Where the training images go."""
+        """Return where the training images go."""
         return Tree.create(self.out, self.dataset.labels)
 
     @cached_property
     def composites(self) -> Tree:
-        """Where the full-frame composites go."""
+        """Return where the full-frame composites go."""
         return Tree.create(self.out / "frames", self.dataset.labels)
 
 
@@ -209,7 +209,7 @@ def _batches(work: _Work, start: Position) -> Iterator[tuple[list[Item], Positio
 
 
 def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np.ndarray]:
-    """What the generator makes of each item that has no fault."""
+    """Return what the generator makes of each item that has no fault."""
     good = [item for item in batch if not item.fault]
     if not good:
         return []
@@ -403,7 +403,7 @@ def _facts(entries: list[ManifestEntry], read: int) -> dict[str, Any]:
 
 
 def _claim(work: _Work) -> bytes:
-    """What `synthesis.json` says: the specification and what identifies frames and weights."""
+    """Return what `synthesis.json` says: the specification and what identifies frames and weights."""
     digest = hashlib.sha256()
     for frame in work.todo:
         sizes = [path.stat().st_size for path in (frame.image, frame.instance_ids)]
@@ -422,7 +422,7 @@ def _claim(work: _Work) -> bytes:
 
 
 def _is_claimed(out: Path, claim: bytes) -> bool:
-    """Whether `out` holds this very synthesis, begun or whole; HarnessError when it holds anything else."""
+    """Return whether `out` holds this very synthesis, begun or whole; HarnessError when it holds anything else."""
     path = out / "synthesis.json"
     if path.is_file() and path.read_bytes() == claim:
         return True
@@ -434,7 +434,8 @@ def _is_claimed(out: Path, claim: bytes) -> bool:
 
 
 def holds_something(out: Path) -> bool:
-    """Whether `out` is anything but absent or an empty folder (what an interrupted first write left does not count)."""
+    """Return whether `out` is anything but absent or an empty folder (what an interrupted first write left does not
+    count)."""
     if out.is_dir():
         return any(path.name != ".synthesis.json.part" for path in out.iterdir())
     return out.exists()

@@ -1,4 +1,4 @@
-"""Stage train: a segmenter on a data set and, where there is one, the synthetic tree made from it."""
+"""The stage train trains a segmenter on a data set and, where there is one, the synthetic tree made from it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar

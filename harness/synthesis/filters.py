@@ -1,4 +1,4 @@
-"""Quality filters that need a network: a generated crop must still look like what was asked for. Off unless a
+"""These quality filters need a network: a generated crop must still look like what was asked for. They are off unless a
 threshold is set.
 
 CAMUL keeps crops with CLIP-I >= 0.8 and SSIM >= 0.75; X-Paste those whose CLIP logit with the text is at least 21
@@ -59,7 +59,7 @@ class Filters(Strict):
 
     @property
     def active(self) -> bool:
-        """Whether any threshold is set."""
+        """Return whether any threshold is set."""
         return any(value is not None for value in (self.clip_image, self.clip_text, self.ssim, self.mask_iou))
 
     @property
@@ -74,14 +74,15 @@ class Filters(Strict):
 
 
 class Judgement(NamedTuple):
-    """What the filters say of one crop: why it is refused (empty: it isn't), and the values they saw."""
+    """This holds what the filters say of one crop: why it is refused (empty: it isn't), and the values they saw."""
 
     reason: str
     values: dict[str, float]
 
 
 def fingerprint(filters: Filters) -> str:
-    """What the filters' weights add to a content key; empty where none are needed. HarnessError for a missing file."""
+    """Return what the filters' weights add to a content key; empty where none are needed. HarnessError for a missing
+    file."""
     return weight_files.fingerprint(list(filters.networks))
 
 
@@ -179,7 +180,7 @@ class _Segmenter:
         self._model, self._side, self._device = model.float().eval().to(device), spec.side, device
 
     def __call__(self, images: Sequence[np.ndarray], phrases: Sequence[str]) -> list[np.ndarray]:
-        """Where each image shows its phrase: bool [side, side], probability at least 0.5."""
+        """Return where each image shows its phrase: bool [side, side], probability at least 0.5."""
         import torch
 
         found = []

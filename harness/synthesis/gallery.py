@@ -1,5 +1,4 @@
-"""The gallery: the same instances repainted by several generators, side by side, for the eye to judge beside the
-scores.
+"""The gallery shows the same instances repainted by several generators side by side, for the eye to judge.
 
 Raw results before the paste, as the image metrics see them. One synthesis on its own is shown by sheet.py.
 """

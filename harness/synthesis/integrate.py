@@ -1,4 +1,4 @@
-"""Phase 3: the generated square goes back into the frame, and a window round it becomes a training image.
+"""Phase 3 puts the generated square back into the frame; a window round it becomes a training image.
 
 Outside the instance's hard mask no pixel changes. Boxes are half-open, in absolute pixels. Not here: any file.
 """
@@ -23,7 +23,8 @@ _FILTERS = {
 
 
 class FocusWindow(NamedTuple):
-    """What becomes a training image: its box in the frame and the zoom lambda of its draw (0: the whole frame)."""
+    """This holds what becomes a training image: its box in the frame and the zoom lambda of its draw (0: the whole
+    frame)."""
 
     box: Box
     zoom: float
@@ -111,8 +112,8 @@ def draw_window(
 
 
 def shows_all(ids: np.ndarray, labels: LabelSet, window: Box, least: int) -> bool:
-    """Whether every instance that the window shows has at least `least` pixels there, at the size of the frame `ids`
-    [H, W]."""
+    """Return whether every instance that the window shows has at least `least` pixels there, at the size of the frame
+    `ids` [H, W]."""
     if least <= 1:
         return True
     counts = np.bincount(resize_ids(ids[window.slices], ids.shape).ravel())[labels.divisor :]

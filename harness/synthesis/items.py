@@ -1,4 +1,4 @@
-"""The work list of a synthesis: frame by frame, instance by instance, variant by variant.
+"""The work list of a synthesis goes frame by frame, instance by instance, variant by variant.
 
 Everything about an item that can be known before a generator runs is decided here, from the seed and the item's name
 alone. Not here: batches, resume, files.
@@ -51,7 +51,7 @@ class Item:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What the draws made for this item depend on, beside the seed."""
+        """Return what the draws made for this item depend on, beside the seed."""
         return self.picture.frame.name, self.instance.id, self.variant
 
 

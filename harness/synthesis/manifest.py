@@ -1,4 +1,4 @@
-"""manifest.jsonl: one line for every image that a synthesis was asked for, made or not.
+"""manifest.jsonl has one line for every image that a synthesis was asked for, made or not.
 
 The files it names are relative to the synthesis's folder. Real and generated crops are paired by it, never by listing
 folders.

@@ -1,4 +1,4 @@
-"""Prompts: two phrases per class, one drawn per instance and shared by its variants (phase 2).
+"""Each class has two prompt phrases; one is drawn per instance and shared by its variants (phase 2).
 
 The table is data (a recipe may replace it); the draw depends on seed, image and instance alone.
 """

@@ -1,4 +1,5 @@
-"""Quality filters: results that are not worth a place in the training set. Off unless a threshold is set.
+"""These quality filters drop results that are not worth a place in the training set. They are off unless a threshold is
+set.
 
 A refused result stays under crops/ and in the manifest with its reason; it only makes no training image.
 """
@@ -19,7 +20,7 @@ class Quality(Strict):
 
 
 def objection(quality: Quality, real: np.ndarray, generated: np.ndarray, mask: np.ndarray) -> str:
-    """Why `generated` (uint8 [S, S, 3], as `real`; `mask` bool [S, S]) is refused; empty when it is not."""
+    """Return why `generated` (uint8 [S, S, 3], as `real`; `mask` bool [S, S]) is refused; empty when it is not."""
     if quality.least_change is None and quality.most_spill is None:
         return ""
     change = np.abs(generated.astype(np.int16) - real).mean(axis=2)

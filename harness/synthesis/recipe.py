@@ -1,4 +1,4 @@
-"""A recipe: every choice on which the paper, the released scripts and common sense differ, as one field each.
+"""A recipe holds every choice on which the paper, the released scripts and common sense differ, as one field each.
 
 `configs/recipes/corrected.toml` is the paper's algorithm done right, `released.toml` what the authors' scripts do, bug
 for bug. No code asks which of the two it is; it asks for a field. Not here: what both share (select.py, integrate.py).
@@ -19,7 +19,7 @@ Filter = Literal["nearest", "area", "bilinear", "bicubic", "lanczos"]
 
 
 class Recipe(Grown):
-    """How instances are selected, cropped, prompted, pasted and focused."""
+    """This says how instances are selected, cropped, prompted, pasted and focused."""
 
     LATER = frozenset({"empty_mask", "side_rounding", "least_visible", "least_vertices"})
 

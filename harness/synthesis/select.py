@@ -1,4 +1,4 @@
-"""Phase 1: which instances of a frame are worked on, and their square crops.
+"""Phase 1 selects the instances of a frame that are worked on, and their square crops.
 
 Boxes are half-open, in absolute pixels of the frame. Not here: anything that changes a pixel.
 """
@@ -35,7 +35,7 @@ class Box(NamedTuple):
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def contains(self, other: "Box") -> bool:
-        """Whether `other` lies inside."""
+        """Return whether `other` lies inside."""
         return self.x0 <= other.x0 and self.y0 <= other.y0 and self.x1 >= other.x1 and self.y1 >= other.y1
 
 

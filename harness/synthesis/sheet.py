@@ -1,4 +1,4 @@
-"""The sample sheet: what a person looks at before believing a synthesis.
+"""The sample sheet shows a person what a synthesis made, before he believes it.
 
 Rows are spread over the classes; each shows the real crop, the mask, the prompt, what the generator returned and the
 training image that came of it.

@@ -1,1 +1,1 @@
-"""How the shipped tiny checkpoints are trained; nothing that runs a suite imports this folder."""
+"""This folder trains the shipped tiny checkpoints; nothing that runs a suite imports it."""

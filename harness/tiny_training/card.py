@@ -1,5 +1,4 @@
-"""The card of a tiny checkpoint: what it is, what it learned from, how it fared on held-out crops, and pictures of
-that.
+"""The card of a tiny checkpoint says what it is, what it learned from and how it does on held-out crops, with pictures.
 
 Scores stand beside those of the really drawn crops and beside chance, because judges err and some colours are common.
 """
@@ -68,7 +67,7 @@ def asked(pool: Pool) -> tuple[np.ndarray, list[str]]:
 def followed(
     part: str, out: Path, pool: Pool, *, rows: int = ROWS, device: str = "cpu", box: bool = False
 ) -> tuple[dict[str, float], Image.Image]:
-    """How well generator `part` of folder `out` follows its prompts on held-out crops, and a sheet of them.
+    """Return how well generator `part` of folder `out` follows its prompts on held-out crops, and a sheet of them.
 
     Results are pasted through the silhouette as in synthesis (`box`: through the box). "drawn": the same judges on
     the untouched crops and their true captions; "chance": on the untouched crops and the prompts asked for, whose class

@@ -1,4 +1,4 @@
-"""The tiny CLIP: image and text tower trained against each other on captioned crops.
+"""The tiny CLIP has an image and a text tower, trained against each other on captioned crops.
 
 Trained twice: of one the text tower, then frozen, is the text encoder of all three generators, as OpenAI's CLIP is
 Stable Diffusion's; the other, of another seed and other crops, scores their images. Without the first (text encoder
@@ -79,7 +79,7 @@ def train_clip(
 
 
 def _truth(crops: Pool, captions: list[Caption]) -> np.ndarray:
-    """Which caption (second axis) is true of which crop, bool [N, N]."""
+    """Return which caption (second axis) is true of which crop, bool [N, N]."""
     details = np.array([detail(prompt) for prompt in crops.prompts])
     claims = np.array([caption.detail or "" for caption in captions])
     labels = np.array([caption.label_id for caption in captions])

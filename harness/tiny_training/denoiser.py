@@ -1,4 +1,4 @@
-"""The UNets of the three tiny generators: what each is shown, what it must say, and the training they share.
+"""The UNets of the three tiny generators share this training; the module says what each sees and what it must predict.
 
     diff_inpainting   9 channels: noisy latents, hole, latents of the crop with the hole greyed
     blended           4 channels: noisy latents alone (a text-to-image base); starts from the inpainting weights
@@ -47,7 +47,7 @@ _FEW_STEPS = (999, 839, 679, 499, 339, 179)
 
 
 class Frozen(NamedTuple):
-    """What the generators share and none of them trains."""
+    """This holds what the generators share and none of them trains."""
 
     encoder: Patchwise
     tokenizer: object

@@ -1,4 +1,5 @@
-"""The judge says whether a generator followed its prompt: a small classifier with its own seed, and a colour test.
+"""The judge says whether a generator followed its prompt: it is a small classifier with its own seed, and a colour
+test.
 
 Neither had a part in training a generator. The classifier sees the whole crop as a person would and names class and
 detail (colour, woman, man, male, female); the colour test looks at the pixels inside the mask and has no weights.
@@ -103,7 +104,7 @@ class Verdicts(NamedTuple):
 
 @torch.no_grad()
 def judged(judge: Judge, images: np.ndarray, masks: np.ndarray, label_ids: np.ndarray, prompts: list[str]) -> Verdicts:
-    """What is found in uint8 images [N, 64, 64, 3] against what was asked for."""
+    """Return what is found in uint8 images [N, 64, 64, 3] against what was asked for."""
     judge.eval()
     found_class, found_detail = judge(to_tensor(images))
     classes = np.array(LABEL_IDS)[found_class.argmax(1).numpy()] == label_ids
@@ -116,8 +117,8 @@ def judged(judge: Judge, images: np.ndarray, masks: np.ndarray, label_ids: np.nd
 
 
 def colour_found(image: np.ndarray, mask: np.ndarray, colour: str) -> bool:
-    """Whether at least a fifth of the pixels of `mask` have that colour; of black two fifths, since glass, tyres and
-    shade are dark on everything. Chance is stated beside every score."""
+    """Return whether at least a fifth of the pixels of `mask` have that colour; of black two fifths, since glass, tyres
+    and shade are dark on everything. Chance is stated beside every score."""
     return colour_shares(image, mask)[colour] >= (0.4 if colour == "black" else 0.2)
 
 

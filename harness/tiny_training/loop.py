@@ -1,5 +1,5 @@
-"""The training loop of all tiny checkpoints: a time budget, an average of the weights, and a state that survives
-kill -9.
+"""One loop trains all tiny checkpoints: it has a time budget, an average of the weights, and a state that survives kill
+-9.
 
 Every step draws from its own seed, so a resumed run goes on with the draws of an unbroken one. Minutes are CPU
 minutes of this process on a CPU (a crowded machine trains as long as an idle one) and wall-clock minutes on a GPU.
@@ -26,20 +26,21 @@ _LOG_EVERY = 50
 
 @dataclass(frozen=True, kw_only=True)
 class TimeBudget:
-    """When a training ends: after `minutes`, or after `steps` if given (then a run can be repeated to the bit)."""
+    """This says when a training ends: after `minutes`, or after `steps` if given (then a run can be repeated to the
+    bit)."""
 
     minutes: float
     steps: int | None = None
 
     def spent(self, seconds: float, step: int) -> float:
-        """How much is used up, 0..1."""
+        """Return how much is used up, 0..1."""
         used = step / self.steps if self.steps else seconds / (60 * self.minutes)
         return min(used, 1.0)
 
 
 @dataclass(kw_only=True)
 class History:
-    """What a card tells about a training."""
+    """This holds what a card tells about a training."""
 
     steps: int = 0
     seconds: float = 0.0

@@ -45,7 +45,7 @@ class Pool:
 
 
 def phrase(prompt: str) -> str:
-    """What a prompt of the paper speaks of: "a photo of a red car" -> "red car"."""
+    """Return what a prompt of the paper speaks of: "a photo of a red car" -> "red car"."""
     return prompt.removeprefix("a photo of ").removeprefix("an ").removeprefix("a ")
 
 

@@ -1,4 +1,5 @@
-"""Starting weights of the mini segmenters: they stand for the Mapillary and ImageNet weights of the published ones.
+"""The mini segmenters start from these weights, which stand for the Mapillary and ImageNet weights of the published
+ones.
 
 A network of configs/segmenters learns from scenes of the pool, drawn apart from every train and val split, in its mini
 sizes. Kept is the whole network without its class head, or its backbone alone. Not here: the networks, the batches (the
@@ -45,7 +46,7 @@ _STYLE = Style(zoom=1.8, featured=4)
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Which network learns, and whether all of it is kept or its backbone alone."""
+    """This says which network learns, and whether all of it is kept or its backbone alone."""
 
     segmenter: str
     backbone: str
@@ -136,7 +137,8 @@ def scores(network: Any, start: Start, root: Path) -> dict[str, float]:
 
 
 def save(network: Any, start: Start, folder: Path) -> None:
-    """What is kept of `network`, as fp16 safetensors that transformers reads; the network itself stays as it is."""
+    """Return what is kept of `network`, as fp16 safetensors that transformers reads; the network itself stays as it
+    is."""
     model = copy.deepcopy(network.model).cpu().half()
     if not start.whole:
         model.model.pixel_level_module.encoder.save_pretrained(folder)

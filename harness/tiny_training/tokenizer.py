@@ -1,4 +1,4 @@
-"""The tokenizer of the tiny checkpoints: CLIP's byte-pair format, with merges for the words of our prompts alone.
+"""The tokenizer of the tiny checkpoints uses CLIP's byte-pair format, with merges for the words of our prompts alone.
 
 A known word is one token, any other falls back to byte pieces, so no text is refused. 16 positions are enough for the
 longest prompt ("a photo of a female rider"); the published vocabulary would weigh 6 MB for nothing.

@@ -1,4 +1,4 @@
-"""Trains the tiny checkpoints again, one command each, on a CPU or a GPU:
+"""This module trains the tiny checkpoints again, one command each, on a CPU or a GPU:
 
     python -m harness.tiny_training.train diff_inpainting --minutes 30 --device cpu --out DIR
 

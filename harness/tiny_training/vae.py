@@ -1,4 +1,4 @@
-"""The tiny autoencoder: an ordinary AutoencoderKL, factor 2, 4 channels, whose encoder is written down and not trained.
+"""The tiny autoencoder is an ordinary AutoencoderKL, factor 2, 4 channels, whose encoder is given and not trained.
 
 Encoder: the four leading principal components of 2 x 2 pixel patches, partly whitened (divided by std ** 0.5), set into
 the weights of the usual convolutions. A learned encoder needs far longer to keep colours. Decoder: trained, on latents

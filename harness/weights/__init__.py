@@ -1,4 +1,4 @@
-"""The shipped tiny checkpoints (tiny/), and how checkpoint files are found and hashed.
+"""This folder holds the shipped tiny checkpoints (tiny/), and finds and hashes checkpoint files.
 
 They stand in for Stable Diffusion and its kin where there is no network and no GPU: same formats, same code paths,
 64 x 64 pixels. `harness.tiny_training` made them. Importing this package imports no torch.

@@ -47,12 +47,12 @@ class Need:
 
     @property
     def found(self) -> Path | None:
-        """Where it is on this machine, complete or not: a folder or file, or the snapshot in the hub's cache."""
+        """Return where it is on this machine, complete or not: a folder or file, or the snapshot in the hub's cache."""
         return next((place for name in self.names if (place := _place(name, self.revision))), None)
 
     @property
     def remedy(self) -> str:
-        """What brings it."""
+        """Return what brings it."""
         name = next((name for name in self.names if _is_hub_id(name)), None)
         if name is None:
             return f"put it at {self.names[0]} (docs/paper-profile.md), or let the part name another place"
@@ -148,7 +148,7 @@ def check_channels(name: str, found: int, channels: tuple[int, ...]) -> None:
 
 
 def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = None) -> str:
-    """What a content key says of a checkpoint: a hash of its files, or name and revision of a hub id.
+    """Return what a content key says of a checkpoint: a hash of its files, or name and revision of a hub id.
 
     Files up to 64 MB are hashed whole, of larger ones the size, both ends and 256 blocks evenly between: a network
     that was trained on differs everywhere, and a plan must answer within a second.
@@ -169,7 +169,7 @@ def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = 
 
 
 def of_files(path: Path) -> str:
-    """What a content key says of a local file, or of all files of a folder: a hash as in `fingerprint`."""
+    """Return what a content key says of a local file, or of all files of a folder: a hash as in `fingerprint`."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and file.suffix not in (".md", ".png") and file.name != "training.json":

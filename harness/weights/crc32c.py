@@ -1,4 +1,4 @@
-"""CRC-32C, the checksum of TensorFlow's files, compiled: eight bytes a step."""
+"""This module computes CRC-32C, the checksum of TensorFlow's files, compiled: eight bytes a step."""
 
 import numpy as np
 from numba import njit

@@ -1,4 +1,5 @@
-"""What is known of public checkpoints without having them: classes, configurations, sizes, licences (public.toml).
+"""The table public.toml says of public checkpoints what is known without having them: classes, configurations, sizes,
+licences.
 
 Torch-free. Building a network of them, on the meta device or at random, is `empty`.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints of TensorFlow 2, read without TensorFlow and without running anything that they hold.
+"""This module reads checkpoints of TensorFlow 2 without TensorFlow, and runs nothing that they hold.
 
 A checkpoint PREFIX is an index PREFIX.index, a table as LevelDB writes it (blocks, raw or snappy, with a checksum each)
 of one entry per variable, and shards PREFIX.data-00000-of-00001 with the values, whose checksum stands in the entry.
@@ -34,7 +34,8 @@ _OBJECT = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 @dataclass(frozen=True, kw_only=True)
 class BundleEntry:
-    """Where the value of a variable lies: `shape`, and `size` bytes at `offset` of the shard; `crc` as it is stored."""
+    """This says where the value of a variable lies: `shape`, and `size` bytes at `offset` of the shard; `crc` as it is
+    stored."""
 
     dtype: int
     shape: tuple[int, ...]

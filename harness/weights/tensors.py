@@ -1,4 +1,5 @@
-"""Files of named tensors: written whole, read without running what they contain, compared with what is wanted.
+"""This module writes and reads files of named tensors: written whole, read without running what they contain, compared
+with what is wanted.
 
 A .pth file of others is a pickle, and a pickle can run code. It is read with torch's restricted reader, which builds
 tensors, containers and, because detectron2's files sometimes hold them, plain NumPy arrays and numbers; a file that
@@ -164,7 +165,7 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def why(error: Exception) -> str:
-    """What a library says of a file, in one line and without its advice to run what the file holds."""
+    """Return what a library says of a file, in one line and without its advice to run what the file holds."""
     lines = [line for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -205,7 +206,8 @@ def _named(found: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _numpy_constructors() -> list[Any]:
-    """What a pickled array or number of NumPy calls: constructors of data alone, under the names of NumPy 1 and 2."""
+    """Return what a pickled array or number of NumPy calls: constructors of data alone, under the names of NumPy 1 and
+    2."""
     import _codecs
 
     from numpy._core import multiarray

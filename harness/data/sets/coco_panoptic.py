@@ -1,4 +1,5 @@
-"""COCO's panoptic format: a JSON file and a folder of pictures for each split, beside the images.
+"""This module reads data sets in COCO's panoptic format: a JSON file and a folder of pictures for each split, beside
+the images.
 
 The default layout is that of COCO 2017; other data sets in this format name their files in the part.
 """
@@ -19,7 +20,7 @@ from harness.data.sets.meaning import Class, Meaning, own
 
 
 class PanopticSplit(Strict):
-    """Where the files of a split lie, relative to the root."""
+    """This says where the files of a split lie, relative to the root."""
 
     annotations: str
     """The JSON file: images, annotations, categories."""

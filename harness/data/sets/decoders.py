@@ -1,4 +1,4 @@
-"""The forms in which files hold a class and an instance for each pixel. A decoder reads one form.
+"""A decoder reads one form in which files hold a class and an instance for each pixel.
 
 Not here: what the values mean (meaning).
 """

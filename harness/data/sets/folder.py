@@ -1,4 +1,5 @@
-"""A data set in a form of its own: its part says where the files lie, how they are coded, and what the classes are."""
+"""This module reads a data set in a form of its own: its part says where the files lie, how they are coded, and what
+the classes are."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -32,7 +33,7 @@ class FolderSplit(Strict):
 
 
 class FolderPart(DatasetPart):
-    """Where the files of a data set lie, how they are coded, and what its classes are."""
+    """This says where the files of a data set lie, how they are coded, and what its classes are."""
 
     train: FolderSplit
     val: FolderSplit

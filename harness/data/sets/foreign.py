@@ -1,4 +1,4 @@
-"""What data sets of others have in common: a frame is an image, a file of annotation and its decoder.
+"""Data sets of others share this base: a frame is an image, an annotation file and the decoder of that file.
 
 A class of this package says where the files lie, what their values mean and which decoder reads them.
 """
@@ -38,7 +38,7 @@ class ForeignFrame(Frame):
 
 
 class Found(NamedTuple):
-    """What lies on disk of a frame; `fields` name it: city, frame and maybe sequence."""
+    """This holds what lies on disk of a frame; `fields` name it: city, frame and maybe sequence."""
 
     fields: Mapping[str, str]
     image: Path
@@ -52,11 +52,11 @@ class Foreign(Dataset):
     @property
     @abstractmethod
     def meaning(self) -> Meaning:
-        """What the values of its files mean."""
+        """Return what the values of its files mean."""
 
     @abstractmethod
     def found_of(self, split: str) -> Iterator[Found]:
-        """What lies there of a split; HarnessError when a file is missing."""
+        """Return what lies there of a split; HarnessError when a file is missing."""
 
     def described_by(self) -> Iterable[Path]:
         """Files beside those of the frames that decide what the ids are."""
@@ -148,7 +148,7 @@ class Foreign(Dataset):
 
     @property
     def hint(self) -> str:
-        """What the root holds when it is whole."""
+        """Return what the root holds when it is whole."""
         return f"{self.part.label} holds {self.LAYOUT}"
 
 

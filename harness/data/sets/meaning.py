@@ -1,4 +1,4 @@
-"""The values that the files of a data set hold get a meaning: each names a class, and classes become labels.
+"""This module maps the values that a data set's files hold to classes, and classes to labels.
 
 Labels are the data set's own, or those of Cityscapes where a class says which of them it is. Not here: how files are
 decoded (decoders), where they lie (the adapters).
@@ -40,7 +40,7 @@ class Class(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """What the codes of files mean: the labels, and the label id of each code."""
+    """This holds what the codes of files mean: the labels, and the label id of each code."""
 
     labels: LabelSet
     label_ids: Mapping[int, int]

@@ -1,4 +1,4 @@
-"""Mapillary Vistas: two sets of classes on the same images, each listed in a file of the data set.
+"""Mapillary Vistas has two sets of classes for the same images; a file of the data set lists each.
 
 Pixels are read from instances/, where a value is class x 256 + number. Not here: polygons and panoptic pictures, which
 hold the same.
@@ -74,7 +74,7 @@ such as the backs of signs, groups of vehicles and boats, are void there.
 
 
 class VistasPart(DatasetPart):
-    """Which classes, and whether they become those of Cityscapes."""
+    """This says which classes are read, and whether they become those of Cityscapes."""
 
     version: Literal["1.2", "2.0"] = "2.0"
     labels: Literal["own", "cityscapes"] = "own"
@@ -115,7 +115,7 @@ class Vistas(Foreign):
 
     @property
     def _is_alone(self) -> bool:
-        """Whether 1.2 lies as it was released by itself."""
+        """Return whether 1.2 lies as it was released by itself."""
         return self.part.version == "1.2" and not (self.root / "config_v1.2.json").is_file()
 
     @property

@@ -1,4 +1,4 @@
-"""streets: our own procedurally drawn street scenes in Cityscapes format.
+"""This folder draws streets, our own procedural street scenes in Cityscapes format.
 
 `draw_scene` draws one frame, `render` writes a data set in the Cityscapes tree, `pool_crops` yields captioned crops
 that tiny generators learn from. Nothing here is photographed or downloaded; every pixel follows from a seed. Names are

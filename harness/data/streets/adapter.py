@@ -1,4 +1,5 @@
-"""The data set streets: its part (configs/datasets) and how it is written into the store."""
+"""The adapter makes streets a data set of the harness: it parses the part (configs/datasets) and writes the tree into
+the store."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StreetsPart(DatasetPart):
-    """What decides the scenes. `counts`: frames of each split; `size`: height and width in pixels."""
+    """This holds what decides the scenes. `counts`: frames of each split; `size`: height and width in pixels."""
 
     seed: int = Field(default=0, ge=0)
     size: tuple[int, int] = (256, 512)

@@ -1,4 +1,4 @@
-"""Backdrop: sky, skyline, ground and the fronts along the street, drawn before the objects."""
+"""The backdrop is drawn before the objects: sky, skyline, ground and the fronts along the street."""
 
 import random
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Canvas and pen: filled shapes given in metres, drawn in perspective into an image and an id map at once.
+"""The canvas draws filled shapes, given in metres, in perspective into an image and an id map at once.
 
 The camera stands at the origin, x to the right, y up, z ahead; a pen adds an object's own axes: a along its heading, b
 to its right, h up. Colours are lit and hazed here, so that the models of objects only name plain colours.
@@ -83,7 +83,8 @@ class Canvas:
         return np.array([(round(u * _SUB), round(v * _SUB)) for u, v in zip(us, vs, strict=True)], np.int32)
 
     def sees(self, points: Iterable[Point]) -> bool:
-        """Whether the box round the projected points meets the window; what it does not see need not be drawn."""
+        """Return whether the box round the projected points meets the window; what it does not see need not be
+        drawn."""
         return self.pixels(points, margin=4.0) is not None
 
     def shade_ground(self, points: list[Point]) -> None:
@@ -122,7 +123,7 @@ class Pen:
         return canvas.grid(us, vs, margin)
 
     def faces(self, a: float, b: float, na: float, nb: float) -> bool:
-        """Whether the vertical face through (a, b) with normal (na, nb) looks at the camera."""
+        """Return whether the vertical face through (a, b) with normal (na, nb) looks at the camera."""
         x, _, z = self.world(a, b, 0)
         nx, nz = na * self.sin + nb * self.cos, na * self.cos - nb * self.sin
         return -x * nx - z * nz > 0

@@ -1,4 +1,4 @@
-"""Cars: a side profile pulled across the width, with glass, wheels, lamps and plates; five bodies."""
+"""This module draws cars: a side profile pulled across the width, with glass, wheels, lamps and plates; five bodies."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Bicycles and motorcycles, drawn as frames of tubes and wheels on their own axes."""
+"""This module draws bicycles and motorcycles as frames of tubes and wheels on their own axes."""
 
 import random
 
@@ -95,7 +95,7 @@ def draw_motorcycle(pen: Pen, thing: Thing) -> None:
 
 
 def _narrow_view(pen: Pen, kind: str, rgb: RGB, shade: float) -> None:
-    """What gives the body its width seen from ahead or behind: fairing or leg shield, tank, seat."""
+    """Return what gives the body its width seen from ahead or behind: fairing or leg shield, tank, seat."""
     if pen.cos < -0.25:
         low, half = (0.3, 0.24) if kind == "scooter" else (0.5, 0.2 if kind == "cruiser" else 0.25)
         pen.end(

@@ -1,4 +1,4 @@
-"""Foliage: trees and bushes as heaps of leaf balls in three tones, lit from the sun's side."""
+"""This module draws trees and bushes as heaps of leaf balls in three tones, lit from the sun's side."""
 
 import random
 

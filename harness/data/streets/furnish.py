@@ -1,4 +1,4 @@
-"""Furniture of the street: what stands along it (fronts, walls, fences, hedges, trees, poles, signs, lights, bins)."""
+"""This module places what stands along the street: fronts, walls, fences, hedges, trees, poles, signs, lights, bins."""
 
 import random
 

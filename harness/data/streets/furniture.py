@@ -1,4 +1,4 @@
-"""Draws poles, traffic lights, traffic signs and clutter."""
+"""This module draws poles, traffic lights, traffic signs and clutter."""
 
 import math
 import random

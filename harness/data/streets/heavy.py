@@ -1,4 +1,5 @@
-"""Buses, trucks and trains: boxes with the glass, doors, stripes, loads and wheels that tell one from the other."""
+"""This module draws buses, trucks and trains: boxes with the glass, doors, stripes, loads and wheels that tell them
+apart."""
 
 import random
 
@@ -252,12 +253,12 @@ def box(pen: Pen, rear: float, front: float, width: float, low: float, high: flo
 
 
 def sides(pen: Pen, width: float) -> list[int]:
-    """Which long sides (-1, 1) look at the camera."""
+    """Return which long sides (-1, 1) look at the camera."""
     return [b for b in (-1, 1) if pen.faces(0, b * width / 2, 0, b)]
 
 
 def ends(pen: Pen, rear: float, front: float) -> list[tuple[float, int]]:
-    """Which ends look at the camera: (a, normal)."""
+    """Return which ends look at the camera: (a, normal)."""
     return [(a, n) for a, n in ((rear, -1), (front, 1)) if pen.faces(a, 0, n, 0)]
 
 

@@ -1,4 +1,4 @@
-"""Light and weather of a scene: sun, tint, haze, sky colours; and what the sensor makes of the drawn picture."""
+"""This module decides light and weather of a scene (sun, tint, haze, sky colours) and simulates the camera's sensor."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""The cities of streets and the names of its frames, which are known before a frame is drawn."""
+"""This module names the cities and frames of streets before a frame is drawn."""
 
 CITIES = {
     "train": ("altenfurt", "brueckhaven", "crailsum", "dornwede", "eschlingen", "falkenmoor"),

@@ -1,4 +1,4 @@
-"""Painter's order: which of the boxes that stand on the ground must be drawn before which.
+"""Painter's order says which of the boxes on the ground must be drawn before which.
 
 Sorting by distance fails beside long vehicles (a car in the lane before a tram hides the tram's far half). Two boxes
 that an axis-parallel plane parts are ordered by the camera's side of that plane; only the others go by distance.

@@ -1,4 +1,5 @@
-"""Colours by name, and which of them a class wears in a domain: the train split is narrow, val and pool are wide."""
+"""The palette names colours and says which of them a class wears in a domain: the train split is narrow, val and pool
+are wide."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Persons and riders: figures of limbs, told apart by hair, dress and silhouette."""
+"""This module draws persons and riders as figures of limbs that differ in hair, dress and silhouette."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Pool crops: captioned squares round instances of pool scenes, for tiny generators to learn from.
+"""The pool holds captioned squares round instances of its own scenes; the tiny generators learn from them.
 
 Only the crop's part of a scene is drawn, for speed. The crop is the one that synthesis cuts (tight box, square of its
 longer side, shifted inside the frame); its caption has the paper's wording.

@@ -1,4 +1,4 @@
-"""Writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
+"""This module writes a streets data set as a Cityscapes tree; stopped anywhere, the next call goes on."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -88,5 +88,5 @@ def _draw(job: _Job) -> str:
 
 
 def _is_whole(frame: Frame) -> bool:
-    """Whether all files of a frame are there (each was moved into place complete)."""
+    """Return whether all files of a frame are there (each was moved into place complete)."""
     return all(path.is_file() for path in frame.files)

@@ -1,4 +1,4 @@
-"""An instance of a scene is painted again: another colour and kind, in the same place and silhouette.
+"""This module draws an instance of a scene again in another colour and kind, in the same place and silhouette.
 
 What words leave open comes from the palette of the wide domains. A figure of another kind is drawn over the old one in
 the new colour, so that the old silhouette is filled whatever the new one covers. Not here: drawing (scene.py).

@@ -1,4 +1,4 @@
-"""Scene: draws a plan, far to near, into an image and its instance ids."""
+"""This module draws the plan of a scene, far to near, into an image and its instance ids."""
 
 import random
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def silhouette(plan: StreetPlan, index: int, window: Viewport) -> np.ndarray:
 
 
 def _standing(canvas: Canvas, plan: StreetPlan) -> list[Callable[[], None]]:
-    """What to call for everything in view that stands on the ground, farthest first."""
+    """Return what to call for everything in view that stands on the ground, farthest first."""
     jobs, boxes = [], []
     for k, (thing, ident) in enumerate(zip(plan.things, thing_ids(plan), strict=True)):
         corners = thing.box(grow=1.3)

@@ -1,4 +1,4 @@
-"""Plan: what stands where in a scene, decided before anything is drawn.
+"""The plan of a scene says what stands where; it is made before anything is drawn.
 
 One straight street seen from a lane: carriageway, parked rows, pavements, and the fronts, trees and furniture beside.
 """
@@ -45,7 +45,7 @@ class Prop:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a data set differs from the plain street.
+    """This says how a data set differs from the plain street.
 
     `zoom` multiplies the focal length; of `featured` classes, drawn anew for each frame, one instance stands in good
     view and the rest of the traffic is thin; what would be less than `least` of the frame's height tall is left out;

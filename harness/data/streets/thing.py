@@ -1,4 +1,4 @@
-"""Thing: one instance (or a member of a group region) as the layout placed it, before it is drawn."""
+"""A thing is one instance (or a member of a group region) as the layout placed it, before it is drawn."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FIGURES = {"person": ("woman", "man"), "rider": ("female", "male")}
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """Where and what an object is. Metres; yaw in radians, 0 = heading away from the camera."""
+    """This says where and what an object is. Metres; yaw in radians, 0 = heading away from the camera."""
 
     name: str
     kind: str

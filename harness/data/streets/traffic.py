@@ -1,4 +1,4 @@
-"""Traffic: which vehicles and people a street holds and where they stand."""
+"""This module decides which vehicles and people a street holds and where they stand."""
 
 import math
 import random
@@ -44,7 +44,7 @@ class Crowd:
         return True
 
     def taken(self, x: float, z: float, yaw: float, size: tuple[float, float, float]) -> bool:
-        """Whether the ground box of a new vehicle meets that of an old one."""
+        """Return whether the ground box of a new vehicle meets that of an old one."""
         half_x, half_z = _half(yaw, size)
         if z - half_z < 3.6 and abs(x) - half_x < 1.4:
             return True

@@ -1,1 +1,1 @@
-"""Checkpoints of Google's DeepLab2 as networks of the harness."""
+"""This folder reads checkpoints of Google's DeepLab2 as networks of the harness."""

@@ -1,4 +1,5 @@
-"""A checkpoint of DeepLab2 as a folder that answers, and that a backbone's `checkpoint` or `weights` can name."""
+"""This module converts a checkpoint of DeepLab2 to a folder that predicts, and that a backbone's `checkpoint` or
+`weights` can name."""
 
 from pathlib import Path
 from typing import Any

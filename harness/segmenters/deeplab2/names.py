@@ -1,4 +1,4 @@
-"""What DeepLab2 calls the variables of our networks, and how its values lie.
+"""This module maps our tensors to DeepLab2's variables, and says how their values are laid out.
 
 One direction is written down: each tensor of ours has its `Variable`. A name of DeepLab2 is the path of attributes that
 leads to a variable (checkpoint_items of model/deeplab.py and model/kmax_deeplab.py). Nothing of DeepLab2 is imported.

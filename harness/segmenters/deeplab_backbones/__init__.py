@@ -1,1 +1,1 @@
-"""Backbones of the DeepLab line: ResNet, (Scaled) Wide ResNet, Axial-ResNet and MaX-S as one family."""
+"""The backbones of the DeepLab line are one family: ResNet, (Scaled) Wide ResNet, Axial-ResNet and MaX-S."""

@@ -1,4 +1,5 @@
-"""Position-sensitive attention along a line (Axial-DeepLab, Wang et al., ECCV 2020, equation 4), with little memory.
+"""This module computes position-sensitive attention along a line (Axial-DeepLab, Wang et al., ECCV 2020, equation 4)
+with little memory.
 
 The similarity of query l and key m is BN(q_l . k_m) + BN(q_l . rq[m - l]) + BN(k_m . rk[m - l]), each batch norm with a
 channel per head. A softmax over m does not see what a head adds to all its similarities, so of the three norms only the
@@ -51,7 +52,7 @@ class AttentionLine(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether every pixel sees every other."""
+        """Return whether every pixel sees every other."""
         return self.reach == self.length - 1
 
     @property
@@ -88,7 +89,7 @@ class AttentionLine(NamedTuple):
         return table[(key[None] - query[:, None] + middle).clamp(0, len(table) - 1)]
 
     def hidden(self, device: torch.device) -> Tensor | None:
-        """Which pairs of a block do not see each other, bool [blocks, block, keys]; None when all do."""
+        """Return which pairs of a block do not see each other, bool [blocks, block, keys]; None when all do."""
         if self.whole:
             return None
         first = torch.arange(self.blocks, device=device)[:, None, None] * self.block

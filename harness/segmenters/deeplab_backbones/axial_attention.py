@@ -1,4 +1,4 @@
-"""Axial attention as layers: along the width, and along height and width one after the other."""
+"""These layers apply axial attention along the width, or along height and width one after the other."""
 
 from torch import Tensor, nn
 
@@ -45,7 +45,8 @@ class AxialAttention(nn.Module):
         return x.unflatten(1, (self.heads, -1)).permute(0, 3, 1, 4, 2).flatten(0, 1)
 
     def _scales(self, q: Tensor, k: Tensor, positions: Positions, line: AttentionLine) -> Tensor:
-        """What the batch norm of the similarities multiplies them by, [3, heads]. Training moves its statistics."""
+        """Return what the batch norm of the similarities multiplies them by, [3, heads]. Training moves its
+        statistics."""
         norm = self.similarity_norm
         if self.training:
             mean, variance = similarity_variances(q, k, positions, line)

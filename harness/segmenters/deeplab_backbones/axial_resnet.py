@@ -1,4 +1,4 @@
-"""Residual networks of convolutions or axial attention: stem, stages, blocks.
+"""This module builds residual networks of convolutions or axial attention: stem, stages, blocks.
 
 As Google's DeepLab2 arranges them: a block begins with the activation of the raw sum before it, a stage strides in its
 first block on the first operation that sees neighbours, and the last norm of every branch starts at zero.

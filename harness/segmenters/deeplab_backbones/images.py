@@ -1,4 +1,4 @@
-"""Images as the DeepLab line sees them."""
+"""This module normalises images as the DeepLab line does."""
 
 from collections.abc import Sequence
 from typing import Literal

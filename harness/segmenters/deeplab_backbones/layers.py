@@ -1,5 +1,5 @@
-"""The pieces of the DeepLab line: convolutions with norm, switchable atrous convolution, squeeze and excitation, drop
-path.
+"""The DeepLab line is built of these layers: convolutions with norm, switchable atrous convolution, squeeze and
+excitation, drop path.
 
 Convolutions pad both sides alike, whatever their stride, so that maps stay aligned with the corners of the image.
 """

@@ -1,4 +1,4 @@
-"""What decides a backbone of the DeepLab line; torch-free. The defaults are those of ResNet-50.
+"""These options decide a backbone of the DeepLab line; torch-free. The defaults are those of ResNet-50.
 
 The family is that of Axial-DeepLab (Wang et al., ECCV 2020), MaX-DeepLab (Wang et al., CVPR 2021) and SWideRNet (Chen
 et al., 2020). A stride here is a ratio to the image: a map of stride 16 has 1/16 of its height and width.

@@ -1,4 +1,4 @@
-"""Weights that a network of the DeepLab line starts from: of the backbone alone, or of a whole model."""
+"""A network of the DeepLab line starts from these weights: of the backbone alone, or of a whole model."""
 
 import logging
 import re
@@ -63,5 +63,5 @@ def _tensors(source: str) -> dict[str, Tensor]:
 
 
 def _counts(name: str) -> bool:
-    """Whether it is a batch norm's count of batches, which nothing reads."""
+    """Return whether it is a batch norm's count of batches, which nothing reads."""
     return name.endswith("num_batches_tracked")

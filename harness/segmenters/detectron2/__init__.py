@@ -1,1 +1,1 @@
-"""Models of detectron2, trained by detectron2 itself."""
+"""detectron2 itself trains its models; this folder gives it our data and reads its predictions."""

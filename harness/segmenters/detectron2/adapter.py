@@ -1,4 +1,5 @@
-"""Any configuration of detectron2 on our data, where detectron2 is installed; FastInst's and OneFormer's included.
+"""This adapter runs any configuration of detectron2 on our data, where detectron2 is installed; FastInst's and
+OneFormer's included.
 
 The adapter that the registry names. detectron2 builds the model, its optimizer and schedule, and maps a frame to what
 the model wants; the order of frames, seeds, resume and answers are ours (network.py). Nothing else in the harness needs
@@ -32,7 +33,7 @@ class Detectron2(SegmenterAdapter[options.Model]):
 
     @classmethod
     def missing(cls) -> str:
-        """Why it can't be used here; nothing when it can."""
+        """Return why it can't be used here; nothing when it can."""
         if importlib.util.find_spec("detectron2") is None:
             return f"not installed: detectron2; {INSTALL}"
         return ""

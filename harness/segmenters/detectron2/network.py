@@ -1,4 +1,5 @@
-"""A model of detectron2 as our stages see it: built from its configuration, trained on our stream, asked for answers.
+"""The stages see a model of detectron2 as a network: built from its configuration, trained on our stream, asked for
+predictions.
 
 Frames come in the order of the stream and each is mapped under its own seed, so that budget and mix mean what they mean
 for every other segmenter, and a run that was killed and resumed ends with the same weights.
@@ -245,7 +246,7 @@ class Frames(torch.utils.data.Dataset):
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """What the model is shown at a position; another frame where the mapper refuses one."""
+        """Return what the model is shown at a position; another frame where the mapper refuses one."""
         for attempt in range(_TRIES):
             draw = self.stream.at(position + attempt * self.length)
             random.seed(draw.seed)
@@ -328,7 +329,7 @@ def _fill(model: nn.Module, source: str) -> None:
 
 
 def _named(name: str) -> Any:
-    """What "module:name" stands for."""
+    """Return what "module:name" stands for."""
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""Options of a model of detectron2: which configuration, which budget. Everything else is in the configuration."""
+"""These options name a configuration of detectron2 and a budget. Everything else is in the configuration."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookrese
 
 
 class Model(Strict):
-    """Which configuration, and what has to be imported before it can be read."""
+    """This says which configuration is used, and what has to be imported before it can be read."""
 
     config: str
     """A YAML file, or a name of detectron2's model zoo such as Cityscapes/mask_rcnn_R_50_FPN.yaml."""
@@ -45,7 +45,7 @@ class Training(Budget):
 
 
 class Inference(options.Inference):
-    """How answers are read; sizes and thresholds of the model are in its configuration."""
+    """This says how predictions are read; sizes and thresholds of the model are in its configuration."""
 
     min_score: float = Field(default=0.0, ge=0, le=1)
     inputs: dict[str, str] = {}

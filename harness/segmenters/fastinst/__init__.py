@@ -1,1 +1,1 @@
-"""FastInst: options, adapter, network, and the reader of its authors' files."""
+"""This folder holds FastInst: options, adapter, network, and the reader of its authors' files."""

@@ -1,4 +1,4 @@
-"""FastInst (He et al., CVPR 2023): instance segmentation with queries that are picked from the image.
+"""FastInst (He et al., CVPR 2023) segments instances with queries that are picked from the image.
 
 The adapter that the registry names. Our own implementation from the paper; no detectron2. These modules import torch:
 backbone.py, pixel_decoder.py (PPM-FPN), proposals.py (queries), decoder.py (dual path), network.py (training, answers),

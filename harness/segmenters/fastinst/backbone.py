@@ -1,4 +1,4 @@
-"""The ResNet of FastInst: the model of transformers, with batch norms as constants.
+"""FastInst uses the ResNet of transformers, with batch norms as constants.
 
 FastInst starts from torchvision's first ImageNet weights (stride on the 3x3 convolution) and keeps their batch norm
 statistics.

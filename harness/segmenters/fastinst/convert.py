@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' FastInst (detectron2), by name.
+"""This module reads checkpoints of the authors' FastInst (detectron2), by name.
 
 One direction is written down, from our names to theirs. Reading looks each of our tensors up under their name, and
 `exported` hands a trained network back to the original code. Nothing of detectron2 is imported.

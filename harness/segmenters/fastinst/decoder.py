@@ -1,4 +1,4 @@
-"""The dual-path decoder of FastInst: pixels look at the queries, then the queries at the new pixels.
+"""The dual-path decoder of FastInst updates pixels by the queries, then the queries by the new pixels.
 
 Tensors are [B, Q, C] (queries) and [B, P, C] (pixels of the 1/8 map, row by row); attention masks are True where a
 query may look.

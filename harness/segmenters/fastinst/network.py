@@ -1,4 +1,4 @@
-"""FastInst for the training engine: batches, losses, predictions (FastInst, sections 3.3 and 3.4)."""
+"""The training engine sees FastInst as batches, losses and predictions (FastInst, sections 3.3 and 3.4)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -174,7 +174,8 @@ class FastInstNetwork(Trainable[Inference]):
 
 
 def allowed(last: Layer, matching: Matching, masks: Sequence[Tensor]) -> Tensor:
-    """Where each query may look under guidance: its target's mask, everywhere when it has none. bool [B, Q, h, w]."""
+    """Return where each query may look under guidance: its target's mask, everywhere when it has none. bool [B, Q, h,
+    w]."""
     free = torch.ones_like(last.masks, dtype=torch.bool)
     targets = torch.cat([mask[:, None] for mask in masks]).float()
     if len(targets):

@@ -1,4 +1,4 @@
-"""Options of FastInst, with the published values."""
+"""These options of FastInst have the published values."""
 
 from typing import Literal
 
@@ -39,4 +39,4 @@ class Model(SetLoss):
 
 
 class Inference(InstanceInference):
-    """How answers are read; the defaults are the published ones."""
+    """This says how predictions are read; the defaults are the published ones."""

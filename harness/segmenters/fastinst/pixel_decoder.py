@@ -1,4 +1,4 @@
-"""PPM-FPN: a feature pyramid whose coarsest level is pooled over the whole image (FastInst, section 3.1)."""
+"""PPM-FPN is a feature pyramid whose coarsest level is pooled over the whole image (FastInst, section 3.1)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
-"""Instance activation-guided queries: the pixels of the 1/16 map that look most like objects (FastInst, section 3)."""
+"""Instance activation-guided queries are the pixels of the 1/16 map that look most like objects (FastInst, section
+3)."""
 
 from typing import NamedTuple
 

@@ -1,1 +1,1 @@
-"""kMaX-DeepLab, the k-means mask transformer."""
+"""This folder holds kMaX-DeepLab, the k-means mask transformer."""

@@ -1,4 +1,4 @@
-"""kMaX-DeepLab (Yu et al., ECCV 2022): masks as clusters of pixels, their centres moved by k-means steps.
+"""kMaX-DeepLab (Yu et al., ECCV 2022) sees masks as clusters of pixels and moves their centres by k-means steps.
 
 The adapter that the registry names. Our own implementation. These modules import torch: pixel_decoder.py,
 transformer.py (k-means cross-attention), criterion.py, answers.py, network.py (training, answers).

@@ -1,4 +1,5 @@
-"""From slots to answers: mask-wise panoptic map (kMaX-DeepLab, section 3.3), instances and votes."""
+"""This module turns slots into predictions: a mask-wise panoptic map (kMaX-DeepLab, section 3.3), instances and
+votes."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
-"""The losses of MaX- and kMaX-DeepLab: one match of masks and slots, and for every prediction a PQ-style loss, a cross
-entropy over slots and a contrast of pixels.
+"""MaX- and kMaX-DeepLab share these losses: one match of masks and slots, and for every prediction a PQ-style loss, a
+cross entropy over slots and a contrast of pixels.
 
 As DeepLab2 has them (max_deeplab_loss.py): a slot and a mask are matched by dice x class probability on the last
 prediction, and all predictions are compared by that match. A slot without a mask learns "no object" as far as it lies

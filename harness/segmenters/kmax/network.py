@@ -1,4 +1,4 @@
-"""kMaX-DeepLab as the engine sees it: batches, losses, answers."""
+"""The engine sees kMaX-DeepLab as batches, losses and predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -125,9 +125,8 @@ class KMaXNetwork(Trainable[Inference]):
         return losses | {"semantic": self.options.semantic_weight * own}
 
     def answers(self, inputs: Tensor) -> tuple[list[Clusters], Tensor]:
-        """What the transformer says of normalised pixels [B, 3, H, W], its last word last, and class logits at stride
-        32.
-        """
+        """Return what the transformer says of normalised pixels [B, 3, H, W], its last word last, and class logits at
+        stride 32."""
         maps = self.backbone(inputs)
         return self.transformer(self.pixel_decoder(maps)), self.semantic_head(maps.res5)
 

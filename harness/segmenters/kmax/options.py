@@ -1,4 +1,4 @@
-"""Options of kMaX-DeepLab; the defaults are those of Google's DeepLab2 for Cityscapes, with MaX-S as the backbone."""
+"""These options of kMaX-DeepLab have the defaults of Google's DeepLab2 for Cityscapes, with MaX-S as the backbone."""
 
 from typing import Literal
 
@@ -61,7 +61,7 @@ class Model(Strict):
 
 
 class Inference(options.Inference):
-    """How masks become a panoptic map and instances (mask-wise, section 3.3 of the paper)."""
+    """This says how masks become a panoptic map and instances (mask-wise, section 3.3 of the paper)."""
 
     pixel_threshold: float = Field(default=0.4, ge=0, le=1)
     """A pixel is in the mask of a slot that has more than this of it."""

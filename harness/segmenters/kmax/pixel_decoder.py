@@ -1,4 +1,4 @@
-"""The pixel decoder of kMaX-DeepLab: from stride 32 to 4 or 2 by residual blocks, with skips from the backbone."""
+"""The pixel decoder of kMaX-DeepLab goes from stride 32 to 4 or 2 by residual blocks, with skips from the backbone."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""k-means cross-attention (kMaX-DeepLab, Yu et al., ECCV 2022): assign pixels to centres, then move the centres.
+"""k-means cross-attention (kMaX-DeepLab, Yu et al., ECCV 2022) assigns pixels to centres, then moves the centres.
 
 Cluster centres are kept as maps [B, channels, slots, 1], so that the same layers serve them and pixels.
 """
@@ -36,7 +36,7 @@ class Clusters(NamedTuple):
 
 
 class Predictor(nn.Module):
-    """Which slot each pixel belongs to and which class each slot has (the head of MaX-DeepLab)."""
+    """This says which slot each pixel belongs to and which class each slot has (the head of MaX-DeepLab)."""
 
     def __init__(self, pixels: int, options: Model, num_classes: int, norm: NormLayer, activation: Activation) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Transformer(nn.Module):
         self.predictor = Predictor(channels[-1], options, num_classes, norm, chosen)
 
     def forward(self, maps: list[Tensor]) -> list[Clusters]:
-        """What each layer assigned by, and the last prediction at the end."""
+        """Return what each layer assigned by, and the last prediction at the end."""
         centres = self.centres.weight.T[None, :, :, None].expand(len(maps[0]), -1, -1, -1)
         found = []
         for level, layer in zip(self.levels, self.layers, strict=True):

@@ -1,1 +1,1 @@
-"""Mask2Former: options, adapter, network."""
+"""This folder holds Mask2Former: options, adapter, network."""

@@ -1,4 +1,4 @@
-"""Mask2Former (Cheng et al., CVPR 2022): masked-attention mask classification, one task per training.
+"""Mask2Former (Cheng et al., CVPR 2022) classifies masks by masked attention, one task per training.
 
 The adapter that the registry names. The network is in network.py, which imports torch.
 """

@@ -1,4 +1,4 @@
-"""The network of Mask2Former: the model of transformers with our targets, loss and predictions."""
+"""The network of Mask2Former is the model of transformers with our targets, loss and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Options of Mask2Former, with the published values."""
+"""These options of Mask2Former have the published values."""
 
 from typing import Literal
 
@@ -19,4 +19,4 @@ class Model(MaskModel):
 
 
 class Inference(MaskInference):
-    """How answers are read; the defaults are the published ones."""
+    """This says how predictions are read; the defaults are the published ones."""

@@ -1,1 +1,1 @@
-"""OneFormer: options, adapter, network, and the reader of its authors' files."""
+"""This folder holds OneFormer: options, adapter, network, and the reader of its authors' files."""

@@ -1,4 +1,4 @@
-"""OneFormer (Jain et al., CVPR 2023): one network for the three tasks, told by a text which one it is asked.
+"""OneFormer (Jain et al., CVPR 2023) is one network for three tasks; a text tells it which one is asked.
 
 The adapter that the registry names. The network is in network.py, which imports torch.
 """

@@ -1,4 +1,5 @@
-"""The authors' OneFormer checkpoints (detectron2 .pth, ConvNeXt or Swin) as a folder that transformers reads.
+"""This module converts the authors' OneFormer checkpoints (detectron2 .pth, ConvNeXt or Swin) to a folder that
+transformers reads.
 
 One direction is written down, from the names of transformers to theirs; sizes are read off the tensors. Nothing of
 detectron2 is imported. transformers leaves out the causal mask of the text encoder, which concerns the contrastive loss
@@ -254,7 +255,7 @@ def _backbone_config(theirs: Mapping[str, Tensor], size: Any) -> Any:
 
 
 def _count(theirs: Mapping[str, Tensor], pattern: str) -> int:
-    """How many numbers stand at the group of `pattern`: one more than the largest; at least 1."""
+    """Return how many numbers stand at the group of `pattern`: one more than the largest; at least 1."""
     return 1 + max((int(match[1]) for name in theirs if (match := re.match(pattern, name))), default=0)
 
 

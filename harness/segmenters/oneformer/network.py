@@ -1,4 +1,4 @@
-"""The network of OneFormer: the model of transformers with our targets, text lists, loss and predictions.
+"""The network of OneFormer is the model of transformers with our targets, text lists, loss and predictions.
 
 Features are computed once and shared by the three questions. The text branch reads each distinct text of a batch once:
 at the default sizes that is seconds against most of a minute per step, with the same result.

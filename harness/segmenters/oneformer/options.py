@@ -1,4 +1,4 @@
-"""Options of OneFormer, with the published values."""
+"""These options of OneFormer have the published values."""
 
 from typing import Literal
 
@@ -39,7 +39,7 @@ class Model(MaskModel):
 
 
 class Inference(MaskInference):
-    """How answers are read; the defaults are the published ones."""
+    """This says how predictions are read; the defaults are the published ones."""
 
     topk: int = Field(default=250, ge=1)
     questions: Literal["own", "panoptic"] = "own"

@@ -1,4 +1,4 @@
-"""The words OneFormer reads: the task it is asked, and the list of what an image holds, as CLIP-BPE ids.
+"""OneFormer reads words: the task that it is asked, and the list of what an image holds, as CLIP-BPE ids.
 
 The vocabulary is closed (three tasks and the classes of a label set), so no vocabulary file is needed: the ids of the
 words of Cityscapes stand here. `clip` gives the ids that published checkpoints were trained with; `compact` numbers the

@@ -1,1 +1,1 @@
-"""Panoptic-DeepLab and, with axial backbones, Axial-DeepLab."""
+"""This folder holds Panoptic-DeepLab and, with axial backbones, Axial-DeepLab."""

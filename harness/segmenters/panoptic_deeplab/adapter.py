@@ -1,5 +1,5 @@
-"""Panoptic-DeepLab (Cheng et al., CVPR 2020) and Axial-DeepLab (Wang et al., ECCV 2020): a class, a heatmap of centres
-and an offset to its centre for every pixel.
+"""Panoptic-DeepLab (Cheng et al., CVPR 2020) and Axial-DeepLab (Wang et al., ECCV 2020) predict a class, a heatmap of
+centres and an offset to its centre for every pixel.
 
 The adapter that the registry names. Our own implementation. These modules import torch: decoder.py, targets.py,
 losses.py, grouping.py, network.py (training, answers), convert.py (checkpoints of others).

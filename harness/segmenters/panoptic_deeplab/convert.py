@@ -1,5 +1,5 @@
-"""PyTorch checkpoints of Panoptic-DeepLab as networks of the harness: those of its author (Bowen Cheng's repository,
-ResNets) and those of detectron2's project.
+"""This module converts PyTorch checkpoints of Panoptic-DeepLab: those of its author (Bowen Cheng's repository, ResNets)
+and those of detectron2's project.
 
 One direction is written down, from our names to theirs. Nothing of either is imported. Both leave out the batch norm
 after image pooling; ours then changes nothing.
@@ -169,5 +169,5 @@ def _blocks(network: PanopticDeepLabNetwork) -> Iterator[tuple[str, int, Block]]
 
 
 def _no_weight(name: str) -> bool:
-    """Whether a tensor of theirs is no weight of the network."""
+    """Return whether a tensor of theirs is no weight of the network."""
     return name.endswith("num_batches_tracked") or name.startswith(("pixel_", "backbone.fc."))

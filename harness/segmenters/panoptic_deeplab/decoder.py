@@ -1,4 +1,4 @@
-"""The decoders and heads of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.1)."""
+"""This module builds the decoders and heads of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.1)."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""From heatmap, offsets and classes to instances and a panoptic map (Panoptic-DeepLab, section 3.2).
+"""The grouping turns heatmap, offsets and classes into instances and a panoptic map (Panoptic-DeepLab, section 3.2).
 
 A thing pixel belongs to the centre nearest to where its offset points; an instance has the class of most of its pixels.
 """

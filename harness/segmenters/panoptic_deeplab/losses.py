@@ -1,4 +1,5 @@
-"""The losses of Panoptic-DeepLab at the size of the crop: each a mean over an image, then over the batch.
+"""The losses of Panoptic-DeepLab are computed at the size of the crop: each is a mean over an image, then over the
+batch.
 
 A mean is taken over the pixels whose loss is not zero, as in DeepLab2.
 """

@@ -1,4 +1,4 @@
-"""Panoptic-DeepLab as the engine sees it: batches, losses, answers."""
+"""The engine sees Panoptic-DeepLab as batches, losses and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ class PanopticDeepLabNetwork(Trainable[Inference]):
         }
 
     def answers(self, inputs: Tensor) -> Answers:
-        """What the heads say of normalised pixels [B, 3, H, W], at their size."""
+        """Return what the heads say of normalised pixels [B, 3, H, W], at their size."""
         size, corners = (inputs.shape[-2], inputs.shape[-1]), self.options.align_corners
         maps = self.backbone.activated(self.backbone(inputs))
         finer = list(maps)[len(self.options.low_level) : 0 : -1]

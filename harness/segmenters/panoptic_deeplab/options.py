@@ -1,4 +1,4 @@
-"""Options of Panoptic-DeepLab and Axial-DeepLab; the defaults are those of Google's DeepLab2 for Cityscapes."""
+"""These options of Panoptic-DeepLab and Axial-DeepLab have the defaults of Google's DeepLab2 for Cityscapes."""
 
 from typing import Literal
 
@@ -56,7 +56,7 @@ class Model(Strict):
 
 
 class Inference(options.Inference):
-    """How pixels are grouped into instances. DeepLab2 groups with 13 and 400, the authors with 7 and 200."""
+    """This says how pixels are grouped into instances. DeepLab2 groups with 13 and 400, the authors with 7 and 200."""
 
     center_threshold: float = Field(default=0.1, ge=0)
     """Lowest heatmap value of a centre."""

@@ -1,4 +1,4 @@
-"""What a crop teaches: the class of each pixel, a heatmap of centres and the way from each pixel to its centre.
+"""The targets of a crop are the class of each pixel, a heatmap of centres and the offset from each pixel to its centre.
 
 As DeepLab2 has it: a centre is the rounded centre of mass, a group region (a thing class without a number) keeps its
 class and teaches neither centres nor offsets.

@@ -1,4 +1,4 @@
-"""Predictions made elsewhere as a segmenter: nothing is trained, and what lies in a folder is scored like every row.
+"""This adapter scores predictions that were made elsewhere: it trains nothing, and what lies in a folder becomes a row.
 
 The adapter that the registry names finds the runs; the stage `predictions` reads them. A run is a folder of predictions
 in the formats that `harness evaluate` reads; runs of several seeds lie in folders of their own.
@@ -63,7 +63,7 @@ class Predictions(SegmenterAdapter[options.Model]):
 
 
 def run_folder(model: options.Model, generator: str, backbone: str) -> Path:
-    """Where the runs on the frames of a generator lie."""
+    """Return where the runs on the frames of a generator lie."""
     text = model.folder.replace("{generator}", generator).replace("{backbone}", backbone)
     if strange := re.search(r"\{.*?\}", text):
         raise HarnessError(f"predictions in {model.folder!r}: {strange[0]} is neither {{generator}} nor {{backbone}}")
@@ -71,8 +71,8 @@ def run_folder(model: options.Model, generator: str, backbone: str) -> Path:
 
 
 def located(model: options.Model, run: Path) -> dict[str, Path]:
-    """What a run holds, by kind of prediction: a folder or JSON each; HarnessError when there is nothing, or a part
-    that the options name is missing."""
+    """Return what a run holds, by kind of prediction: a folder or JSON each; HarnessError when there is nothing, or a
+    part that the options name is missing."""
     found: dict[str, Path] = {}
     for kind in KINDS:
         if named := getattr(model, kind):

@@ -1,4 +1,4 @@
-"""Options of predictions made elsewhere: where they lie, what ids mean, what their training is said to have had."""
+"""These options say where the predictions lie, what their ids mean, and what their training is said to have used."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from harness.segmenters.options import Budget
 
 
 class Model(Strict):
-    """Where the predictions lie and what they call the classes."""
+    """This says where the predictions lie and what they call the classes."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {"folder": True, "instances": True, "semantic": True, "panoptic": True}
 
@@ -27,7 +27,7 @@ class Model(Strict):
 
 
 class Stated(Budget):
-    """What the training had, as far as it is known; printed, and in no key."""
+    """This holds what the training had, as far as it is known; printed, and in no key."""
 
     iterations: int = Field(default=0, ge=0)
     batch_size: int = Field(default=0, ge=0)
