@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -89,11 +90,12 @@ def _at_least(low: int, text: str) -> int:
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Return where text goes: a terminal's width, or a fixed one in a file."""
+    """Return where text goes: as wide as COLUMNS says, else as the terminal is; in a file, of a fixed width."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream is not None and stream.isatty() else WIDTH_OF_A_FILE
+    told = os.environ.get("COLUMNS", "").isdigit()
+    width = None if told or (stream is not None and stream.isatty()) else WIDTH_OF_A_FILE
     # Names and paths come from outside: nothing in them is markup, or the code of a picture.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 

@@ -47,24 +47,23 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _print(found: "Status", out: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+    from harness.commands.tables import print_columns
 
-    table = Table("stage", "done", "running", "waiting", "failed", "blocked", box=None, pad_edge=False)
-    for kind, stage in found.stages.items():
-        table.add_row(kind, *(str(number) for number in stage.model_dump().values()))
-    out.print(f"{found.suite}, profile {found.profile}, store {found.store}", markup=False, soft_wrap=True)
-    out.print(table)
+    out.print(f"{found.suite}, profile {found.profile}, store {found.store}", soft_wrap=True)
+    names = ("done", "running", "waiting", "failed", "blocked")
+    counts = {name: [str(getattr(stage, name)) for stage in found.stages.values()] for name in names}
+    print_columns(out, {"stage": list(found.stages), **counts})
     if found.running:
-        table = Table("running", "of", "where", "job", "progress", "beat", "left", box=None, pad_edge=False)
-        for step in found.running:
-            table.add_row(*map(escape, _cells(step)))
-        out.print(table)
+        heads = ("running", "of", "where", "job", "progress", "beat", "left")
+        columns = dict(zip(heads, map(list, zip(*map(_cells, found.running), strict=True)), strict=True))
+        print_columns(out, columns, fold=("of", "progress"), spare=("job", "where", "beat"))
     for bad in found.failed:
         out.print(f"failed: {bad.kind} {bad.label}: {bad.message}\n  {bad.log}", markup=False, soft_wrap=True)
 
 
 def _cells(step: "RunningStep") -> list[str]:
+    from harness.running.forecast import duration
+
     progress = f"{step.done} of {step.total}" if step.total else ""
     return [
         step.kind,
@@ -73,14 +72,8 @@ def _cells(step: "RunningStep") -> list[str]:
         f"{step.launcher} {step.job}",
         f"{progress} {step.note}".strip(),
         "" if step.beat_age is None else f"{step.beat_age:.0f} s ago",
-        "" if step.eta is None else _duration(step.eta),
+        "" if step.eta is None else duration(step.eta),
     ]
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _key(name: str) -> str:

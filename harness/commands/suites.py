@@ -12,14 +12,14 @@ from harness.core.errors import HarnessError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from rich.table import Table
-
     from harness.core.failures import Failure
     from harness.core.resources import Resources
     from harness.core.store import Store
     from harness.planning.plan import Plan, Step
     from harness.report.choice import Chosen
 
+WIDE, SHORT = 100, 12
+"""Columns of a terminal from which `plan` prints whole keys, and how much of each it prints else."""
 DEVICES = ("auto", "cpu", "cuda")
 LAUNCHERS = ("local", "slurm", "ray")
 MANY = 200
@@ -74,24 +74,30 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from rich.table import Table
-
+    from harness.commands.tables import print_columns
     from harness.planning.listing import entries
 
+    found, out = list(entries()), console()
     if options.json:
-        print_json([entry._asdict() for entry in entries()])
+        print_json([entry._asdict() for entry in found])
         return 0
-    table = Table("kind", "name", "label", "state", box=None, pad_edge=False)
-    for entry in entries():
-        table.add_row(entry.kind, entry.name, entry.label, entry.state)
-    console().print(table)
+    columns = {
+        "kind": [entry.kind for entry in found],
+        "name": [entry.name for entry in found],
+        "label": [entry.label for entry in found],
+        "state": [entry.state.partition(": ")[0] for entry in found],
+    }
+    print_columns(out, columns, fold=("label", "state"), spare=("label",))
+    for entry in found:
+        if ": " in entry.state:  # with what remedies it, which is copied from one line
+            out.print(f"{entry.name}: {entry.state}", soft_wrap=True)
     return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
     plan, store = planned(options)
     steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
-    minutes = {kind: plan.profile.estimate(kind) for kind in {step.kind for step in steps.values()}}
+    minutes = {key: _minutes(plan, store, step, begun) for key, step in missing.items()}
     if options.json:
         print_json(_as_values(plan, store, missing, begun))
         return 0
@@ -99,24 +105,22 @@ def _plan(options: argparse.Namespace) -> int:
     out.print(f"{plan.suite.title}\n{plan.suite.question}\n", soft_wrap=True)
     listed = options.steps or len(steps) <= MANY
     effects = _smallest_effects(plan)
-    out.print(
-        _steps_table(steps, missing, begun, minutes, effects)
-        if listed
-        else _kinds_table(steps, missing, begun, minutes)
-    )
+    if listed:
+        _print_steps(out, steps, begun, minutes, effects)
+    else:
+        _print_kinds(out, steps, begun, minutes)
     for row in plan.rows:
         if row.why:
             out.print(f"not built: {row.arm.name}: {row.why}")
     for generator, stock in {row.arm.generator: row.stock for row in plan.rows if row.stock}.items():
         out.print(f"{generator}: {stock}", soft_wrap=True)
-    each = [minutes[step.kind] for step in missing.values()]
-    known = [one for one in each if one is not None]
-    estimate = f"about {sum(known):.0f} core-minutes" if len(known) == len(each) else "no estimate for this profile"
+    known = [one for one in minutes.values() if one is not None]
+    estimate = f"about {sum(known):.0f} core-minutes" if len(known) == len(minutes) else "no estimate for this profile"
     done = len(steps) - len(missing)
     out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
     if not listed:
         out.print("--steps lists every step")
-    if None in each:
+    if None in minutes.values():
         from harness.planning.demands import demands, sentences
 
         for line in sentences(demands(plan, store), store):
@@ -165,24 +169,40 @@ def _state(step: "Step", missing: "Collection[str]", begun: "Collection[str]") -
     return "found" if step.external else "cached"
 
 
-def _steps_table(
+def _minutes(plan: "Plan", store: "Store", step: "Step", begun: "Collection[str]") -> float | None:
+    """Core-minutes that are left of a step; of one that is half done, the part that its last worker had not reached."""
+    whole = plan.profile.estimate(step.kind)
+    if whole is None or step.key not in begun:
+        return whole
+    record = store.tenure(step.kind, step.key).record
+    return whole * (1 - min(record.done / record.total, 1.0)) if record is not None and record.total else whole
+
+
+def _print_steps(
+    out: Any,
     steps: "Mapping[str, Step]",
-    missing: "Mapping[str, Step]",
     begun: "Collection[str]",
     minutes: "Mapping[str, float | None]",
     effects: "Mapping[str, str]",
-) -> "Table":
-    """Every step; `effects`: what the row shows that ends with it, by key."""
-    from rich.table import Table
+) -> None:
+    """Every step; `minutes` of those to be made, `effects`: what the row shows that ends with it, both by key."""
+    from harness.commands.tables import print_columns
 
-    table = Table("step", "of", "key", "state", "minutes", "finds", box=None, pad_edge=False)
-    for step in steps.values():
-        estimate = ""
-        if step.key in missing:
-            estimate = "?" if (each := minutes[step.kind]) is None else f"{each:.2f}"
-        state = _state(step, missing, begun)
-        table.add_row(step.kind, step.label, step.key, state, estimate, effects.get(step.key, ""))
-    return table
+    def estimate(step: "Step") -> str:
+        if step.key not in minutes:
+            return ""
+        return "?" if (each := minutes[step.key]) is None else f"{each:.2f}"
+
+    listed = list(steps.values())
+    columns = {
+        "step": [step.kind for step in listed],
+        "of": [step.label for step in listed],
+        "key": [step.key if out.width >= WIDE else step.key[:SHORT] for step in listed],
+        "state": [_state(step, minutes, begun) for step in listed],
+        "minutes": [estimate(step) for step in listed],
+        "finds": [effects.get(step.key, "") for step in listed],
+    }
+    print_columns(out, columns, fold=("of",), spare=("key", "finds"))
 
 
 def _smallest_effects(plan: "Plan") -> dict[str, str]:
@@ -198,22 +218,25 @@ def _smallest_effects(plan: "Plan") -> dict[str, str]:
     return effects
 
 
-def _kinds_table(
+def _print_kinds(
+    out: Any,
     steps: "Mapping[str, Step]",
-    missing: "Mapping[str, Step]",
     begun: "Collection[str]",
     minutes: "Mapping[str, float | None]",
-) -> "Table":
-    from rich.table import Table
+) -> None:
+    from harness.commands.tables import print_columns
 
-    table = Table("step", "to do", "half done", "there already", "minutes", box=None, pad_edge=False)
+    columns: dict[str, list[str]] = {name: [] for name in ("step", "to do", "half done", "there already", "minutes")}
     for kind in dict.fromkeys(step.kind for step in steps.values()):
         keys = [step.key for step in steps.values() if step.kind == kind]
-        todo = [key for key in keys if key in missing]
+        todo = [key for key in keys if key in minutes]
         half = sum(key in begun for key in todo)
-        estimate = "?" if (each := minutes[kind]) is None else f"{each * len(todo):.0f}"
-        table.add_row(kind, str(len(todo) - half), str(half), str(len(keys) - len(todo)), estimate)
-    return table
+        known = [each for key in todo if (each := minutes[key]) is not None]
+        estimate = f"{sum(known):.0f}" if len(known) == len(todo) else "?"
+        row = (kind, str(len(todo) - half), str(half), str(len(keys) - len(todo)), estimate)
+        for cells, cell in zip(columns.values(), row, strict=True):
+            cells.append(cell)
+    print_columns(out, columns)
 
 
 def _run_suite(options: argparse.Namespace) -> int:
@@ -229,7 +252,7 @@ def _run_suite(options: argparse.Namespace) -> int:
         store.open()
         upkeep.remember(store, plan.folder, upkeep.RecordedRun(options.suite, plan.profile_name, tuple(plan.steps())))
         out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
-        failed = _make(plan, store, len(missing), options)
+        failed = _make(plan, store, options)
         if options.detach:
             out.print("the workers go on: `harness status` looks at them; the same command without --detach waits")
             return 0
@@ -252,10 +275,11 @@ def _run_suite(options: argparse.Namespace) -> int:
     return 2 if all(record.kind in FROM_OUTSIDE for record in failed.values()) else 1
 
 
-def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace) -> "dict[str, Failure]":
+def _make(plan: "Plan", store: "Store", options: argparse.Namespace) -> "dict[str, Failure]":
     """Make what is missing, where the launcher says; the failures."""
     from harness.commands.progress_bars import RunView
     from harness.core import environment
+    from harness.running.forecast import Forecast
     from harness.running.scheduler import run, submit
     from harness.running.settings import launcher_of
 
@@ -274,7 +298,9 @@ def _make(plan: "Plan", store: "Store", count: int, options: argparse.Namespace)
     if options.detach:
         submit(plan, store, launcher, devices=devices, resources=needs, retry_failed=options.retry_failed)
         return {}
-    with RunView(console(stderr=True), count) as view:
+    steps = plan.missing(store)
+    minutes = {kind: plan.profile.estimate(kind) for kind in {step.kind for step in steps.values()}}
+    with RunView(console(stderr=True), Forecast(steps, minutes)) as view:
         asked = run(
             plan,
             store,

@@ -5,6 +5,7 @@ modules of this package, imported when they are asked for.
 """
 
 import importlib
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,12 @@ def render(table: "Table", form: str) -> str:
 
 
 def print_table(table: "Table", console: "Console") -> None:
-    """Print to a rich console: folded to its width on a terminal, as wide as it needs elsewhere."""
+    """Print to a rich console: folded to its width on a terminal, or where COLUMNS is set; elsewhere as wide as it
+    needs."""
     from harness.report.console import lines
 
-    for line in lines(table, width=console.width if console.is_terminal else None, color=console.is_terminal):
+    narrow = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    for line in lines(table, width=console.width if narrow else None, color=console.is_terminal):
         console.print(line, soft_wrap=True, highlight=False)
 
 

@@ -12,13 +12,18 @@ AGAIN = "it would fail in the same way; after a change of the code, --retry-fail
 
 
 class Event(NamedTuple):
-    """This holds what happened to a step: "start", "progress", "done" or "failed"."""
+    """This holds what happened to a step: "start", "progress", "done" or "failed".
+
+    `first`: how much was done before its worker took it. `dependants`: keys of what failed with it.
+    """
 
     step: Step
     what: str
     done: int = 0
     total: int = 0
     note: str = ""
+    first: int = 0
+    dependants: tuple[str, ...] = ()
 
 
 Tell = Callable[[Event], None]
@@ -74,7 +79,7 @@ class Watcher:
         """The step failed, and what needs it with it."""
         self.begin(key)
         self.outcome.failed[key] = record
-        self.tell(Event(self.steps[key], "failed", note=record.message))
+        self.tell(Event(self.steps[key], "failed", note=record.message, dependants=tuple(dependants)))
         self.outcome.failed.update(dict.fromkeys(dependants, INPUT_FAILED))
 
     def look(self, keys: Collection[str], over: Mapping[str, int] | None = None) -> list[str]:
@@ -96,7 +101,7 @@ class Watcher:
             news = record.done, record.total, record.note
             if news != self.begun[key]:
                 self.begun[key] = news
-                self.tell(Event(self.steps[key], "progress", *news))
+                self.tell(Event(self.steps[key], "progress", *news, first=record.first))
             if gone:
                 silent.append(key)
         return silent
