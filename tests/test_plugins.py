@@ -335,7 +335,7 @@ def test_a_new_built_in_metric_is_one_file_and_one_entry_of_the_table(tmp_path):
     )
     table = (package / "table.py").read_text()
     end = ")\n" + '"""Built-in metrics, in the order'
-    entry = f'    Entry("accuracy", "harness.metrics.accuracy:PixelAccuracy", ({infos[1]}\n    )),\n'
+    entry = f'    MetricEntry("accuracy", "harness.metrics.accuracy:PixelAccuracy", ({infos[1]}\n    )),\n'
     assert table.count(end) == 1
     (package / "table.py").write_text(table.replace(end, entry + end))
 

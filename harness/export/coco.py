@@ -116,8 +116,8 @@ def annotations(
 
     Crowd regions are always run lengths, as COCO has them. Polygons follow the edges of pixels: both decode to `ids`.
     """
+    from harness.data.rle import encode
     from harness.export.outlines import polygons
-    from harness.metrics.rle import encode
 
     for segment in segments:
         if segment["category_id"] not in labels.thing_index:

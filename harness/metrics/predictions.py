@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.data import png
+from harness.data import png, rle
 from harness.data.labels import LabelSet
-from harness.metrics import inputs, pixels, rle
+from harness.metrics import inputs, pixels
 from harness.metrics.base import Target
 from harness.metrics.pixels import Pairs, Under
 from harness.metrics.reader import Reader, sized

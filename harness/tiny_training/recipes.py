@@ -14,11 +14,10 @@ from harness.tiny_training import card, contrastive, denoiser, judge, segmenter,
 from harness.tiny_training.loop import History, TimeBudget
 from harness.tiny_training.pool import Pool, draw_pool
 from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
+from harness.tiny_training.training_order import TrainingOrder, need
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from harness.tiny_training.train import TrainingOrder
 
 HELD_OUT = 1_000_000
 """Pool seed of the crops that nothing is trained on."""
@@ -26,16 +25,16 @@ _HELD = 500
 _HELD_SCENES = 100
 
 
-def _pool(order: "TrainingOrder", report: Report) -> Pool:
+def _pool(order: TrainingOrder, report: Report) -> Pool:
     return draw_pool(order.out / "work", seed=order.seed, count=order.crops, workers=order.workers, report=report)
 
 
-def held_out(order: "TrainingOrder") -> Pool:
+def held_out(order: TrainingOrder) -> Pool:
     """500 crops that no part has seen."""
     return draw_pool(order.out / "work", seed=HELD_OUT, count=_HELD)
 
 
-def _common(order: "TrainingOrder", report: Report) -> dict:
+def _common(order: TrainingOrder, report: Report) -> dict:
     torch.set_float32_matmul_precision("high")
     state = order.out / "work" / f"{order.part}-{order.seed}.pt"
     budget = TimeBudget(minutes=order.minutes, steps=order.steps)
@@ -51,14 +50,14 @@ def _common(order: "TrainingOrder", report: Report) -> dict:
 
 
 def _finish(
-    order: "TrainingOrder", folder: Path, history: History, scores: dict[str, float], sheet: "Image | None" = None
+    order: TrainingOrder, folder: Path, history: History, scores: dict[str, float], sheet: "Image | None" = None
 ) -> Path:
     facts = {key: str(value) for key, value in asdict(order).items() if key not in ("out", "part", "steps", "workers")}
     card.write(folder, order.part, facts=facts, history=history, scores=scores, sheet=sheet)
     return folder
 
 
-def train_text_encoder(order: "TrainingOrder", report: Report) -> Path:
+def train_text_encoder(order: TrainingOrder, report: Report) -> Path:
     """The tokenizer, and the text tower of a CLIP: what the generators hear."""
     from transformers import CLIPTextModel
 
@@ -71,25 +70,23 @@ def train_text_encoder(order: "TrainingOrder", report: Report) -> Path:
     return _finish(order, folder, history, scores)
 
 
-def train_clip(order: "TrainingOrder", report: Report) -> Path:
+def train_clip(order: TrainingOrder, report: Report) -> Path:
     """The CLIP that scores images; another one than the generators hear, or they would be judged by what taught
     them."""
-    from harness.tiny_training.train import need
-
     need(order.out, "tokenizer")
     model, history, scores = _contrast(order, report)
     save(model, order.out / "clip")
     return _finish(order, order.out / "clip", history, scores)
 
 
-def _contrast(order: "TrainingOrder", report: Report) -> tuple[Any, History, dict[str, float]]:
+def _contrast(order: TrainingOrder, report: Report) -> tuple[Any, History, dict[str, float]]:
     """A trained CLIP, its history, and what it finds on held-out crops."""
     tokenizer = load_tokenizer(order.out / "tokenizer")
     model, history = contrastive.train_clip(_pool(order, report), tokenizer, **_common(order, report))
     return model, history, contrastive.zero_shot(model.cpu(), tokenizer, held_out(order))
 
 
-def train_vae(order: "TrainingOrder", report: Report) -> Path:
+def train_vae(order: TrainingOrder, report: Report) -> Path:
     """The autoencoder."""
     model, history = vae.train_vae(_pool(order, report), **_common(order, report))
     folder = order.out / "vae"
@@ -97,7 +94,7 @@ def train_vae(order: "TrainingOrder", report: Report) -> Path:
     return _finish(order, folder, history, {"PSNR, dB": vae.decibels(model.cpu(), held_out(order).images)})
 
 
-def train_judge(order: "TrainingOrder", report: Report) -> Path:
+def train_judge(order: TrainingOrder, report: Report) -> Path:
     """The classifier that judges the generators."""
     from safetensors.torch import save_file
 
@@ -113,11 +110,9 @@ def train_judge(order: "TrainingOrder", report: Report) -> Path:
     return _finish(order, folder, history, found.shares())
 
 
-def train_unet(order: "TrainingOrder", report: Report) -> Path:
+def train_unet(order: TrainingOrder, report: Report) -> Path:
     """One of the three UNets, its scheduler, and a sample sheet."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
-
-    from harness.tiny_training.train import need
 
     frozen = load_frozen(order.out)
     start = None
@@ -137,7 +132,7 @@ def train_unet(order: "TrainingOrder", report: Report) -> Path:
     return _finish(order, folder, history, scores, sheet=sheet)
 
 
-def train_segmenter(order: "TrainingOrder", report: Report) -> Path:
+def train_segmenter(order: TrainingOrder, report: Report) -> Path:
     """The weights that a mini segmenter starts from; `crops` counts scenes."""
     start = segmenter.STARTS[order.part]
     common = _common(order, report)
@@ -154,8 +149,6 @@ def load_frozen(out: Path) -> denoiser.Frozen:
     """Tokenizer, text tower and autoencoder of `out`, or the shipped ones."""
     from diffusers import AutoencoderKL
     from transformers import CLIPTextModel
-
-    from harness.tiny_training.train import need
 
     autoencoder = AutoencoderKL.from_pretrained(need(out, "vae")).eval()
     text_encoder = CLIPTextModel.from_pretrained(need(out, "text_encoder"), dtype=torch.float32).eval()

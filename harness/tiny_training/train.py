@@ -10,15 +10,13 @@ deleted.
 
 import argparse
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.weights import TINY
+from harness.tiny_training.training_order import TrainingOrder
 
 PARTS = (
     "text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen",
@@ -41,22 +39,6 @@ JUDGES = ("clip", "judge")
 """They score what the others make, so they have the next seed, and with it other crops."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOrder:
-    """One training to be done."""
-
-    part: str
-    minutes: float
-    steps: int | None
-    device: str
-    seed: int
-    crops: int
-    scale: int
-    before: Path | None
-    workers: int
-    out: Path
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,19 +75,9 @@ def train(order: TrainingOrder) -> Path:
         raise HarnessError("a training needs a budget: minutes > 0, steps >= 1, crops >= 500")
     if order.device.startswith("cuda") and not torch.cuda.is_available():
         raise HarnessError(f"device {order.device!r} is not there", hint="--device cpu")
-    from harness.tiny_training import recipes
+    from harness.tiny_training import recipes  # imports torch
 
     return recipes.TRAININGS[order.part](order, throttled(order.part))
-
-
-def need(out: Path, name: str) -> Path:
-    """The folder of a part that another one builds on: in `out`, else a copy of the shipped one."""
-    folder = out / name
-    if not folder.is_dir():
-        if not (TINY / name).is_dir():
-            raise HarnessError(f"{out} has no {name}, and none is shipped", hint="train it first, or `everything`")
-        shutil.copytree(TINY / name, folder)
-    return folder
 
 
 def throttled(what: str, every: float = 10.0) -> Callable[[int, int, str], None]:

@@ -13,10 +13,11 @@ from harness.data import png
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.png import read_image
 from harness.data.streets import DOMAINS, draw_scene, pool_crops, render
+from harness.data.streets.layout import plan_scene
 from harness.data.streets.order import painters_order
 from harness.data.streets.palette import COLOURS
 from harness.data.streets.scene import thing_ids
-from harness.data.streets.street import Style, plan_scene
+from harness.data.streets.street import Style
 from harness.data.streets.thing import CLASSES, LABELS
 from harness.data.tree import Tree
 

@@ -13,9 +13,9 @@ from pycocotools import mask as official
 from small import CAR, mask, target
 
 from harness.core.errors import HarnessError
+from harness.data import rle
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
-from harness.metrics import rle
 from harness.metrics.base import Target
 from harness.metrics.coco import CocoAP
 from harness.metrics.evaluation import evaluate

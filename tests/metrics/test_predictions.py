@@ -8,9 +8,8 @@ from PIL import Image
 from small import CAR, PERSON, ROAD, SKY, canvas, mask, write_instances, write_panoptic, write_semantic, write_truth
 
 from harness.core.errors import HarnessError
-from harness.data import png
+from harness.data import png, rle
 from harness.data.cityscapes import CITYSCAPES
-from harness.metrics import rle
 from harness.metrics.base import Target
 from harness.metrics.predictions import Detection, LabelMap, Segmentation, locate
 from harness.metrics.reader import reader

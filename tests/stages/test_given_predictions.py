@@ -9,11 +9,10 @@ from PIL import Image
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.progress import silent
-from harness.data import png, prediction_files
+from harness.data import png, prediction_files, rle
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.prediction import Instance, Prediction, Segment
 from harness.data.tree import Tree
-from harness.metrics import rle
 from harness.metrics.evaluation import evaluate, load
 from harness.segmenters.base import SegmenterPart
 from harness.stages import evaluate as evaluation

@@ -3,8 +3,9 @@
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.tiny_training import train
-from harness.tiny_training.train import main, need
+from harness.tiny_training import train, training_order
+from harness.tiny_training.train import main
+from harness.tiny_training.training_order import need
 
 
 @pytest.mark.parametrize("bad", [["--minutes", "0"], ["--minutes", "-3"], ["--steps", "0"], ["--crops", "10"]])
@@ -25,7 +26,7 @@ def test_a_part_is_taken_from_the_folder_before_the_shipped_one(tmp_path, monkey
     for folder in (shipped / "vae", out / "vae", shipped / "clip"):
         folder.mkdir(parents=True)
         (folder / "whose").write_text(folder.parent.name)
-    monkeypatch.setattr(train, "TINY", shipped)
+    monkeypatch.setattr(training_order, "TINY", shipped)
     assert (need(out, "vae") / "whose").read_text() == "out"
     assert (need(out, "clip") / "whose").read_text() == "tiny"
     with pytest.raises(HarnessError, match="has no judge, and none is shipped"):

@@ -55,8 +55,8 @@ class Streets(Tree):
 
     def plan_of(self, frame: Frame) -> "StreetPlan":
         """The scene that a frame of this data set was drawn from."""
+        from harness.data.streets.layout import plan_scene
         from harness.data.streets.render_tree import frame_seed
-        from harness.data.streets.street import plan_scene
 
         index = int(frame.name.split("_")[1])
         return plan_scene(frame_seed(self.part.seed, index), frame.split, self.part.size, style=self._style)

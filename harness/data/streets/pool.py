@@ -14,8 +14,9 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.data.streets.canvas import SUPERSAMPLING, Viewport
+from harness.data.streets.layout import plan_scene
 from harness.data.streets.scene import paint, silhouette, thing_ids
-from harness.data.streets.street import StreetPlan, plan_scene
+from harness.data.streets.street import StreetPlan
 from harness.data.streets.thing import LABELS, Thing
 
 _LEAST_SIDE = 20

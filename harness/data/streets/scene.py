@@ -16,10 +16,11 @@ from harness.data.streets.cycles import draw_bicycle, draw_motorcycle, seat_of
 from harness.data.streets.furnish import ROAD
 from harness.data.streets.furniture import draw_prop
 from harness.data.streets.heavy import draw_bus, draw_train, draw_truck
+from harness.data.streets.layout import plan_scene
 from harness.data.streets.light import develop
 from harness.data.streets.order import painters_order
 from harness.data.streets.people import draw_person, draw_rider
-from harness.data.streets.street import PLAIN, StreetPlan, Style, plan_scene
+from harness.data.streets.street import PLAIN, StreetPlan, Style
 from harness.data.streets.thing import Thing
 
 EGO, RECTIFICATION, OUT_OF_ROI = 1, 2, 3
