@@ -175,7 +175,7 @@ def _shown(value: object, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
-def _keys(model: type[BaseModel], location: tuple) -> list[str]:
+def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The field names of the (nested) model that `location` points into."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part)) if isinstance(part, str) else None

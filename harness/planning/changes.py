@@ -44,8 +44,9 @@ class Setting(NamedTuple):
     @property
     def table(self) -> dict[str, Any]:
         """The value in its tables, to be laid over the part."""
-        table: Any = self.value
-        for key in reversed(self.keys):
+        *outer, last = self.keys
+        table: dict[str, Any] = {last: self.value}
+        for key in reversed(outer):
             table = {key: table}
         return table
 
