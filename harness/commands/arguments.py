@@ -1,6 +1,7 @@
 """Commands share this: a parser that suggests near names, checked arguments, and the console they print to."""
 
 import argparse
+import difflib
 import json
 import os
 import re
@@ -26,20 +27,30 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does; an option that is misspelt is reported before one that is missing."""
+        given = sys.argv[1:] if args is None else list(args)
+        for argument in given:
+            if argument == "--" or (self._subparsers and not argument.startswith("-")):
+                break  # what follows is no option, or belongs to a command
+            option = argument.partition("=")[0]
+            if re.match(r"-[^\d.]", option) and option not in self._option_string_actions:
+                self.unknown(argument, option)
+        return super().parse_known_args(given, namespace)
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does it; an unknown option is told by the command it was given to."""
+        """Parse as argparse does; an argument too many is reported by the command it was given to."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            self.unknown(found, unknown[0])
+            getattr(found, "parser", self).error(f"unknown argument {unknown[0]!r}")
         return found
 
-    def unknown(self, found: argparse.Namespace, argument: str) -> NoReturn:
-        """End with what is near `argument`, among the options of the command that was chosen."""
-        chosen: Parser = getattr(found, "parser", self)
-        known = [name for action in chosen._actions for name in action.option_strings if name.startswith("--")]
-        option = argument.split("=")[0]
-        hint = f": {near(option, known)}" if option.startswith("--") else ""
-        chosen.error(f"unknown argument {argument!r}{hint}")
+    def unknown(self, argument: str, option: str) -> NoReturn:
+        """End with what is near an unknown option."""
+        names = {name.lstrip("-"): name for name in self._option_string_actions if name.startswith("--")}
+        close = difflib.get_close_matches(option.lstrip("-"), names, cutoff=0.6)
+        hint = near(option, [names[one] for one in close]) if close else near("", names.values())
+        self.error(f"unknown argument {argument!r}: {hint}")
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2, one sentence and where help is."""
@@ -48,6 +59,9 @@ class Parser(argparse.ArgumentParser):
             what = "unknown command" if what == "COMMAND" else f"{what}: unknown value"
             known = re.findall(r"'([^']+)'", listed)
             message = f"{what} {found!r}: {near(found, known)}"
+        if self._subparsers and message.startswith("the following arguments are required"):
+            commands = (name for action in self._actions for name in action.choices or ())
+            message = f"a command is missing; {near('', commands)}"
         self.exit(2, f"error: {message}\n  see `{self.prog} --help`\n")
 
 

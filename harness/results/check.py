@@ -19,7 +19,7 @@ from harness.metrics.student import student
 from harness.metrics.table import find
 from harness.results.baselines import Baseline
 from harness.results.rows import Row, finished
-from harness.results.spread import over_seeds
+from harness.results.spread import SeedSpreads
 
 if TYPE_CHECKING:
     from harness.metrics.intervals import Difference
@@ -112,7 +112,7 @@ class _Judge:
 
     def __init__(self, baseline: Baseline, noise: Noise, *, comparisons: int, others: Iterable[Row]) -> None:
         self.baseline = baseline
-        self.accepted = [*baseline.rows, *others]
+        self.spreads = SeedSpreads([*baseline.rows, *others])
         self.noise = noise
         self.tail = ERROR_RATE / max(1, comparisons) / 2
 
@@ -159,7 +159,7 @@ class _Judge:
             # From 95 % for one comparison to what all comparisons of the check share.
             normal = statistics.NormalDist()
             found["resampling"] = (spread.high - spread.low) / 2 * normal.inv_cdf(self.tail) / normal.inv_cdf(0.025)
-        seeds = over_seeds(before, metric, self.accepted)
+        seeds = self.spreads.of(before, metric)
         if seeds.freedom:
             error = math.sqrt(seeds.variance * (1 / len(finished(before.seeds)) + 1 / len(finished(now.seeds))))
             found["seeds"] = student(self.tail, seeds.freedom) * error

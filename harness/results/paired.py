@@ -14,7 +14,7 @@ from harness.metrics.table import known
 from harness.results.check import Noise
 from harness.results.gains import Paired
 from harness.results.rows import Row, SeedResult, finished
-from harness.results.spread import over_seeds, place
+from harness.results.spread import SeedSpreads
 
 if TYPE_CHECKING:
     from harness.metrics.frame_statistics import Statistics
@@ -44,10 +44,10 @@ def intervals(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
     little, the same three of eight rows much more. Rows of one seed have it from the `accepted` rows of their kind.
     Where nothing says what another seed would give there is no interval: one of images alone would be too narrow.
     """
-    spreads = _Spreads(rows, accepted)
+    spreads = SeedSpreads(rows, accepted)
 
     def difference(before: Row, after: Row, metric: str) -> "Difference | None":
-        asked = spreads.known(after, _keys(before, after))
+        asked = _known(spreads, after, _keys(before, after))
         return _differences(_folders(before, where), _folders(after, where), asked).get(metric)
 
     return difference
@@ -58,34 +58,20 @@ def estimates(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
 
     As in `intervals` the spread over seeds is that of the kind of row, and where none is known there is no interval.
     """
-    spreads = _Spreads(rows, accepted)
+    spreads = SeedSpreads(rows, accepted)
 
     def interval(row: Row, score: str) -> "Interval | None":
         key, _, name = score.partition("/")
         # All classes, or all scores of the set, together: they share the draws.
         asked = [f"{key}/{other}" for run in row.seeds[:1] for other in run.classes] if name else _keys(row)
-        return _intervals(_folders(row, where), spreads.known(row, asked)).get(score)
+        return _intervals(_folders(row, where), _known(spreads, row, asked)).get(score)
 
     return interval
 
 
-class _Spreads:
-    """This holds what is known of the spread over seeds, learnt once for each kind of row."""
-
-    def __init__(self, rows: Sequence[Row], accepted: Sequence[Row]) -> None:
-        self.rows, self.accepted = rows, accepted
-        self.learnt: dict[tuple[str, ...], Spread] = {}
-
-    def known(self, row: Row, scores: Iterable[str]) -> tuple[tuple[str, Spread], ...]:
-        """Those of `scores` whose spread is known for rows of this kind."""
-        return tuple((score, found) for score in scores if (found := self.of(row, score)).freedom)
-
-    def of(self, row: Row, score: str) -> Spread:
-        """The spread of one score."""
-        kind = (*place(row), row.segmenter, row.backbone, score)
-        if kind not in self.learnt:
-            self.learnt[kind] = over_seeds(row, score, self.rows, self.accepted)
-        return self.learnt[kind]
+def _known(spreads: SeedSpreads, row: Row, scores: Iterable[str]) -> tuple[tuple[str, Spread], ...]:
+    """Return those of `scores` whose spread is known for rows of this kind."""
+    return tuple((score, found) for score in scores if (found := spreads.of(row, score)).freedom)
 
 
 def _keys(*rows: Row) -> tuple[str, ...]:

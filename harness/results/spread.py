@@ -71,21 +71,34 @@ def resolution(spread: NetworkSpread, *, seeds: int, images: int, freedom: int =
     )
 
 
-def over_seeds(row: Row, metric: str, rows: Iterable[Row], others: Iterable[Row] = ()) -> Spread:
-    """The variance over seeds of a row's score, pooled over the rows of its kind that have several seeds.
+class SeedSpreads:
+    """This holds what rows tell of the variance of a score over seeds, learnt once for each kind of row.
 
-    Those of the same network among `rows`, else among `others` too, else of every network; all on the same data, under
-    the same profile, with labels of the same kind and the same settings of the training. No degrees of freedom: nothing
-    is known.
+    It is pooled over the rows of that kind that have several seeds. Those of the same network among `rows`, else among
+    `others` too, else of every network; all on the same data, under the same profile, with labels of the same kind and
+    the same settings of the training.
     """
-    here = [other for other in rows if place(other) == place(row)]
-    there = [*here, *(other for other in others if place(other) == place(row))]
-    kinds = (
-        [other for other in here if _network(other) == _network(row)],
-        [other for other in there if _network(other) == _network(row)],
-        there,
-    )
-    return next((found for kind in kinds if (found := pooled(kind, metric)).freedom), UNKNOWN)
+
+    def __init__(self, rows: Iterable[Row], others: Iterable[Row] = ()) -> None:
+        self.here, self.there = _by_place(rows), _by_place(others)
+        self.learnt: dict[tuple[tuple[str, ...], tuple[str, str], str], Spread] = {}
+
+    def of(self, row: Row, metric: str) -> Spread:
+        """Return the variance of a row's score; without degrees of freedom where nothing is known."""
+        kind = place(row), _network(row), metric
+        if kind not in self.learnt:
+            self.learnt[kind] = self._learn(*kind)
+        return self.learnt[kind]
+
+    def _learn(self, where: tuple[str, ...], network: tuple[str, str], metric: str) -> Spread:
+        here = self.here.get(where, [])
+        there = [*here, *self.there.get(where, [])]
+        kinds = (
+            [other for other in here if _network(other) == network],
+            [other for other in there if _network(other) == network],
+            there,
+        )
+        return next((found for kind in kinds if (found := pooled(kind, metric)).freedom), UNKNOWN)
 
 
 def pooled(rows: Iterable[Row], metric: str) -> Spread:
@@ -138,6 +151,13 @@ def place(row: Row) -> tuple[str, ...]:
 
 _FRAMES = ("generators.", "recipes.")
 """What decides the added frames, and not how a network learns from them."""
+
+
+def _by_place(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(place(row), []).append(row)
+    return found
 
 
 def _network(row: Row) -> tuple[str, str]:

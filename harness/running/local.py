@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, NamedTuple
 
 from harness.core import environment
@@ -44,6 +44,22 @@ class DeviceShare(NamedTuple):
     gpus: str | None
 
 
+class _Places:
+    """Free places: those that were given back, then new ones; however many there may be, none is made in vain."""
+
+    def __init__(self, new: Iterator[DeviceShare]) -> None:
+        self.new = new
+        self.free: deque[DeviceShare] = deque()
+
+    def take(self) -> DeviceShare | None:
+        """Return a free place, None when all are taken."""
+        return self.free.popleft() if self.free else next(self.new, None)
+
+    def give_back(self, place: DeviceShare) -> None:
+        """Take a place back."""
+        self.free.append(place)
+
+
 class Running(NamedTuple):
     """A job that has its place."""
 
@@ -71,11 +87,10 @@ class Local:
         self.threads = max(1, cores // count) if groups else 1
         self.apart = bool(groups) and workers is None
         """Whether jobs without a GPU have places of their own."""
-        gpus = [groups[number % len(groups)] for number in range(count)] if groups else [None] * count
-        self.free = {False: deque(map(DeviceShare, range(count), gpus)), True: deque[DeviceShare]()}
-        """Free places by whether they are for jobs without a GPU alone."""
-        if self.apart:
-            self.free[True].extend(DeviceShare(count + number, None) for number in range(max(1, cores // 4)))
+        mine = map(DeviceShare, range(count), itertools.cycle(groups or [None]))
+        others = (DeviceShare(count + number, None) for number in range(max(1, cores // 4) if self.apart else 0))
+        self.places = {False: _Places(mine), True: _Places(others)}
+        """By whether they are for jobs without a GPU alone."""
         self.waiting: dict[bool, deque[Job]] = {False: deque(), True: deque()}
         self.running: dict[int, Running] = {}
         """By the number of the order."""
@@ -118,8 +133,8 @@ class Local:
 
     def _fill(self) -> None:
         for apart, queue in self.waiting.items():
-            while queue and self.free[apart]:
-                job, place = queue.popleft(), self.free[apart].popleft()
+            while queue and (place := self.places[apart].take()) is not None:
+                job = queue.popleft()
                 nursery = self.nurseries[_needs_network(job.kind)]
                 order = self._order(next(self.orders), job, place)
                 self.running[order.number] = Running(job.id, apart, place, nursery)
@@ -145,7 +160,7 @@ class Local:
 
     def _ended(self, number: int, why: Why, detail: str) -> None:
         if (running := self.running.pop(number, None)) is not None:
-            self.free[running.apart].append(running.place)
+            self.places[running.apart].give_back(running.place)
             self.gone.append(Ended(running.job, why, detail))
 
 

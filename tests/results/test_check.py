@@ -10,6 +10,7 @@ from result_rows import difference, measured, run
 from harness.core.errors import HarnessError
 from harness.report import render
 from harness.report.verdicts import describe, sentence, to_annotations, to_junit, to_summary, to_table, to_trend
+from harness.results import spread
 from harness.results.baselines import BASELINE_FORMAT, Baseline, read_baseline
 from harness.results.check import Exit, Verdict, compare, exit_code
 from harness.results.rows import Row, SeedResult
@@ -178,6 +179,17 @@ def test_the_spread_over_seeds_widens_the_tolerance():
     verdicts = compare([row(0.26, 0.28, 0.30, first=5), row(0.08, 0.10, 0.12, backbone="B", first=5)], old)
     assert kinds(verdicts) == ["same", "worse"]
     assert verdicts[0].decided_by == "seeds"
+
+
+def test_three_thousand_rows_are_judged_by_what_is_learnt_once_for_each_network(monkeypatch):
+    """Learning it again for every row took three minutes."""
+    learnt = []
+    pool = spread.pooled
+    monkeypatch.setattr(spread, "pooled", lambda rows, metric: learnt.append(metric) or pool(rows, metric))
+    rows = [row(0.3, 0.31, backbone=f"B{place % 5}", name=f"row {place}") for place in range(3000)]
+    verdicts = compare(rows, baseline(*rows))
+    assert len(verdicts) == 3000 and set(kinds(verdicts)) == {"same"}
+    assert len(learnt) == 5
 
 
 def test_two_seeds_know_their_spread_badly_and_twenty_comparisons_share_the_chance_of_a_false_alarm():

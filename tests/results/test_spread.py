@@ -10,7 +10,7 @@ from harness.metrics.power import Spread, half_width
 from harness.results.gains import decompose
 from harness.results.paired import intervals
 from harness.results.rows import Row
-from harness.results.spread import NetworkSpread, learn, over_seeds, pooled
+from harness.results.spread import NetworkSpread, SeedSpreads, learn, pooled
 
 SEEDS, IMAGES, MIXED = 0.03, 0.06, 0.05
 """Standard deviations of the world of `table`: of a run, of a row on an image, and of a run on an image."""
@@ -32,11 +32,11 @@ def test_the_pooled_variance_is_that_of_numpy_and_counts_runs_once():
 def test_the_spread_is_that_of_the_nearest_kind():
     own, network, other = row(0.1, 0.2), row(0.1, 0.3), row(0.1, 0.4, backbone="ConvNeXt (mini)")
     single, shuffled = row(0.2), row(0.0, 0.9).model_copy(update={"labels": "shuffled"})
-    assert over_seeds(single, "AP", [own, shuffled], [network, other]) == pooled([own], "AP")
-    assert over_seeds(single, "AP", [single, shuffled], [network, other]) == pooled([network], "AP")
-    assert over_seeds(single, "AP", [single, shuffled], [other]) == pooled([other], "AP")
-    assert not over_seeds(single, "AP", [single, shuffled]).freedom
-    assert not over_seeds(single, "AP", [], [other.model_copy(update={"profile": "paper"})]).freedom
+    assert SeedSpreads([own, shuffled], [network, other]).of(single, "AP") == pooled([own], "AP")
+    assert SeedSpreads([single, shuffled], [network, other]).of(single, "AP") == pooled([network], "AP")
+    assert SeedSpreads([single, shuffled], [other]).of(single, "AP") == pooled([other], "AP")
+    assert not SeedSpreads([single, shuffled]).of(single, "AP").freedom
+    assert not SeedSpreads([], [other.model_copy(update={"profile": "paper"})]).of(single, "AP").freedom
 
 
 def table(folder, rng: np.random.Generator, *, generators: int, seeds: int, images: int):

@@ -94,6 +94,11 @@ def test_no_step_is_made_of_an_input_that_is_not_as_it_was_made(tmp_path):
     assert run(Steps(second), store).made == [second]
 
 
+def test_more_workers_than_there_is_work_are_never_started(tmp_path):
+    steps = [drawing(1, seed) for seed in range(3)]
+    assert len(run(Steps(*steps), Store(tmp_path), workers=10**9).made) == 3
+
+
 @pytest.mark.parametrize("kind", ["usage", "disk", "killed", "lost"])
 def test_what_failed_for_a_reason_outside_is_tried_again(kind, tmp_path):
     store, step = Store(tmp_path), drawing(1)
