@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.core.numbers import number
 from harness.report import figures
-from harness.report.columns import of_score
+from harness.report.columns import Column, of_score
 from harness.report.page import Section
 from harness.results.gains import MAIN, Gain, printed
 from harness.results.rows import Row, finished
@@ -33,6 +33,25 @@ def first(gains: Sequence[Gain], lead: str, verdict: Sequence[str]) -> Section:
     )
 
 
+def looks(rows: Sequence[Row], lead: str) -> Section:
+    """The first screen of a suite of image quality: the sentence that answers, and the paper's measures as bars."""
+    measured = [row for row in rows if row.origin == "measured" and row.status == "ok"]
+    there = [key for row in measured for key, score in row.scores.items() if score is not None and of_paper(key)]
+    entries = [of_score(key) for key in dict.fromkeys(there)]
+    names = [f"{entry.label} ({'higher' if entry.direction == 'up' else 'lower'} is better)" for entry in entries]
+    bars = [
+        (row.generator_label or row.method, [_scaled(row.scores.get(entry.key), entry) for entry in entries])
+        for row in measured
+    ]
+    units = [entry.unit for entry in entries]
+    drawn = figures.bars("Image quality", names, bars, units=units, decimals=2, common=False) if entries else ""
+    return Section(anchor="answer", title="The answer", lead=lead, figures=(drawn,) if drawn else ())
+
+
+def _scaled(score: float | None, entry: Column) -> float | None:
+    return None if score is None else score * entry.scale
+
+
 def section(gains: Sequence[Gain]) -> Section:
     """Every difference: the sentences, and its interval on one axis."""
     texts = sentences(gains)
@@ -52,7 +71,7 @@ def _drawn(gains: Sequence[Gain]) -> tuple[str, ...]:
         for gain in gains
         if gain.group == group
     ]
-    title = f"Differences in {of_score(MAIN).label} with 95 % intervals; hollow: not distinguishable from zero"
+    title = f"Differences in {MAIN} points, with 95 % intervals; hollow: not distinguishable from zero"
     return (figures.whiskers(title, whiskers, unit=f"{MAIN} points"),) if gains else ()
 
 
@@ -93,21 +112,29 @@ def whisker(gain: Gain, name: str, group: str = "") -> figures.Whisker:
 
 
 def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
-    """Image quality against the whole gain, one figure per measure that at least two generators have."""
+    """The whole gains once for each measure of image quality that at least two generators have, ordered by it."""
     whole = [gain for gain in gains if gain.before.role == "baseline" and gain.after.role == "generator"]
-    several = len({gain.group for gain in whole}) > 1
     measured = [row for row in rows if row.origin == "measured"]
     pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
     drawn = []
     for metric in dict.fromkeys(name for scores, _ in pairs for name in scores if of_paper(name)):
-        points = []
-        for scores, gain in pairs:
-            score, name = scores.get(metric), gain.after.generator_label
-            if score is not None:
-                points.append((score, whisker(gain, ", ".join((name, *gain.group)) if several else name)))
-        if len({_source(gain.after) for scores, gain in pairs if scores.get(metric) is not None}) > 1:
-            drawn.append(figures.scatter(f"{metric} and gain", points, x=metric, y=f"gain, {MAIN} points"))
-    return Section(anchor="quality", title="Image quality against gain", figures=tuple(drawn), folded=True)
+        entry = of_score(metric)
+        known = [(score, gain) for scores, gain in pairs if (score := scores.get(metric)) is not None]
+        known.sort(key=lambda one: one[0], reverse=entry.direction == "up")
+        if len({_source(gain.after) for _, gain in known}) > 1:
+            items = [
+                whisker(gain, f"{gain.after.generator_label}: {metric} {_quality(score, entry)}", ", ".join(group))
+                for group in dict.fromkeys(gain.group for gain in whole)
+                for score, gain in known
+                if gain.group == group
+            ]
+            drawn.append(figures.whiskers(f"{metric} and gain, the best {metric} first", items, unit=f"{MAIN} points"))
+    texts = ("If image quality decided, the gain would fall from line to line.",) if drawn else ()
+    return Section(anchor="quality", title="Image quality and gain", texts=texts, figures=tuple(drawn), folded=True)
+
+
+def _quality(score: float, entry: Column) -> str:
+    return " ".join(filter(None, (number(score * entry.scale, entry.decimals), entry.unit)))
 
 
 def _sentences(group: tuple[str, ...], gains: Sequence[Gain]) -> str:

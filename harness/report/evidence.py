@@ -90,7 +90,8 @@ def classes(
     if not lines:
         return Section(anchor="classes", title="Per class")
     series = [(f"{line.cells[2].text}, {line.cells[1].text}", list(map(_height, line.cells[3:]))) for line in lines]
-    drawn = figures.bars(f"{MAIN} per class", [entry.label for entry in first.columns[3:]], series, unit=f"{MAIN} %")
+    names = [entry.label for entry in first.columns[3:]]
+    drawn = figures.bars(f"{MAIN} per class", names, series, units=["%"] * len(names))
     return Section(anchor="classes", title="Per class", figures=(drawn,), tables=tuple(tables), folded=True)
 
 
@@ -103,7 +104,8 @@ def curves(runs: Sequence[SeedRun]) -> Section:
             points = _points(run.folders["train"] / LOG, name) if "train" in run.folders else []
             if points:
                 several = sum(other.row.name == run.row.name for other in runs) > 1
-                series.append(figures.Series(f"{run.label}{f', seed {run.seed}' if several else ''}", points))
+                names = (f"seed {run.seed}", run.label) if several else (run.label, "")
+                series.append(figures.Series(names[0], points, names[1]))
         if series:
             drawn.append(figures.curves(title, series, x="iteration", y="loss"))
     return Section(anchor="curves", title="Loss curves", figures=tuple(drawn), folded=True)

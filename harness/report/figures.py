@@ -1,5 +1,5 @@
-"""This module draws figures as HTML with inline SVG: bars, curves, intervals, scatter. They are plain strings, coloured
-by the style sheet.
+"""This module draws figures as HTML with inline SVG: bars, curves, intervals. They are plain strings, coloured by the
+style sheet.
 
 Places across are in percent and texts in pixels: a figure fills the room that there is and its texts stay legible.
 Every mark carries a <title>, so that values are read on hover and by screen readers; nothing is told by colour alone.
@@ -12,18 +12,23 @@ from typing import NamedTuple
 
 from harness.core.numbers import number
 
-LEFT, TOP, BOTTOM = 56, 24, 40
+LEFT, TOP = 56, 24
+"""Margins of a plot in pixels, as the style sheet has them: room for the texts at its axes."""
 COLORS = 8
 """Up to so many series share a plot; more get one small plot each."""
-LABEL = 15
-"""Height of a line of text in pixels."""
 
 
 class Series(NamedTuple):
-    """A named list of points; None is a gap."""
+    """A named list of points; None is a gap. `panel`: what it is one run of."""
 
     name: str
     points: Sequence[tuple[float, float] | None]
+    panel: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name where it stands by itself."""
+        return f"{self.panel}, {self.name}" if self.panel else self.name
 
 
 class Whisker(NamedTuple):
@@ -51,16 +56,28 @@ class Axis(NamedTuple):
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]], *, unit: str) -> str:
-    """Bars from zero: a panel for each of `groups` with one named bar per series; a dash where a value is undefined."""
-    values = [value for _, row in series for value in row if value is not None]
-    axis = _axis([0.0, *values], 0, 100)
+def bars(
+    title: str,
+    groups: Sequence[str],
+    series: Sequence[tuple[str, Sequence[float | None]]],
+    *,
+    units: Sequence[str],
+    decimals: int = 1,
+    common: bool = True,
+) -> str:
+    """Bars from zero: a panel for each of `groups` with one named bar per series; a dash where a value is undefined.
+
+    `units`: one for each group; `common`: whether all panels have the same axis.
+    """
+    every = [value for _, row in series for value in row if value is not None]
     panels = []
     for place, group in enumerate(groups):
+        mine = [value for _, row in series if (value := row[place]) is not None]
+        axis = _axis([0.0, *(every if common else mine)], 0, 100)
         lines = []
         for name, row in series:
             value = row[place]
-            text = "–" if value is None else f"{number(value, 1)} {unit}"
+            text = "–" if value is None else f"{number(value, decimals)} {units[place]}".strip()
             ends = sorted((axis.at(value or 0), axis.at(0)))
             mark = _svg(
                 14,
@@ -75,27 +92,29 @@ def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence
 
 
 def curves(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
-    """Lines over a common axis; a gap breaks a line. More lines than there are colours get a small plot each."""
+    """Lines over a common axis; a gap breaks a line. More lines than there are colours get a small plot for each panel,
+    or each its own where a panel has too many, too."""
     points = [point for line in series for point in line.points if point is not None]
     several = len(series) > COLORS
     height = 150 if several else 240
-    across = _axis([px for px, _ in points] or [0.0], 0, 100, nice=False, most=3 if several else 6)
+    across = _axis([px for px, _ in points] or [0.0], 0, 100, most=3 if several else 6)
     up = _axis([py for _, py in points] or [0.0], height, 0, most=3 if several else 6)
+
+    def plot(name: str, lines: Sequence[Series]) -> str:
+        drawn = "".join(_line(line, order, across, up) for order, line in enumerate(lines))
+        return _plot(height, across, up, _stretched(drawn, height), name, x=x, y=y)
+
     if not several:
-        lines = "".join(_line(line, order, across, up) for order, line in enumerate(series))
-        names = [line.name for line in series]
-        return _figure(title, _plot(height, across, up, _stretched(lines, height), title, x=x, y=y) + _legend(names))
-    panels = [
-        _figure(
-            line.name,
-            _plot(
-                height, across, up, _stretched(_line(line, 0, across, up), height), f"{title}: {line.name}", x=x, y=y
-            ),
-            kind="panel",
-        )
-        for line in series
+        return _figure(title, plot(title, series) + _legend([line.title for line in series]))
+    panels: dict[str, list[Series]] = {}
+    for line in series:
+        crowded = sum(other.panel == line.panel for other in series) > COLORS
+        panels.setdefault(line.title if crowded else line.panel or line.name, []).append(line)
+    drawn = [
+        _figure(name, plot(f"{title}: {name}", lines) + _legend([line.name for line in lines]), kind="panel")
+        for name, lines in panels.items()
     ]
-    return _figure(title, f'<div class="panels">{"".join(panels)}</div>', kind="wide")
+    return _figure(title, f'<div class="panels">{"".join(drawn)}</div>', kind="wide")
 
 
 def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
@@ -122,33 +141,6 @@ def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
         f'<span></span><svg height="20" aria-hidden="true">{ticks}</svg><span class="value">{escape(unit)}</span>'
     )
     return _figure(title, "".join(lines), kind="rows")
-
-
-def scatter(title: str, points: Sequence[tuple[float, Whisker]], *, x: str, y: str) -> str:
-    """Named points with their intervals upright: (place along `x`, value along `y`)."""
-    height = 240
-    across = _axis([px for px, _ in points] or [0.0], 0, 100)
-    ends = [end for _, item in points for end in (item.value, item.low, item.high) if end is not None]
-    up = _axis(ends or [0.0], height, 0)
-    marks, taken = [], list[tuple[float, float]]()
-    for order, (px, item) in enumerate(points):
-        place, told = across.at(px), escape(f"{item.label}: {x} {number(px, 3)}, {_told(item, y)}")
-        if item.low is not None and item.high is not None:
-            ends_y = f'y1="{up.at(item.low):.1f}" y2="{up.at(item.high):.1f}"'
-            marks.append(f'<line class="whisker s{order % COLORS}" x1="{place:.2f}%" x2="{place:.2f}%" {ends_y}/>')
-        marks.append(
-            f'<circle class="s{order % COLORS}" cx="{place:.2f}%" cy="{up.at(item.value):.1f}" r="5">'
-            f"<title>{told}</title></circle>"
-        )
-        # Towards the middle, so that no name is cut, and below a name that stands there.
-        at = up.at(item.value) + 4
-        while any(abs(at - other) < LABEL and abs(place - beside) < 50 for beside, other in taken):
-            at += LABEL
-        taken.append((place, at))
-        shift, anchor = (9, "start") if place < 50 else (-9, "end")
-        name = _text(str(shift), at, item.label, anchor=anchor)
-        marks.append(f'<svg x="{place:.2f}%" aria-hidden="true" overflow="visible">{name}</svg>')
-    return _figure(title, _plot(height, across, up, "".join(marks), title, x=x, y=y))
 
 
 def _figure(title: str, body: str, *, kind: str = "") -> str:
@@ -183,7 +175,7 @@ def _line(line: Series, order: int, across: Axis, up: Axis) -> str:
         path.append(f"{pen}{across.at(point[0]):.2f} {up.at(point[1]):.1f}")
         pen = "L"
     last = next((point for point in reversed(line.points) if point is not None), None)
-    told = f"{line.name}: {number(last[1], 3)} at {number(last[0], 0)}" if last else line.name
+    told = f"{line.title}: {number(last[1], 3)} at {number(last[0], 0)}" if last else line.title
     return f'<path class="line s{order}" d="{"".join(path)}"><title>{escape(told)}</title></path>'
 
 
@@ -194,7 +186,7 @@ def _stretched(marks: str, height: int) -> str:
 
 
 def _plot(height: int, across: Axis, up: Axis, marks: str, title: str, *, x: str, y: str) -> str:
-    """Marks in a plot with grid, ticks and the names of its axes."""
+    """Marks in a plot with grid, ticks and the names of its axes, which stand in its margins."""
     lines = [_text(str(4 - LEFT), 12 - TOP, y)]
     for tick in up.ticks:
         at = up.at(tick)
@@ -204,27 +196,22 @@ def _plot(height: int, across: Axis, up: Axis, marks: str, title: str, *, x: str
         lines.append(_grid(across.at(tick), height))
         lines.append(_text(f"{across.at(tick):.2f}%", height + 16, _tick(tick, across), anchor="middle"))
     lines.append(_text("50%", height + 34, x, anchor="middle"))
-    how = f'aria-hidden="true" x="{LEFT}" y="{TOP}" height="{height}" overflow="visible"'
-    inner = f'<svg class="plot" {how}>{"".join(lines)}{marks}</svg>'
-    return f'<svg height="{height + TOP + BOTTOM}" role="img" aria-label="{escape(title)}">{inner}</svg>'
+    return f'<svg class="plot" height="{height}" role="img" aria-label="{escape(title)}">{"".join(lines)}{marks}</svg>'
 
 
 def _grid(place: float, height: int, *, zero: bool = False) -> str:
     return f'<line class="{"zero" if zero else "grid"}" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="{height}"/>'
 
 
-def _axis(values: Sequence[float], start: float, end: float, *, nice: bool = True, most: int = 6) -> Axis:
-    """An axis over `values` with round ticks, `most` steps at most; `nice` widens it to the ticks at both ends."""
+def _axis(values: Sequence[float], start: float, end: float, *, most: int = 6) -> Axis:
+    """An axis over `values` between round ticks, `most` steps at most."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
         low, high = (0.0, 1.0) if low == 0 else (low - 0.5, high + 0.5)
     step = 10 ** math.floor(math.log10((high - low) / most))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= most)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    if nice:
-        low, high = first * step, last * step
-    ticks = tuple(index * step for index in range(first, last + 1) if low - 1e-9 <= index * step <= high + 1e-9)
-    return Axis(low, high, start, end, ticks, max(0, -math.floor(math.log10(step) + 1e-9)))
+    ticks = tuple(index * step for index in range(math.floor(low / step), math.ceil(high / step) + 1))
+    return Axis(ticks[0], ticks[-1], start, end, ticks, max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
 def _told(item: Whisker, unit: str) -> str:

@@ -62,8 +62,7 @@ def gather(
             self_test.power(found),
         ]
     else:
-        lead = headline.of_quality(rows)
-        first = [Section(anchor="answer", title="The answer", lead=lead), results, samples]
+        first = [answer.looks(rows, headline.of_quality(rows)), results, samples]
     last += [provenance.cost(plan, store, rows), provenance.environment(plan, store)]
     commits = dict.fromkeys(run.commit for row in rows for run in row.seeds if run.commit)
     return Page(

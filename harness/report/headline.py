@@ -56,10 +56,9 @@ def of_quality(rows: Sequence[Row]) -> str:
     if not controls:
         return f"{UNDECIDED}: {leading}, but no control shows what a generator that changes nothing would score."
     if beaten:
-        by = "; ".join(_against(first[entry.label], _first(controls, entry), entry) for entry in beaten)
         return (
-            f"No: in {len(beaten)} of {len(first)} metrics a control beats every generator ({by}). "
-            f"Among the generators {leading}."
+            f"No: in {len(beaten)} of {len(first)} metrics a control beats every generator. Among the generators "
+            f"{leading}."
         )
     return f"Yes: no control beats the best generator in any of {len(first)} metrics, and {leading}."
 
@@ -150,15 +149,6 @@ def _beaten(score: float, by: tuple[str, float] | None, entry: Column) -> bool:
         return False
     mine, other = (round(value * entry.scale, entry.decimals) for value in (score, by[1]))
     return other > mine if entry.direction == "up" else other < mine
-
-
-def _against(generator: tuple[str, float], control: tuple[str, float] | None, entry: Column) -> str:
-    name, score = control or ("", 0.0)
-    return f"{entry.label}: {name} {_amount(score, entry)}, {generator[0]} {_amount(generator[1], entry)}"
-
-
-def _amount(score: float, entry: Column) -> str:
-    return f"{number(score * entry.scale, entry.decimals)}{entry.unit and f' {entry.unit}'}"
 
 
 def _place(gain: Gain) -> tuple[object, ...]:

@@ -15,21 +15,22 @@ NAMES = {1: "best", 2: "second best", 3: "third best"}
 
 def to_html(table: Table) -> str:
     """A <figure> with the table, its caption and its footnotes; classes only, the page brings the style."""
-    heads = "".join(
-        f'<th scope="col"{_class(entry)}>{escape(entry.label)}{_unit(entry)}{_arrow(entry)}</th>'
-        for entry in table.columns
-    )
     parts, quoted = [], ""
+    both = len({line.group for line in table.lines}) > 1
+    measured = [line for line in table.lines if line.group == "measured"]
+    shown = _filled(table, measured) if both else list(range(len(table.columns)))
     for heading, sections in table.blocks():
         group = sections[0][0].group
-        head = f'<tr class="group"><th scope="rowgroup" colspan="{len(table.columns)}">{escape(heading)}</th></tr>'
+        aside = both and group == "published"
+        places = _filled(table, [line for section in sections for line in section]) if aside else shown
+        head = f'<tr class="group"><th scope="rowgroup" colspan="{len(places)}">{escape(heading)}</th></tr>'
         bodies = []
         for index, section in enumerate(sections):
-            lines = "".join(_line(line, table.columns) for line in section)
+            lines = "".join(_line(line, table.columns, places) for line in section)
             bodies.append(f"<tbody>{head if not index and heading else ''}{lines}</tbody>")
-        if group == "published" and any(line.group == "measured" for line in table.lines):
+        if aside:
             count = sum(map(len, sections))
-            inner = _scrolling(f"{table.title}: quoted", "Quoted rows", heads, bodies)
+            inner = _scrolling(f"{table.title}: quoted", "Quoted rows", _heads(table, places), bodies)
             quoted = (
                 f"<details><summary>{count} quoted row{'s' * (count > 1)}: {escape(heading)}</summary>{inner}</details>"
             )
@@ -43,9 +44,23 @@ def to_html(table: Table) -> str:
     signatures = f"<details><summary>How the scores were made</summary>{listed}</details>" if listed else ""
     kind = "comparable" if table.comparable else "incomparable"
     return (
-        f'<figure class="table {kind}">{_scrolling(table.title, table.title, heads, parts)}{quoted}'
+        f'<figure class="table {kind}">{_scrolling(table.title, table.title, _heads(table, shown), parts)}{quoted}'
         f"<figcaption><p>{caption}</p>{f'<ul class=notes>{notes}</ul>' if notes else ''}{signatures}</figcaption>"
         "</figure>\n"
+    )
+
+
+def _filled(table: Table, lines: Sequence[Line]) -> list[int]:
+    """The places of the columns in which one of the lines says something; the first, which names the line, always."""
+    blank = ("undefined", "blank")
+    said = [i for i in range(1, len(table.columns)) if any(line.cells[i].status not in blank for line in lines)]
+    return [0, *said]
+
+
+def _heads(table: Table, places: Sequence[int]) -> str:
+    return "".join(
+        f'<th scope="col"{_class(entry)}>{escape(entry.label)}{_unit(entry)}{_arrow(entry)}</th>'
+        for entry in (table.columns[place] for place in places)
     )
 
 
@@ -64,10 +79,10 @@ def _unit(entry: Column) -> str:
     return f' <span class="unit">({escape(unit)})</span>' if unit else ""
 
 
-def _line(line: Line, columns: tuple[Column, ...]) -> str:
+def _line(line: Line, columns: tuple[Column, ...], places: Sequence[int]) -> str:
     marks = f"<sup>{escape(','.join(line.notes))}</sup>" if line.notes else ""
     cells = [f'<th scope="row" title="{escape(line.provenance)}">{escape(line.cells[0].text)}{marks}</th>']
-    for entry, cell in list(zip(columns, line.cells, strict=True))[1:]:
+    for entry, cell in [(columns[place], line.cells[place]) for place in places[1:]]:
         title = _hover(cell, entry, line)
         cells.append(
             f"<td{_class(entry, cell)}{f' title={chr(34)}{escape(title)}{chr(34)}' if title else ''}>{_text(cell)}</td>"

@@ -55,6 +55,9 @@ class Grid:
     folded: bool = False
     """Whether a reader opens it."""
 
+    small: bool = False
+    """Whether its pictures are crops, of which more stand side by side than whole frames."""
+
 
 def sample_grids(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> list[Grid]:
     """The same instances in every synthesis (label to folder): what was made of each, and where it was pasted.
@@ -84,6 +87,7 @@ def sample_grids(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> list
         columns=("real crop", "mask", *repaint),
         heads=heads,
         rows=tuple(map(_joined, real, generated)),
+        small=True,
     )
     placed = Grid(
         title="What the training images hold there",

@@ -4,7 +4,7 @@ import re
 
 from result_rows import difference, measured, run
 
-from harness.report.answer import ONE_SEED, quality, section
+from harness.report.answer import ONE_SEED, looks, quality, section
 from harness.results.gains import decompose
 
 
@@ -35,9 +35,26 @@ def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
     printed = [row.model_copy(update={"origin": "published", "scores": {"PSNR": 14.0}}) for row in made]
     drawn = quality(gains, [*printed, *made]).figures
     assert [re.search('aria-label="([^"]*)"', figure)[1] for figure in drawn] == [
-        "SSIM and gain",
-        "FID (other) and gain",
+        "BlendedDiff: SSIM 0.70: +2.00 AP points, 95 % interval +1.00 to +7.00",
+        "GLIGEN: FID (other) 9.0000: +5.00 AP points, 95 % interval +1.00 to +7.00",
     ]
-    assert "GLIGEN" in drawn[0] and "Focused" not in drawn[0]
-    assert drawn[0].count('class="whisker s') == 2
-    assert "GLIGEN: SSIM 0.500, +5.00 gain, AP points, 95 % interval +1.00 to +7.00" in drawn[0]
+    assert drawn[0].count('class="whisker"') == 2 and "Focused" not in drawn[0]
+    assert drawn[0].index("BlendedDiff: SSIM 0.70") < drawn[0].index("GLIGEN: SSIM 0.50")  # the best first
+    assert "GLIGEN: SSIM 0.50: +5.00 AP points, 95 % interval +1.00 to +7.00" in drawn[0]
+
+
+def test_a_suite_of_image_quality_shows_its_measures_with_units_and_leaves_out_what_nobody_measured():
+    rows = [
+        measured(run(), generator=name, label=name).model_copy(
+            update={"scores": {"PSNR": psnr, "FID": None, "SSIM": 1}}
+        )
+        for name, psnr in (("gligen", 16.0), ("focus", None))
+    ]
+    text = looks(rows, "No: because.").figures[0]
+    assert re.findall("<figcaption>([^<]*)</figcaption>", text) == [
+        "Image quality",
+        "PSNR (higher is better)",
+        "SSIM (higher is better)",
+    ]
+    assert "16.00 dB" in text and text.count("–") >= 1
+    assert looks([], "").empty

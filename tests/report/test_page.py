@@ -129,7 +129,7 @@ def full_page() -> str:
     table = table_for(suite(), MINI, table1(seeds=3))
     rows = [measured(run(), method=NASTY, note=NASTY), measured(run(ap=0.3), backbone="B")]
     chart = figures.curves("Loss", [figures.Series(NASTY, [(0.0, 1.0), None, (2.0, 0.5)])], x="iteration", y="loss")
-    bars = figures.bars("Bars", ["car", NASTY], [("a", [10.0, None]), ("b", [0.0, 5.5])], unit="%")
+    bars = figures.bars("Bars", ["car", NASTY], [("a", [10.0, None]), ("b", [0.0, 5.5])], units=["%", "%"])
     forest = figures.whiskers("Gains", [figures.Whisker("zoom", 1.0, -0.5, 2.5)], unit="points")
     return page(
         Section(anchor="answer", title="The answer", texts=("Zoom gives nothing.",), figures=(forest,)),
@@ -177,7 +177,7 @@ def test_a_page_of_another_profile_carries_the_warning_and_the_papers_does_not()
 
 
 def test_figures_draw_every_value_in_range():
-    text = figures.bars("B", ["x", "y"], [("a", [10.0, -5.0]), ("b", [None, 2.0])], unit="%")
+    text = figures.bars("B", ["x", "y"], [("a", [10.0, -5.0]), ("b", [None, 2.0])], units=["%", "%"])
     bars = [tuple(map(float, found)) for found in re.findall(r'x="([\d.]+)%" y="2" width="([\d.]+)%"', text)]
     assert len(bars) == 3
     assert all(0 <= left <= left + width <= 100 for left, width in bars)
@@ -186,7 +186,8 @@ def test_figures_draw_every_value_in_range():
     line = figures.curves("C", [figures.Series("a", [(0.0, 1.0), (1.0, 2.0), None, (3.0, 1.0)])], x="x", y="y")
     assert re.search(r'd="M[\d. ]+L[\d. ]+M[\d. ]+"', line)
     assert figures.curves("empty", [], x="x", y="y").startswith("<figure")
-    assert figures.scatter("S", [(1.0, figures.Whisker("a", 1.0, 0.5, None))], x="x", y="y").count("<circle") == 1
+    apart = figures.bars("B", ["x", "y"], [("a", [10.0, 1.0])], units=["", "dB"], common=False)
+    assert re.findall(r'y="2" width="([\d.]+)%"', apart) == ["100.00", "100.00"] and "1.0 dB" in apart
 
 
 def test_more_lines_than_colours_get_a_plot_each():
@@ -197,20 +198,17 @@ def test_more_lines_than_colours_get_a_plot_each():
     assert drawn(8).count('class="plot"') == 1 and len(set(re.findall(r"line s\d", drawn(8)))) == 8
     assert drawn(9).count('class="plot"') == 9
     assert all(f"<figcaption>run {k}</figcaption>" in drawn(9) for k in range(9))
+    seeds = [figures.Series(f"seed {k}", [(0.0, 1.0)], f"row {r}") for r in range(2) for k in range(5)]
+    text = figures.curves("C", seeds, x="x", y="y")
+    assert text.count('class="plot"') == 2 and text.count("> seed 4</li>") == 2
+    crowded = [figures.Series(f"seed {k}", [(0.0, 1.0)], "row") for k in range(9)]
+    assert figures.curves("C", crowded, x="x", y="y").count('class="plot"') == 9
 
 
 def test_ticks_that_lie_close_have_the_digits_that_tell_them_apart():
-    points = [(0.6512, figures.Whisker("a", 1.0, None, None)), (0.6516, figures.Whisker("b", 2.0, None, None))]
-    texts = re.findall(r'text-anchor="middle">([\d.]+)<', figures.scatter("S", points, x="x", y="y"))
+    lines = [figures.Series("a", [(0.6512, 1.0), (0.6516, 2.0)])]
+    texts = re.findall(r'text-anchor="middle">([\d.]+)<', figures.curves("C", lines, x="x", y="y"))
     assert len(set(texts)) == len(texts) > 2
-
-
-def test_names_of_points_stand_apart_and_turn_to_the_middle():
-    points = [(0.0, figures.Whisker("a", 1.0, None, None)), (0.01, figures.Whisker("b", 1.01, None, None))]
-    text = figures.scatter("S", [*points, (1.0, figures.Whisker("c", 5.0, None, None))], x="x", y="y")
-    found = re.findall(r'y="([\d.]+)" text-anchor="(\w+)">([abc])<', text)
-    assert [anchor for _, anchor, _ in found] == ["start", "start", "end"]
-    assert abs(float(found[0][0]) - float(found[1][0])) >= figures.LABEL - 1
 
 
 def test_samples_are_the_same_instances_whatever_the_generator(synthesis):
@@ -410,6 +408,28 @@ def test_a_real_browser_opens_it_from_disk_without_a_complaint_or_a_request(
         assert "example.org" not in log.read_text()
         corner = Image.open(shot).convert("L").getpixel((4, 4))
         assert (corner < 64) == (scheme == "dark")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [500, 1440])
+def test_nothing_reaches_into_the_margins_of_an_unfolded_page(tmp_path, dataset, synthesis, prediction, width):
+    plan, store, rows = planned(tmp_path, dataset, synthesis, prediction)
+    for name, text in (("gathered", render_page(gather(plan, store, rows))), ("nasty", full_page())):
+        path, shot = tmp_path / f"{name}.html", tmp_path / f"{name}.png"
+        path.write_text(text.replace("<details>", "<details open>"))
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+        flags += ["--blink-settings=preferredColorScheme=1", f"--user-data-dir={tmp_path / 'chromium'}"]
+        flags += [f"--screenshot={shot}", f"--window-size={width},9000"]
+        done = subprocess.run(
+            [CHROMIUM, *flags, path.as_uri()], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        pixels = np.asarray(Image.open(shot).convert("L"))
+        assert pixels.shape == (9000, width) and (pixels[:, width // 2] < 250).any()
+        margin = 6 + max(0, width - 1376) // 2  # the first digit of an axis may stand in the rest
+        for name_of_side, side in (("left", pixels[:, 2:margin]), ("right", pixels[:, -margin:-2])):
+            assert (side == 255).all(), f"{name}: something stands in the {name_of_side} margin"
 
 
 def test_every_class_has_a_colour_that_no_other_comes_near():
