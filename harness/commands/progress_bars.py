@@ -81,6 +81,9 @@ class RunView(AbstractContextManager["RunView"]):
         self.progress.update(self.whole, completed=done)
         step = event.step
         name = f"{step.kind} {escape(step.label)}"
+        if event.what == "set aside":
+            self.console.print(f"set aside  {name}: {escape(event.note)}", highlight=False, soft_wrap=True, markup=True)
+            return
         if event.what == "start":
             self.tasks[step.key] = self.progress.add_task(name, total=None), time.monotonic()
             return
@@ -93,6 +96,8 @@ class RunView(AbstractContextManager["RunView"]):
         seconds = f"{time.monotonic() - started:6.1f} s"
         if event.what == "done":
             self.console.print(f"[green]done  [/] {seconds}  {name}", highlight=False, soft_wrap=True, markup=True)
+            for warning in event.note.splitlines():
+                self.console.print(f"  {warning}", highlight=False, soft_wrap=True, markup=False)
         else:
             self.console.print(
                 f"[red]failed[/] {seconds}  {name}: {escape(event.note)}", highlight=False, soft_wrap=True, markup=True

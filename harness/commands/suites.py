@@ -282,6 +282,7 @@ def _make(plan: "Plan", store: "Store", options: argparse.Namespace) -> "dict[st
     from harness.running.forecast import Forecast
     from harness.running.scheduler import run, submit
     from harness.running.settings import launcher_of
+    from harness.stages import STAGES
 
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = (
@@ -299,7 +300,7 @@ def _make(plan: "Plan", store: "Store", options: argparse.Namespace) -> "dict[st
         submit(plan, store, launcher, devices=devices, resources=needs, retry_failed=options.retry_failed)
         return {}
     steps = plan.missing(store)
-    minutes = {kind: plan.profile.estimate(kind) for kind in {step.kind for step in steps.values()}}
+    minutes = {kind: plan.profile.estimate(kind) for kind in STAGES}
     with RunView(console(stderr=True), Forecast(steps, minutes)) as view:
         asked = run(
             plan,

@@ -83,12 +83,19 @@ def _damage(folder: Path) -> str:
     return next(iter(problems(folder, manifest["contents"])), "") if "contents" in manifest else ""
 
 
+class DamagedError(HarnessError):
+    """A finished artifact is not as it was made; `folder` is where it stands."""
+
+    def __init__(self, folder: Path, wrong: str) -> None:
+        hint = "move what is damaged out of the way with `harness store verify --set-aside`, and run again"
+        super().__init__(f"{folder}: {wrong}", hint=hint)
+        self.folder = folder
+
+
 def refuse_damaged(folder: Path) -> None:
-    """Raise HarnessError when a finished artifact is not as it was made."""
+    """Raise DamagedError when a finished artifact is not as it was made."""
     if wrong := _damage(folder):
-        raise HarnessError(
-            f"{folder}: {wrong}", hint=f"remove {folder} and run again; harness store verify looks at all"
-        )
+        raise DamagedError(folder, wrong)
 
 
 def vouched_for(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from pydantic import Field
 
 from harness.core.config import Strict
 
-Kind = Literal["usage", "disk", "error", "memory", "killed", "lost", "input"]
-"""usage: the step refused its input. disk: the disk took nothing more. error: the stage raised. memory: the GPU is too
-small for one image at a time. killed: the process of the stage died again and again. lost: the worker did. input: a
-step that this one needs failed."""
+Kind = Literal["usage", "damaged", "disk", "error", "memory", "killed", "lost", "input"]
+"""usage: the step refused its input. damaged: an input is not as it was made. disk: the disk took nothing more. error:
+the stage raised. memory: the GPU is too small for one image at a time. killed: the process of the stage died again and
+again. lost: the worker did. input: a step that this one needs failed."""
 
-FROM_OUTSIDE: frozenset[Kind] = frozenset({"usage", "disk", "input"})
+FROM_OUTSIDE: frozenset[Kind] = frozenset({"usage", "damaged", "disk", "input"})
 """Kinds that are mended outside of the harness: `run` then exits with 2."""
 
-TRIED_AGAIN: frozenset[Kind] = frozenset({"usage", "disk", "killed", "lost", "input"})
+TRIED_AGAIN: frozenset[Kind] = frozenset({"usage", "damaged", "disk", "killed", "lost", "input"})
 """Kinds that the same command tries again; the others would fail in the same way."""
 
 
@@ -29,6 +29,8 @@ class Failure(Strict):
     message: str
     hint: str = ""
     traceback: str = ""
+    damaged: str = ""
+    """Of an input that is not as it was made: <kind>/<key>."""
     label: str = ""
     log: str = ""
     """Path of what the process said, relative to the store."""

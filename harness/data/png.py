@@ -4,6 +4,7 @@ masks.
 Whatever is wrong with a file becomes one HarnessError that names it.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from PIL import ExifTags, Image, ImageOps
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
+
+_HEAD, _TAIL = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+"""The first and the last bytes of every PNG (PNG specification, sections 5.2 and 11.2.5)."""
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -71,6 +75,17 @@ def write(path: Path, pixels: np.ndarray) -> None:
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, strategy, cv2.IMWRITE_PNG_FILTER, row_filter]
     _, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if photo else pixels, options)
     write_bytes(path, data.tobytes())
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file begins and ends as a PNG does, so that nothing of it was lost; its pixels are not read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(_HEAD))
+            file.seek(-len(_TAIL), os.SEEK_END)
+            return head == _HEAD and file.read() == _TAIL
+    except OSError:
+        return False
 
 
 def size_of(path: Path) -> tuple[int, int]:

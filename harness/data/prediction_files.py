@@ -7,6 +7,7 @@ entries/ stands; `finish` joins the entries.
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from harness.data.prediction import Instance, Prediction, Segment
 
 ENTRIES = "entries"
 
+log = logging.getLogger(__name__)
+
 
 def write(
     root: Path,
@@ -37,8 +40,8 @@ def write(
 ) -> None:
     """Write one frame's answers; its entry comes last, so a frame with an entry is whole.
 
-    `exact`: scores with all their digits, not eight decimals. `made_from`: what the answers were made from, a hash say;
-    the entry then holds it, and the hash of each file that was written.
+    `exact`: scores with all their digits, not eight decimals. `made_from`: what the answers were made from, a hash say.
+    The entry holds it, and the hash of each file that was written.
     """
     files: list[Path] = []
     if prediction.instances is not None:
@@ -46,29 +49,37 @@ def write(
     if prediction.semantic is not None:
         files.append(root / "semantic" / f"{name}_pred_labelIds.png")
         _save(files[-1], prediction.semantic.astype(np.uint8))
-    entry: dict[str, Any] = {"tasks": _tasks(prediction)}
+    entry: dict[str, Any] = {"tasks": _tasks(prediction)} | ({"made_from": made_from} if made_from else {})
     if prediction.panoptic is not None:
         file_name = f"{name}_panoptic.png"
         entry["annotation"] = _annotation(name, file_name, prediction.panoptic, prediction.segments)
         files.append(root / "panoptic" / file_stem(labels, split) / file_name)
         _save(files[-1], _coloured(prediction.panoptic))
-    if made_from:
-        hashes = {path.relative_to(root).as_posix(): hash_of(path) for path in files}
-        entry |= {"made_from": made_from, "files": hashes}
+    entry["files"] = {path.relative_to(root).as_posix(): hash_of(path) for path in files}
     write_bytes(root / ENTRIES / f"{name}.json", json.dumps(entry, sort_keys=True).encode())
 
 
 def written(root: Path, name: str, made_from: str = "") -> bool:
-    """Return whether the frame's answers are whole; with `made_from`, whether they are of that and unchanged since."""
+    """Return whether the frame's answers are whole, unchanged since, and `made_from` this; damage is logged."""
     path = root / ENTRIES / f"{name}.json"
-    if not made_from:
-        return path.is_file()
+    if not path.is_file():
+        return False
     try:
         entry = parse_json(path.read_text(encoding="utf-8"))
-        return entry["made_from"] == made_from and all(
-            hash_of(root / file) == found for file, found in entry["files"].items()
-        )
+        if entry.get("made_from", "") != made_from:
+            return False
+        changed = [file for file, found in entry["files"].items() if not _is(root / file, found)]
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        changed = [path.relative_to(root).as_posix()]
+    if changed:
+        log.warning("%s is damaged or gone: the frame %s is answered again", root / changed[0], name)
+    return not changed
+
+
+def _is(path: Path, found: str) -> bool:
+    try:
+        return hash_of(path) == found
+    except OSError:
         return False
 
 

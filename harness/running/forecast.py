@@ -17,7 +17,7 @@ NAMED = 2
 
 @dataclass
 class _Running:
-    """A step that is being made. `kept`: the part of it that was there before this run."""
+    """This holds a step that is being made. `kept`: the part of it that was there before this run."""
 
     step: Step
     since: float
@@ -28,7 +28,7 @@ class _Running:
 
     @property
     def part(self) -> float:
-        """How much of it is done, 0 to 1."""
+        """Return how much of it is done, 0 to 1."""
         return min(1.0, self.done / self.total) if self.total else self.kept
 
 
@@ -47,8 +47,10 @@ class Forecast:
         self.minutes, self.clock = minutes, clock
         self.began = clock()
         self.open = {key: step.kind for key, step in steps.items()}
-        self.total = len(steps)
+        self.known = set(steps)
         self.running: dict[str, _Running] = {}
+        self.failed: dict[str, dict[str, str]] = {}
+        """By the reason, stage of each step that failed, or that needs one."""
         self.made: list[tuple[str, float]] = []
         """Stage of each step that was made, and the part of it that was there before this run."""
         self.lasted: dict[str, list[float]] = {}
@@ -57,7 +59,10 @@ class Forecast:
     def hear(self, event: Event) -> None:
         """Take note of an event."""
         key, now = event.step.key, self.clock()
-        if event.what == "start":
+        if event.what == "set aside":  # it is made again, and so is what failed for this reason
+            self.open |= {key: event.step.kind} | self.failed.pop(event.note, {})
+            self.known.add(key)
+        elif event.what == "start":
             self.running[key] = _Running(event.step, now)
         elif event.what == "progress":
             running = self.running[key]
@@ -66,20 +71,26 @@ class Forecast:
                 running.kept = min(event.first / event.total, running.part)
         else:
             running = self.running.pop(key)
-            for gone in (key, *event.dependants):
-                self.open.pop(gone, None)
-            if event.what == "done":
+            gone = {one: self.open.pop(one) for one in (key, *event.dependants) if one in self.open}
+            if event.what == "failed":
+                self.failed.setdefault(event.note, {}).update(gone)
+            else:
                 self.made.append((event.step.kind, running.kept))
                 if not running.kept:
                     self.lasted.setdefault(event.step.kind, []).append((now - running.since) / 60)
 
     @property
+    def total(self) -> int:
+        """Return the number of steps."""
+        return len(self.known)
+
+    @property
     def ended(self) -> int:
-        """Steps that were made, that failed, or that need one that failed."""
+        """Return the number of steps that were made, that failed, or that need one that failed."""
         return self.total - len(self.open)
 
     def share(self) -> float | None:
-        """How much of the work is done, 0 to 1; None where nothing is known of a stage to come."""
+        """Return how much of the work is done, 0 to 1; None where nothing is known of a stage to come."""
         work = self._work()
         if work is None:
             return None
@@ -88,7 +99,7 @@ class Forecast:
         return (kept + made) / whole if whole else 1.0
 
     def left(self) -> float | None:
-        """Seconds that the rest takes when it goes on as fast; None where that is not known yet."""
+        """Return the seconds that the rest takes when it goes on as fast; None where that is not known yet."""
         work = self._work()
         if work is None or not work[1]:
             return None
@@ -96,7 +107,7 @@ class Forecast:
         return (self.clock() - self.began) * left / made
 
     def line(self) -> str:
-        """Where the run stands, in one line."""
+        """Return one line that says where the run stands."""
         share, left = self.share(), self.left()
         parts = [f"{duration(self.clock() - self.began)}  {self.ended} of {self.total} steps"]
         parts += [f"{share:.0%} of the work"] if share is not None else []
@@ -107,7 +118,7 @@ class Forecast:
         return f"{', '.join(parts)}: {'; '.join(named + more) or 'nothing runs yet'}"
 
     def _work(self) -> tuple[float, float, float] | None:
-        """Minutes of work that were there before this run, that it has done, and that are left."""
+        """Return the minutes of work that were there before this run, that it has done, and that are left."""
         kept = made = left = 0.0
         for kind, before in self.made:
             weight = self._weight(kind) or 0.0
@@ -131,7 +142,7 @@ class Forecast:
 
 
 def duration(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any: 0:07, 12:30, 1:00:05."""
+    """Return minutes and seconds, with hours where there are any: 0:07, 12:30, 1:00:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -6,7 +6,7 @@ fails is recorded, what needs it fails with it, and everything else still runs. 
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,15 +53,29 @@ def run(
     training. `resources`: what steps need, by kind; default what their stages say. `retry_failed`: try the steps again,
     too, that would fail in the same way. `tell` hears every event. Returns what was made and what failed; HarnessError,
     before anything is made, for devices that are not there or cannot share a batch.
+
+    An artifact that turns out not to be as it was made is set aside, and made again with all that needs it.
     """
     store.open()
     steps = _steps(plan, store, devices)
     launcher = launcher or Local(store, workers=workers, devices=devices)
-    needs = resources or {}
-    try:
+
+    def make(steps: dict[str, Step]) -> Outcome:
+        needs = resources or {}
         if isinstance(launcher, PullLauncher):
             return Monitor(steps, store, launcher, tell, needs).run(retry_failed=retry_failed)
         return _Push(steps, store, launcher, tell, needs).run(retry_failed=retry_failed)
+
+    try:
+        outcome, tried = make(steps), set(steps)
+        for _ in range(TRIES):
+            if not _set_aside(outcome, store, tell, steps):
+                break
+            steps = _made_possible(_steps(plan, store, devices), outcome, tried)
+            again, tried = make(steps), tried | set(steps)
+            failed = {key: record for key, record in outcome.failed.items() if key not in steps}
+            outcome = Outcome(made=outcome.made + again.made, failed={**failed, **again.failed})
+        return outcome
     finally:
         launcher.close()
 
@@ -160,6 +174,30 @@ class _Push(Watcher):
         del self.running[key]
         message = f"{TRIES} workers ended before they began ({ended.why}: {ended.detail})"
         self.failed(key, Failure(kind="lost", message=message, label=step.label), self.graph.fail(key))
+
+
+def _set_aside(outcome: Outcome, store: Store, tell: Tell, steps: Mapping[str, Step]) -> bool:
+    """Set the damaged artifacts aside that steps refused; return whether there were any."""
+    damaged = {}
+    for key, record in outcome.failed.items():
+        for needed in steps[key].inputs.values() if record.damaged and key in steps else ():
+            if record.damaged == f"{needed.kind}/{needed.key}":
+                damaged[needed.key] = needed, record.message
+    for needed, message in damaged.values():
+        store.set_aside(needed.kind, needed.key)
+        tell(Event(needed, "set aside", note=message))
+    return bool(damaged)
+
+
+def _made_possible(missing: Mapping[str, Step], outcome: Outcome, tried: Collection[str]) -> dict[str, Step]:
+    """Return the steps that were not tried, those that refused what was damaged, and those that need these alone."""
+    found: dict[str, Step] = {}
+    for key, step in missing.items():
+        needed = [one.key for one in step.inputs.values() if one.key in missing]
+        again = key not in tried or (key in outcome.failed and outcome.failed[key].kind == "damaged") or needed
+        if again and all(one in found for one in needed):
+            found[key] = step
+    return found
 
 
 def _steps(plan: Wanted, store: Store, devices: int) -> dict[str, Step]:

@@ -6,6 +6,7 @@ worker forks before any thread or GPU context exists, so that nothing unsafe is 
 
 import ctypes
 import json
+import logging
 import os
 import resource
 import signal
@@ -107,7 +108,26 @@ def _do(work: Work, channel: int) -> NoReturn:
     os._exit(0)
 
 
+class _Said(logging.Handler):
+    """Writes what the stage logs to its log, and keeps the warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one message."""
+        text = record.getMessage()
+        print(text, file=sys.stderr, flush=True)
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(text)
+
+
 def _run(work: Work, report: Report) -> dict[str, Any]:
+    said = _Said()
+    logger = logging.getLogger("harness")
+    logger.addHandler(said)
+    logger.setLevel(logging.INFO)
     _use_threads(work.variables)
     stage = STAGES[work.kind]
     spec = stage.spec.model_validate_json(json.dumps(work.spec))
@@ -118,7 +138,8 @@ def _run(work: Work, report: Report) -> dict[str, Any]:
     facts = stage.code.run(spec, inputs, work.out, report)
     seconds = round(time.monotonic() - started, 3)
     facts = {**facts, "wall_s": seconds, **({"gpu_s": seconds} if _used_a_gpu() else {})}
-    return {"facts": facts, "peak_memory_bytes": _peak_memory(), "contents": contents.seal(work.out)}
+    warnings = {"warnings": said.warnings} if said.warnings else {}
+    return {"facts": facts, "peak_memory_bytes": _peak_memory(), "contents": contents.seal(work.out), **warnings}
 
 
 def _failure(error: Exception, work: Work) -> dict[str, Any]:
@@ -128,6 +149,9 @@ def _failure(error: Exception, work: Work) -> dict[str, Any]:
     if isinstance(error, HarnessError):
         kind: Kind = "disk" if isinstance(error, files.DiskError) and error.of_disk else "usage"
         failure = Failure(kind=kind, message=error.message, hint=error.hint)
+        if isinstance(error, contents.DamagedError):
+            name = "/".join(error.folder.parts[-2:])
+            failure = failure.model_copy(update={"kind": "damaged", "damaged": name})
         return {"failure": failure.model_dump(mode="json"), "errno": getattr(error, "number", None)}
     traceback.print_exc()  # standard error is the step's log
     kind = "memory" if _is_out_of_gpu_memory(error) else "error"

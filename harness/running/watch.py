@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from harness.core.errors import HarnessError
 from harness.core.failures import INPUT_FAILED, TRIED_AGAIN, Failure
 from harness.core.store import Store
 from harness.planning.plan import Step
@@ -12,9 +13,10 @@ AGAIN = "it would fail in the same way; after a change of the code, --retry-fail
 
 
 class Event(NamedTuple):
-    """This holds what happened to a step: "start", "progress", "done" or "failed".
+    """This holds what happened to a step: "start", "progress", "done", "failed" or "set aside".
 
-    `first`: how much was done before its worker took it. `dependants`: keys of what failed with it.
+    `note`: of progress what the stage reports, of "done" its warnings, a line each, else the reason. `first`: how much
+    was done before its worker took it. `dependants`: keys of what failed with it.
     """
 
     step: Step
@@ -72,8 +74,15 @@ class Watcher:
     def made(self, key: str) -> None:
         """The step is made."""
         self.begin(key)
-        self.outcome.made.append(self.steps[key])
-        self.tell(Event(self.steps[key], "done"))
+        step = self.steps[key]
+        self.outcome.made.append(step)
+        self.tell(Event(step, "done", note="\n".join(self._warnings(step))))
+
+    def _warnings(self, step: Step) -> list[str]:
+        try:
+            return list(map(str, self.store.manifest(step.kind, step.key).get("warnings", [])))
+        except HarnessError:
+            return []  # whoever reads the artifact refuses it
 
     def failed(self, key: str, record: Failure, dependants: Collection[str]) -> None:
         """The step failed, and what needs it with it."""

@@ -229,7 +229,7 @@ class _Try:
                 "label": task.label,
                 "log": str(log.relative_to(store.root)),
                 "progress": (record.done, record.total, record.note) if record.total else None,
-                "traceback": failure.traceback or ("" if failure.kind in ("usage", "disk") else _tail(log)),
+                "traceback": failure.traceback or ("" if failure.kind in ("usage", "damaged", "disk") else _tail(log)),
                 "job": self._job(),
                 "environment": environment.describe(),
             }

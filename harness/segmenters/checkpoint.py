@@ -2,6 +2,7 @@
 from."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ STATE = "state.pt"
 """Where a training that is not finished goes on from."""
 DAMAGED = f"{STATE}.damaged"
 """A state that could not be read, until the training is whole."""
+
+log = logging.getLogger(__name__)
 
 
 class Trained(Strict):
@@ -88,8 +91,13 @@ def is_trained(folder: Path) -> bool:
 
 
 def finished(folder: Path) -> bool:
-    """Return whether the training in `folder` is whole."""
-    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+    """Return whether the training in `folder` is whole: a config, and weights of which nothing is cut off."""
+    if not (folder / CONFIG).is_file():
+        return False
+    if tensors.is_whole(folder / WEIGHTS):
+        return True
+    log.warning("%s is damaged or gone: the training is done again", folder / WEIGHTS)
+    return False
 
 
 def read(folder: Path) -> Trained:

@@ -28,7 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from harness.core.config import Specification
+from harness.core.config import Specification, parse_json
 from harness.core.environment import cores, gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
@@ -144,8 +144,11 @@ def run(spec: SynthesisSpec, inputs: Inputs, out: Path, report: Report) -> dict[
     if not (out / manifest.NAME).exists():
         _finish(out, spec, _make_all(work, report))
     shutil.rmtree(out / "batches", ignore_errors=True)
+    entries = manifest.read_manifest(out)
+    if wrong := _damaged(out, entries):
+        raise HarnessError(f"{wrong}: damaged or gone since it was made", hint=f"remove {out}, and it is made again")
     report(len(work.todo), len(work.todo), "done")
-    return _facts(manifest.read_manifest(out), len(work.todo))
+    return _facts(entries, len(work.todo))
 
 
 def _make_all(work: _Work, report: Report) -> list[ManifestEntry]:
@@ -367,14 +370,33 @@ def _record(out: Path, number: int) -> Path:
 
 
 def _finished(out: Path) -> tuple[list[ManifestEntry], Position, int]:
-    """The entries of all recorded batches, where the work list goes on, and the number of the next batch."""
-    entries, position, number = [], Position(0, 0), 0
+    """The entries of the recorded batches, where the work list goes on, and the number of the next batch.
+
+    A record that is damaged, or of which a file is, is set aside: the work goes on with its batch.
+    """
+    entries: list[ManifestEntry] = []
+    position, number = Position(0, 0), 0
     while (path := _record(out, number)).exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        entries += [ManifestEntry.model_validate_json(json.dumps(entry)) for entry in record["entries"]]
-        position = Position(record["frame"], record["items"])
-        number += 1
+        try:
+            record = parse_json(path.read_text(encoding="utf-8"))
+            found = [ManifestEntry.model_validate_json(json.dumps(entry)) for entry in record["entries"]]
+            reached = Position(int(record["frame"]), int(record["items"]))
+            wrong = _damaged(out, found)
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            wrong = path
+        if wrong:
+            log.warning("%s is damaged or gone: the work goes on with batch %d", wrong, number)
+            path.replace(path.with_suffix(".damaged"))
+            break
+        entries += found
+        position, number = reached, number + 1
     return entries, position, number
+
+
+def _damaged(out: Path, entries: list[ManifestEntry]) -> Path | None:
+    """Return the first file of `entries` that is not whole."""
+    files = (out / name for entry in entries for name in entry.files)
+    return next((path for path in files if not png.is_whole(path)), None)
 
 
 def _finish(out: Path, spec: SynthesisSpec, entries: list[ManifestEntry]) -> None:

@@ -84,6 +84,12 @@ class ManifestEntry(Strict):
     """What the generator returned for it, at the generator's own size, before the paste."""
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that was written for it; all are PNGs."""
+        every = (self.file, self.labels, self.composite, self.real, self.mask, self.generated)
+        return tuple(name for name in every if name)
+
+    @property
     def crops(self) -> Crops:
         """Files of the real crop, the mask and the generated crop, of an entry for which the generator was asked."""
         assert self.real and self.mask and self.generated, f"{self.name} was never painted"
@@ -107,6 +113,8 @@ def read_manifest(folder: Path) -> list[ManifestEntry]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file: {folder} holds no finished synthesis") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not readable: {error}") from None
     try:
         return [ManifestEntry.model_validate_json(line) for line in lines]
     except ValidationError as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -65,6 +65,15 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
             hint="what asks for more than arrays could run code, and is refused",
         ) from None
     return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a safetensors file is there with as many bytes as its head says; the tensors are not read."""
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def save(path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -111,6 +111,23 @@ def test_what_failed_and_what_needs_it_is_no_work_any_more(clock):
     assert forecast.ended == 3 and forecast.share() == pytest.approx(0.5) and forecast.left() == pytest.approx(30)
 
 
+def test_what_is_set_aside_is_work_again(clock):
+    todo = steps(predict=1, evaluate=1)
+    forecast, training = (
+        Forecast(todo, {"train": 8.0, "predict": 1.0, "evaluate": 1.0}, clock),
+        steps(train=1)["train 0"],
+    )
+    forecast.hear(Event(todo["predict 0"], "start"))
+    forecast.hear(Event(todo["predict 0"], "failed", note="weights: missing", dependants=("evaluate 0",)))
+    assert (forecast.ended, forecast.total) == (2, 2)
+    forecast.hear(Event(training, "set aside", note="weights: missing"))
+    assert (forecast.ended, forecast.total) == (0, 3)
+    forecast.hear(Event(training, "start"))
+    clock.now = 80.0
+    forecast.hear(Event(training, "done"))
+    assert forecast.share() == pytest.approx(0.8) and forecast.left() == pytest.approx(20)
+
+
 def test_a_line_names_what_runs(clock):
     todo = steps(train=4)
     forecast = Forecast(todo, {"train": 1.0}, clock)

@@ -1,6 +1,7 @@
 """The runner: each step once, resume after kill -9, failures recorded while the rest goes on, nothing left behind."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 from steps import COUNT, Steps, drawing, fingerprint
 
-from harness.core.contents import problems
+from harness.core import contents
+from harness.core.contents import MANIFEST, problems
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure
 from harness.core.leases import born
@@ -22,6 +24,7 @@ from harness.planning.plan import Step, make_step
 from harness.running.launcher import Ended
 from harness.running.local import groups_of
 from harness.running.scheduler import run
+from harness.running.watch import Watcher
 from harness.segmenters.base import SegmenterPart
 from harness.stages.train import TrainSpec
 
@@ -80,18 +83,41 @@ def test_a_step_that_would_fail_in_the_same_way_is_tried_again_only_when_asked(t
     assert store.failure("dataset", bad.key) is None
 
 
-def test_no_step_is_made_of_an_input_that_is_not_as_it_was_made(tmp_path):
-    store, first = Store(tmp_path), drawing(2)
+@pytest.mark.parametrize("damage", ["deleted", "changed"])
+def test_an_input_that_is_not_as_it_was_made_is_set_aside_and_made_again(tmp_path, damage):
+    """A step that failed for another reason is not tried again with it."""
+    store, first, bad = Store(tmp_path), drawing(2), drawing(3)
+    blocked(store, bad)
     second = drawing(1, after=[first])
+    third, fourth = drawing(4, after=[second]), drawing(5, after=[second, bad])
     run(Steps(first), store)
+    whole = fingerprint(store.path(first.kind, first.key))
     label = next(store.path(first.kind, first.key).rglob("*_labelIds.png"))
-    kept = label.read_bytes()
-    label.unlink()
-    outcome = run(Steps(second), store)
-    assert outcome.made == [] and label.name in outcome.failed[second.key].message
-    assert outcome.failed[second.key].kind == "usage"
-    label.write_bytes(kept)
-    assert run(Steps(second), store).made == [second]
+    label.unlink() if damage == "deleted" else label.write_bytes(label.read_bytes()[:-1] + b"x")
+    events = []
+    outcome = run(Steps(first, bad, second, third, fourth), store, tell=events.append)
+    assert outcome.made == [first, second, third]
+    assert {key: record.kind for key, record in outcome.failed.items()} == {bad.key: "error", fourth.key: "input"}
+    assert [event.step for event in events if event.what == "failed"].count(bad) == 1
+    (aside,) = [event for event in events if event.what == "set aside"]
+    assert aside.step == first and label.name in aside.note
+    assert fingerprint(store.path(first.kind, first.key)) == whole
+    assert [path.name for path in (tmp_path / "damaged").iterdir()] == [f"{first.kind}-{first.key}.1"]
+
+
+def test_what_a_stage_warned_of_is_told_when_it_is_done(tmp_path):
+    store, step, events = Store(tmp_path), drawing(1), []
+    run(Steps(step), store)
+    manifest = store.manifest(step.kind, step.key)
+    assert "warnings" not in manifest
+    watcher = Watcher({step.key: step}, store, events.append)
+    watcher.made(step.key)
+    assert events[-1].note == ""
+    del manifest["seal"]
+    text = json.dumps(contents.vouched_for(manifest | {"warnings": ["state.pt is damaged", "it begins anew"]}))
+    (store.path(step.kind, step.key) / MANIFEST).write_text(text)
+    watcher.made(step.key)
+    assert events[-1].note == "state.pt is damaged\nit begins anew"
 
 
 def test_more_workers_than_there_is_work_are_never_started(tmp_path):

@@ -47,6 +47,31 @@ def test_killed_and_resumed_gives_the_same_files(inputs, tmp_path, batch_size):
     assert files(tmp_path / "whole") == files(tmp_path / "parts")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("entries/toy_000001_000019.json", b'{"tasks": ["inst'),
+        ("entries/toy_000001_000019.json", b""),
+        ("entries/toy_000001_000019.json", b"[]"),
+        ("semantic/toy_000001_000019_pred_labelIds.png", b"cut"),
+        ("instances/toy_000001_000019.txt", None),
+    ],
+)
+def test_damage_to_half_the_answers_is_said_and_the_frame_answered_again(inputs, tmp_path, caplog, name, content):
+    def stop(done, total, note):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    predict.run(spec(batch_size=1), inputs, tmp_path / "whole", silent)
+    with pytest.raises(KeyboardInterrupt):
+        predict.run(spec(batch_size=1), inputs, tmp_path / "parts", stop)
+    damaged = tmp_path / "parts" / name
+    damaged.unlink() if content is None else damaged.write_bytes(content)
+    predict.run(spec(batch_size=1), inputs, tmp_path / "parts", silent)
+    assert f"{damaged} is damaged or gone: the frame toy_000001_000019 is answered again" in caplog.text
+    assert files(tmp_path / "whole") == files(tmp_path / "parts")
+
+
 def test_the_training_options_are_not_in_its_key():
     def key(one):
         return one.model_dump(mode="json", exclude=predict.PredictSpec.NOT_IN_KEY)

@@ -353,6 +353,45 @@ t.run(t.spec_of(frames=True), {{"dataset": t.Tree(Path({str(tree)!r}))}}, Path({
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("damage", ["cut record", "empty record", "foreign record", "deleted image", "cut image"])
+def test_damage_to_half_a_synthesis_is_said_and_its_batch_made_again(tree, tmp_path, monkeypatch, caplog, damage):
+    spec, out, edit = spec_of(), tmp_path / "parts", Noise.edit
+    made(tree, tmp_path / "whole", spec)
+
+    def breaking(self, *arguments):
+        if Noise.calls == 6:
+            raise RuntimeError("stopped")
+        return edit(self, *arguments)
+
+    monkeypatch.setattr(Noise, "edit", breaking)
+    with pytest.raises(RuntimeError):
+        made(tree, out, spec)
+    monkeypatch.setattr(Noise, "edit", edit)
+    record = out / "batches" / "000001.json"
+    assert record.is_file() and (out / "batches" / "000002.json").is_file()
+    image = out / next(entry["file"] for entry in json.loads(record.read_text())["entries"] if entry["file"])
+    damaged = image if "image" in damage else record
+    whole = damaged.read_bytes()
+    if damage == "deleted image":
+        damaged.unlink()
+    else:
+        text = {"empty": b"", "foreign": b'{"frame": "many"}', "cut": whole[: len(whole) // 2]}
+        damaged.write_bytes(text[damage.split()[0]])
+    made(tree, out, spec)
+    assert f"{damaged} is damaged or gone: the work goes on with batch 1" in caplog.text
+    assert digests(out) == digests(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_finished_synthesis_that_lost_an_image_is_not_called_whole(tree, tmp_path, cut):
+    spec = spec_of()
+    made(tree, tmp_path, spec)
+    image = sorted(tmp_path.glob("leftImg8bit/*/*/*.png"))[1]
+    image.write_bytes(image.read_bytes()[:100]) if cut else image.unlink()
+    with pytest.raises(HarnessError, match=f"{image.name}: damaged or gone"):
+        made(tree, tmp_path, spec)
+
+
 def test_a_finished_run_does_nothing_again(tree, tmp_path):
     _, first = made(tree, tmp_path / "out", spec_of())
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}

@@ -45,6 +45,17 @@ def test_budget_frames_and_files(root, tmp_path):
     assert run(spec(), {"dataset": Tree(root)}, tmp_path, silent) == facts, "a finished training is not done again"
 
 
+@pytest.mark.parametrize("damage", ["deleted", "cut", "emptied"])
+def test_a_training_that_lost_its_weights_is_done_again_and_says_so(root, tmp_path, caplog, damage):
+    facts = run(spec(), {"dataset": Tree(root)}, tmp_path, silent)
+    weights = tmp_path / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink() if damage == "deleted" else weights.write_bytes(whole[:-1] if damage == "cut" else b"")
+    assert run(spec(), {"dataset": Tree(root)}, tmp_path, silent) == facts
+    assert weights.read_bytes() == whole
+    assert f"{weights} is damaged or gone" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("adapter", "model", "seen"),
     [
