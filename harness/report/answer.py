@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from harness.core.numbers import number
 from harness.report import figures
+from harness.report.cells import Intervals
 from harness.report.columns import Column, of_score
+from harness.report.names import short_name
 from harness.report.page import Section
 from harness.results.gains import MAIN, Gain, printed
 from harness.results.rows import Row, finished
@@ -28,9 +30,7 @@ def first(gains: Sequence[Gain], lead: str, verdict: Sequence[str]) -> Section:
     """
     asked = [gain for gain in gains if gain.factor != "labels" and not gain.after.expects] or gains
     shown = sorted(asked, key=lambda gain: gain.before.role != "baseline")
-    return Section(
-        anchor="answer", title="The answer", lead=lead, aside=tuple(verdict) if gains else (), figures=_drawn(shown)
-    )
+    return Section(anchor="answer", title="The answer", lead=lead, aside=tuple(verdict), figures=_drawn(shown))
 
 
 def looks(rows: Sequence[Row], lead: str) -> Section:
@@ -50,6 +50,32 @@ def looks(rows: Sequence[Row], lead: str) -> Section:
 
 def _scaled(score: float | None, entry: Column) -> float | None:
     return None if score is None else score * entry.scale
+
+
+def alone(rows: Sequence[Row], intervals: Intervals) -> Section:
+    """The first screen of rows of which none is compared with another: their scores with their intervals."""
+    entry = of_score(MAIN)
+    known = [row for row in rows if row.origin == "measured" and row.scores.get(MAIN) is not None]
+    drawn = [
+        figures.Whisker(
+            f"{row.method}, {short_name(row)}",
+            (row.scores[MAIN] or 0.0) * entry.scale,
+            *((found.low * entry.scale, found.high * entry.scale) if (found := intervals(row, MAIN)) else (None, None)),
+        )
+        for row in known
+    ]
+    if not drawn:
+        return Section(anchor="answer", title="The answer")
+    best = max(drawn, key=lambda one: one.value)
+    within = "" if best.low is None or best.high is None else f" ({number(best.low, 2)} to {number(best.high, 2)})"
+    one = "has" if len(drawn) == 1 else "has the most"
+    return Section(
+        anchor="answer",
+        title="The answer",
+        lead=f"Cannot tell: no row here is compared with another. {best.label} {one}: "
+        f"{number(best.value, 2)} % {MAIN}{within}.",
+        figures=(figures.whiskers(f"{MAIN} in %, with 95 % intervals", drawn, unit=f"% {MAIN}", signed=False),),
+    )
 
 
 def section(gains: Sequence[Gain]) -> Section:

@@ -117,7 +117,7 @@ def curves(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
     return _figure(title, f'<div class="panels">{"".join(drawn)}</div>', kind="wide")
 
 
-def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
+def whiskers(title: str, items: Sequence[Whisker], *, unit: str, signed: bool = True) -> str:
     """Values with their intervals on one axis, zero marked: one line per item; a hollow point: zero is not left out."""
     ends = [end for item in items for end in (item.value, item.low, item.high) if end is not None]
     axis = _axis([0.0, *ends], 0, 100)
@@ -135,7 +135,11 @@ def whiskers(title: str, items: Sequence[Whisker], *, unit: str) -> str:
             )
         kind = "s0" if sure else "hollow"
         marks.append(f'<circle class="{kind}" cx="{axis.at(item.value):.2f}%" cy="12" r="5"/>')
-        lines.append(_row(item.label, _svg(24, "".join(marks), f"{item.label}: {_told(item, unit)}"), _short(item)))
+        lines.append(
+            _row(
+                item.label, _svg(24, "".join(marks), f"{item.label}: {_told(item, unit, signed)}"), _short(item, signed)
+            )
+        )
     ticks = "".join(_text(f"{axis.at(tick):.2f}%", 14, _tick(tick, axis), anchor="middle") for tick in axis.ticks)
     lines.append(
         f'<span></span><svg height="20" aria-hidden="true">{ticks}</svg><span class="value">{escape(unit)}</span>'
@@ -214,17 +218,17 @@ def _axis(values: Sequence[float], start: float, end: float, *, most: int = 6) -
     return Axis(ticks[0], ticks[-1], start, end, ticks, max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
-def _told(item: Whisker, unit: str) -> str:
+def _told(item: Whisker, unit: str, signed: bool) -> str:
     """A value and its interval in words."""
-    text = f"{number(item.value, 2, signed=True)} {unit}"
+    text = f"{number(item.value, 2, signed=signed)} {unit}"
     if item.low is None or item.high is None:
         return text
-    return f"{text}, 95 % interval {number(item.low, 2, signed=True)} to {number(item.high, 2, signed=True)}"
+    return f"{text}, 95 % interval {number(item.low, 2, signed=signed)} to {number(item.high, 2, signed=signed)}"
 
 
-def _short(item: Whisker) -> str:
+def _short(item: Whisker, signed: bool) -> str:
     """The same in figures alone."""
-    value, *ends = (number(v, 2, signed=True) for v in (item.value, item.low, item.high) if v is not None)
+    value, *ends = (number(v, 2, signed=signed) for v in (item.value, item.low, item.high) if v is not None)
     return f"{value} ({' to '.join(ends)})" if len(ends) == 2 else value
 
 

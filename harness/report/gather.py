@@ -50,7 +50,9 @@ def gather(
         warning = self_test.warning(found)
         things = [label.name for label in plan.labels.things]
         first = [
-            answer.first(gains, headline.sentence(gains, found), self_test.verdict(found)),
+            answer.first(gains, headline.sentence(gains, found), self_test.verdict(found))
+            if gains
+            else answer.alone(rows, intervals),
             results,
             samples,
             evidence.predictions(runs, plan.dataset, profile.confidence),

@@ -4,7 +4,8 @@ import re
 
 from result_rows import difference, measured, run
 
-from harness.report.answer import ONE_SEED, looks, quality, section
+from harness.metrics.intervals import Interval
+from harness.report.answer import ONE_SEED, alone, looks, quality, section
 from harness.results.gains import decompose
 
 
@@ -41,6 +42,17 @@ def test_image_quality_stands_beside_gains_as_measured_not_as_printed():
     assert drawn[0].count('class="whisker"') == 2 and "Focused" not in drawn[0]
     assert drawn[0].index("BlendedDiff: SSIM 0.70") < drawn[0].index("GLIGEN: SSIM 0.50")  # the best first
     assert "GLIGEN: SSIM 0.50: +5.00 AP points, 95 % interval +1.00 to +7.00" in drawn[0]
+
+
+def test_rows_that_nothing_is_compared_with_show_their_intervals_and_no_answer():
+    rows = [measured(run(ap=0.2642), label="real"), measured(run(ap=0.2), label="other")]
+    counts = {"n_images": 9, "n_units": 9, "n_seeds": 1, "replicates": 100, "undefined": 0.0, "sources": "images"}
+    known = Interval(metric="AP", value=0.2642, low=0.24, high=0.286, bias=0.0, std=0.01, **counts)
+    found = alone(rows, lambda row, score: known if row is rows[0] and score == "AP" else None)
+    assert found.lead.startswith("Cannot tell: no row here is compared with another. ")
+    assert found.lead.endswith(" has the most: 26.42 % AP (24.00 to 28.60).")
+    assert ">26.42 (24.00 to 28.60)<" in found.figures[0] and ">20.00<" in found.figures[0]
+    assert alone([], lambda *_: None).empty
 
 
 def test_a_suite_of_image_quality_shows_its_measures_with_units_and_leaves_out_what_nobody_measured():
