@@ -149,6 +149,10 @@ def _instances(options: argparse.Namespace) -> int:
     return 0
 
 
+_ADAPTERS = {"deeplab2": ("panoptic_deeplab", "kmax"), "panoptic_deeplab": ("panoptic_deeplab",)}
+"""Whose files hold networks of which adapters."""
+
+
 def _convert(options: argparse.Namespace) -> int:
     facts = _converted(options)
     text = console(stderr=True)
@@ -175,6 +179,12 @@ def _converted(options: argparse.Namespace) -> dict[str, Any]:
         )
     content, path = load_part("segmenters", options.segmenter, options.profile)
     part = parse(SegmenterPart, content, path)
+    if part.adapter not in _ADAPTERS[options.network]:
+        raise HarnessError(
+            f"convert {options.network}: {path} is a segmenter of adapter {part.adapter!r}, "
+            f"expected {' or '.join(map(repr, _ADAPTERS[options.network]))}",
+            hint="--segmenter names the part whose network the checkpoint is of: panoptic_deeplab, say",
+        )
     if options.network == "deeplab2":
         from harness.segmenters.deeplab2.convert import convert as of_deeplab2
 

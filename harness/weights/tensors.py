@@ -161,6 +161,12 @@ def need_disk(folder: Path, size: int, what: str) -> None:
         )
 
 
+def need_new(folder: Path) -> None:
+    """HarnessError when `folder` is there and holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HarnessError(f"{folder} is there already", hint="name a new folder, or remove it")
+
+
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` make a file under a temporary name and put it in place; HarnessError when the disk refuses."""
 

@@ -22,8 +22,10 @@ def convert(prefix: Path, part: SegmenterPart, backbone: str, labels: LabelSet, 
     """Write the weights of the checkpoint `prefix` as those of `part` on the backbone called so; facts about them.
 
     A checkpoint of a classifier has the backbone alone: the folder then holds its tensors, for `weights`. HarnessError
-    when variables are missing, are not expected or have other shapes: then nothing is written.
+    when variables are missing, are not expected or have other shapes, or `output` is not empty: nothing is then
+    written.
     """
+    tensors.need_new(output)
     bundle = Bundle(prefix)
     chosen = part.chosen(backbone).model_copy(update={"weights": None, "checkpoint": None})
     network = part.kind.build(chosen, part.model, labels)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.core.errors import HarnessError
 from harness.segmenters.backbones import STAGES
-from harness.weights.tensors import need_disk, other_architecture, read_tensors
+from harness.weights.tensors import need_disk, need_new, other_architecture, read_tensors
 
 _PIXEL, _PREDICTOR = r"sem_seg_head.pixel_decoder", r"sem_seg_head.predictor"
 _CONVNEXT, _SWIN = "pixel_level_module.encoder.", "pixel_level_module.encoder.swin."
@@ -116,8 +116,7 @@ def convert(source: Path | str, output: Path | str) -> dict[str, Any]:
     too little disk. The folder appears whole or not at all.
     """
     output = Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise HarnessError(f"{output} is there already", hint="name a new folder, or remove it")
+    need_new(output)
     theirs = read_tensors(source)
     model = converted(theirs, source=str(source))
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())

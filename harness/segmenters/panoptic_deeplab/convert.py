@@ -21,7 +21,7 @@ from harness.segmenters.deeplab_backbones.layers import ConvNorm, SeparableConv
 from harness.segmenters.deeplab_backbones.weights import fill
 from harness.segmenters.panoptic_deeplab.decoder import AtrousPyramid, Decoder, Head
 from harness.segmenters.panoptic_deeplab.network import PanopticDeepLabNetwork
-from harness.weights.tensors import other_architecture, read_tensors
+from harness.weights.tensors import need_new, other_architecture, read_tensors
 
 Names = Iterator[tuple[str, str]]
 """Beginnings of names, ours and theirs."""
@@ -30,8 +30,10 @@ Names = Iterator[tuple[str, str]]
 def convert(file: Path, part: SegmenterPart, backbone: str, labels: LabelSet, output: Path) -> dict[str, Any]:
     """Write the weights of `file` as those of `part` on the backbone called so; facts about them.
 
-    HarnessError when tensors are missing, are not expected or have other shapes: then nothing is written.
+    HarnessError when tensors are missing, are not expected or have other shapes, or `output` is not empty: then nothing
+    is written.
     """
+    need_new(output)
     theirs = read_tensors(file)
     chosen = part.chosen(backbone).model_copy(update={"weights": None, "checkpoint": None})
     network = part.kind.build(chosen, part.model, labels)

@@ -6,12 +6,14 @@ import tensor_bundles
 import torch
 from deeplab_reference import Reference, kmax, panoptic_deeplab
 
+from harness.cli import main
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
 from harness.segmenters import checkpoint
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.deeplab2.convert import convert
+from harness.segmenters.panoptic_deeplab.options import Inference
 
 SIZE = (33, 65)
 MODEL = {
@@ -207,3 +209,52 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path):
     with pytest.raises(HarnessError, match=r"must be those of the checkpoint|missing"):
         converted(tmp_path, r.variables, part("panoptic_deeplab", BETA | {"axial_from": 16}, MODEL))
     assert not (tmp_path / "out").exists()
+
+
+TOML = """label = "mine"
+adapter = "panoptic_deeplab"
+backbones.b = { label = "b", config = { kind = "resnet_beta", blocks = [1, 1, 2, 2], width = 0.125, stem_width = 0.25 } }
+training = { iterations = 1, batch_size = 1, crop = [64, 64], short_sides = [64], learning_rate = 1e-3 }
+[model]
+"""
+
+
+def test_the_command_writes_a_segmenter_or_says_in_one_message_why_not(tmp_path, monkeypatch, capsys):
+    r, x = Reference(seed=2), images()
+    backbone = beta_backbone(r, x, width=0.125, axial_from=0, stride=16)
+    maps = dict(zip(("res1", "res2", "res3", "res4", "res5"), map(r.act, backbone), strict=True))
+    panoptic_deeplab(r, x, maps, rates=(6, 12, 18), **SIZES)
+    (tmp_path / "configs/segmenters").mkdir(parents=True)
+    text = TOML + "\n".join(f"{name} = {value}" for name, value in MODEL.items())
+    (tmp_path / "configs/segmenters/mine.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    tensor_bundles.write(tmp_path / "good/ckpt-1", r.variables)
+    tensor_bundles.write(tmp_path / "bad/ckpt-1", r.variables)
+    data = bytearray((tmp_path / "bad/ckpt-1.data-00000-of-00001").read_bytes())
+    data[100] ^= 1
+    (tmp_path / "bad/ckpt-1.data-00000-of-00001").write_bytes(data)
+
+    def told(prefix, segmenter="mine", backbone="b"):
+        arguments = [
+            "--segmenter",
+            segmenter,
+            "--backbone",
+            backbone,
+            "--output",
+            f"{prefix.split('/')[0]}-{segmenter}",
+        ]
+        with pytest.raises(SystemExit) as ended:
+            main(["convert", "deeplab2", prefix, *arguments])
+        return ended.value.code, " ".join(capsys.readouterr().err.split())
+
+    code, said = told("good/ckpt-1")
+    assert code == 0 and "what: whole model" in said
+    network = checkpoint.load(tmp_path / "good-mine")
+    (found,) = network.predict([np.zeros((*SIZE, 3), np.uint8)], Inference())
+    assert found.panoptic.shape == SIZE
+    assert told("good/ckpt-1") == (2, "error: good-mine is there already name a new folder, or remove it")
+    code, said = told("bad/ckpt-1")
+    assert code == 2 and "ckpt-1.data-00000-of-00001: damaged: the checksum of encoder/" in said
+    code, said = told("good/ckpt-1", "oneformer", "convnext")
+    assert code == 2 and "adapter 'oneformer', expected 'panoptic_deeplab' or 'kmax'" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "configs", "good", "good-mine"]
