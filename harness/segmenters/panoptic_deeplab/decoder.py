@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.core.errors import HarnessError
 from harness.segmenters.deeplab_backbones.layers import (
     Activation,
     ConvNorm,
@@ -53,7 +54,14 @@ class AtrousPyramid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pooled is not None:
             size = (x.shape[-2], x.shape[-1])
-            image = resized(self.pooled(self._means(x)), size, align_corners=self.align_corners)
+            means = self._means(x)
+            if self.training and means[:, 0].numel() < 2:
+                raise HarnessError(
+                    "Panoptic-DeepLab: the batch norm of image pooling sees one value a channel: one image at a time",
+                    hint="training.batch_size / training.accumulate must give each device two images or more; or "
+                    'model.aspp = "projection"',
+                )
+            image = resized(self.pooled(means), size, align_corners=self.align_corners)
             x = torch.cat([*(branch(x) for branch in self.branches), image.expand(-1, -1, *size)], 1)
         return self.dropout(self.project(x))
 

@@ -177,3 +177,10 @@ def test_options_that_contradict_are_refused():
         Model(low_level=[8, 8, 8])
     with pytest.raises(ValueError, match="odd"):
         Inference(nms_kernel=4)
+
+
+def test_image_pooling_cannot_learn_from_one_image():
+    network = build(aspp="atrous").train()
+    with pytest.raises(HarnessError, match="one image at a time"):
+        network(network.collate([sample(0)]))
+    assert all(torch.isfinite(loss) for loss in network(network.collate([sample(0), sample(1)])).values())
