@@ -108,6 +108,21 @@ BACKBONES = {
             "norm_momentum": 0.1,
         },
     },
+    "axial": {
+        "label": "toy Axial-ResNet",
+        "config": {
+            "kind": "resnet_beta",
+            "blocks": [1, 1, 1, 1],
+            "width": 0.125,
+            "stem_width": 0.125,
+            "axial_from": 2,
+            "span": 9,
+            "pool": True,
+            "distances": 9,
+            "heads": 2,
+            "norm_momentum": 0.1,
+        },
+    },
 }
 
 ONEFORMER = {
