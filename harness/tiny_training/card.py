@@ -44,10 +44,14 @@ _ABOUT = {
     "swin": "SwinBackbone of transformers, learnt in a OneFormer: what ImageNet's Swin is to the paper's OneFormer.",
     "resnet": "ResNetBackbone of transformers, learnt in a Mask2Former: what ImageNet's ResNet-50 is to the paper's "
     "Mask2Former\nand FastInst.",
+    "panoptic_deeplab": "A whole Panoptic-DeepLab of this repository without its class head.",
+    "axial_l": "A whole Axial-DeepLab-L of this repository, shrunk, without its class head.",
+    "axial_xl": "A whole Axial-DeepLab-XL of this repository, shrunk, without its class head.",
+    "kmax": "A whole kMaX-DeepLab of this repository without its class heads.",
 }
 
 
-STARTS = ("oneformer_convnext", "swin", "resnet")
+STARTS = ("oneformer_convnext", "swin", "resnet", "panoptic_deeplab", "axial_l", "axial_xl", "kmax")
 """Parts that learn from whole scenes."""
 
 

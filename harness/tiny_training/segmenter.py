@@ -7,7 +7,7 @@ engine's own), the loop.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from harness.metrics.instance import InstanceAP
 from harness.metrics.predictions import Detection
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
+from harness.segmenters.deeplab_backbones.weights import DeepLab, keep
 from harness.segmenters.loader import Loader
 from harness.segmenters.training import to_device
 from harness.tiny_training.loop import History, TimeBudget, fit
@@ -46,19 +47,30 @@ _STYLE = Style(zoom=1.8, featured=4)
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """This says which network learns, and whether all of it is kept or its backbone alone."""
+    """This says which network learns, and whether all of it is kept or its backbone alone.
+
+    `aids`: model options that help one that learns from nothing.
+    """
 
     segmenter: str
     backbone: str
     whole: bool
+    aids: dict[str, Any] = field(default_factory=dict)
 
 
 STARTS = {
-    "oneformer_convnext": Start(segmenter="oneformer", backbone="convnext", whole=True),
-    "swin": Start(segmenter="oneformer", backbone="swin", whole=False),
-    "resnet": Start(segmenter="mask2former", backbone="resnet50", whole=False),
+    "oneformer_convnext": Start(segmenter="oneformer", backbone="convnext", whole=True, aids=_AIDS),
+    "swin": Start(segmenter="oneformer", backbone="swin", whole=False, aids=_AIDS),
+    "resnet": Start(segmenter="mask2former", backbone="resnet50", whole=False, aids=_AIDS),
+    "panoptic_deeplab": Start(segmenter="panoptic_deeplab", backbone="swidernet", whole=True),
+    "axial_l": Start(segmenter="axial_deeplab", backbone="axial_l", whole=True),
+    "axial_xl": Start(segmenter="axial_deeplab", backbone="axial_xl", whole=True),
+    "kmax": Start(segmenter="kmax_deeplab", backbone="max_s", whole=True),
 }
-"""As the paper starts: OneFormer's ConvNeXt from all of Mapillary's network, the others from ImageNet's backbones."""
+"""As the paper starts: OneFormer's ConvNeXt from all of Mapillary's network, Swin and ResNet from ImageNet's backbones.
+The DeepLab line starts from whole networks here, more than its authors have: from backbones alone it learns too slowly
+for a miniature.
+"""
 
 
 def scenes(folder: Path, *, seed: int, count: int, workers: int = 1, report: Report = silent) -> Path:
@@ -86,7 +98,7 @@ def train_start(
     part = parse(SegmenterPart, data, path)
     given = {"weights": None, "checkpoint": None if before is None else str(before)}
     backbone = part.chosen(start.backbone).model_copy(update=given)
-    model = part.model.model_copy(update=_AIDS) if before is None else part.model
+    model = part.model.model_copy(update=start.aids) if before is None else part.model
     torch.manual_seed(derive(seed, "start", start.segmenter, start.backbone))
     tree = Tree(root)
     network: Any = part.kind.build(backbone, model, tree.labels)
@@ -137,8 +149,10 @@ def scores(network: Any, start: Start, root: Path) -> dict[str, float]:
 
 
 def save(network: Any, start: Start, folder: Path) -> None:
-    """Return what is kept of `network`, as fp16 safetensors that transformers reads; the network itself stays as it
-    is."""
+    """Write what is kept of `network`, as fp16 safetensors that its adapter reads; the network itself stays as it is."""
+    if isinstance(network, DeepLab):
+        keep(network, folder)
+        return
     model = copy.deepcopy(network.model).cpu().half()
     if not start.whole:
         model.model.pixel_level_module.encoder.save_pretrained(folder)

@@ -20,7 +20,7 @@ from harness.tiny_training.training_order import TrainingOrder
 
 PARTS = (
     "text_encoder", "clip", "vae", "judge", "diff_inpainting", "blended", "gligen",
-    "oneformer_convnext", "swin", "resnet",
+    "oneformer_convnext", "swin", "resnet", "panoptic_deeplab", "axial_l", "axial_xl", "kmax",
 )  # fmt: skip
 MINUTES = {
     "text_encoder": 2.9,
@@ -33,6 +33,10 @@ MINUTES = {
     "oneformer_convnext": 60.0,
     "swin": 60.0,
     "resnet": 60.0,
+    "panoptic_deeplab": 25.0,
+    "axial_l": 14.0,
+    "axial_xl": 14.0,
+    "kmax": 14.0,
 }
 """The budgets that the shipped checkpoints were given, in CPU minutes of one core."""
 JUDGES = ("clip", "judge")

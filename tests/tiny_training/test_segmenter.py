@@ -1,9 +1,13 @@
 """The weights that mini segmenters start from: what is kept of a network is what a later training begins with."""
 
+import re
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness.core.config import parse
+from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
@@ -20,12 +24,12 @@ def part_of(name, **backbone):
     return parse(SegmenterPart, data, path)
 
 
-def trained(name, root, state, steps):
+def trained(name, root, state, steps, batch=1):
     network, _ = train_start(
         STARTS[name],
         root,
         seed=0,
-        batch=1,
+        batch=batch,
         budget=TimeBudget(minutes=1, steps=steps),
         state=state,
         device="cpu",
@@ -57,6 +61,34 @@ def test_a_whole_network_begins_where_another_ended_but_for_its_class_head(root,
     first, second = (net.model.model.transformer_module.decoder.class_embed.weight for net in found)
     assert not torch.equal(first, second), "the head is drawn by each training"
     assert not torch.equal(first, network.model.model.transformer_module.decoder.class_embed.weight)
+
+
+@pytest.mark.parametrize("name", ["panoptic_deeplab", "axial_l", "kmax"])
+def test_a_network_of_the_deeplab_line_begins_where_another_ended_but_for_its_class_heads(name, root, tmp_path):
+    start = STARTS[name]
+    network = trained(name, root, tmp_path / "state.pt", 1, batch=2)
+    save(network, start, tmp_path / "kept")
+    part = part_of(start.segmenter, checkpoint=str(tmp_path / "kept"))
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(part.build(start.backbone, CITYSCAPES))
+    learnt, first, second = (net.state_dict() for net in (network, *found))
+    anew = {name for name in learnt if re.fullmatch(network.class_heads, name)}
+    assert anew and not anew & set(load_file(tmp_path / "kept/model.safetensors"))
+    for name, value in first.items():
+        if name in anew:
+            assert value.dim() == 1 or not torch.equal(value, second[name]), "the head is drawn by each training"
+        else:
+            assert torch.equal(value, learnt[name].half().to(value.dtype)), name
+
+
+def test_weights_too_large_for_half_precision_are_not_kept(root, tmp_path):
+    network = trained("panoptic_deeplab", root, tmp_path / "state.pt", 1, batch=2)
+    network.backbone.stem[0].norm.running_var.fill_(1e6)
+    with pytest.raises(HarnessError, match=r"too large for half precision: backbone.stem.0.norm.running_var"):
+        save(network, STARTS["panoptic_deeplab"], tmp_path / "kept")
+    assert not (tmp_path / "kept/model.safetensors").exists()
 
 
 def test_a_backbone_alone_serves_both_networks_on_a_resnet(root, tmp_path):

@@ -14,7 +14,7 @@ from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
 from harness.segmenters.deeplab_backbones.images import deeplab_pixels
 from harness.segmenters.deeplab_backbones.layers import ACTIVATIONS, norm_layer, resized
 from harness.segmenters.deeplab_backbones.options import backbone_options
-from harness.segmenters.deeplab_backbones.weights import start
+from harness.segmenters.deeplab_backbones.weights import DeepLab, start
 from harness.segmenters.kmax import answers, criterion
 from harness.segmenters.kmax.options import Inference, Model
 from harness.segmenters.kmax.pixel_decoder import PixelDecoder
@@ -27,16 +27,15 @@ from harness.segmenters.panoptic_deeplab.losses import semantic_loss
 from harness.segmenters.panoptic_deeplab.targets import targets
 from harness.segmenters.postprocess import elected
 from harness.segmenters.targets import targets as masks_of
-from harness.segmenters.training import Trainable
 
 STRIDE = 32
-CLASS_HEADS = r"(semantic_head\.predict|transformer\.(layers\.\d+\.)?predictor\.class_head)\.(weight|bias)"
 
 
-class KMaXNetwork(Trainable[Inference]):
+class KMaXNetwork(DeepLab[Inference]):
     """Backbone, pixel decoder, transformer; a semantic head on the backbone's last map that only teaches."""
 
-    backbone_prefix = "backbone."
+    class_heads = r"(semantic_head\.predict|transformer\.(layers\.\d+\.)?predictor\.class_head)\.(weight|bias)"
+    options: Model
 
     def __init__(self, backbone: AxialResNet, options: Model, labels: LabelSet) -> None:
         super().__init__()
@@ -68,7 +67,7 @@ class KMaXNetwork(Trainable[Inference]):
         config = shape["backbone"] if shape is not None else {"output_stride": STRIDE} | backbone.config
         network = cls(AxialResNet(backbone_options(config, backbone.label)), options, labels)
         if shape is None:
-            start(network, backbone, anew=CLASS_HEADS)
+            start(network, backbone)
         return network
 
     @property

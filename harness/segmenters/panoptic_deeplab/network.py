@@ -14,7 +14,7 @@ from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
 from harness.segmenters.deeplab_backbones.images import deeplab_pixels
 from harness.segmenters.deeplab_backbones.layers import NormLayer, norm_layer, resized
 from harness.segmenters.deeplab_backbones.options import backbone_options
-from harness.segmenters.deeplab_backbones.weights import start
+from harness.segmenters.deeplab_backbones.weights import DeepLab, start
 from harness.segmenters.loader import Batch
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
@@ -23,9 +23,6 @@ from harness.segmenters.panoptic_deeplab.decoder import Decoder, Head, Pyramid
 from harness.segmenters.panoptic_deeplab.options import Inference, Model
 from harness.segmenters.panoptic_deeplab.targets import Targets, targets
 from harness.segmenters.postprocess import elected
-from harness.segmenters.training import Trainable
-
-CLASS_HEADS = r"semantic_head\.predict\.(weight|bias)"
 
 
 class Answers(NamedTuple):
@@ -36,10 +33,11 @@ class Answers(NamedTuple):
     offsets: Tensor
 
 
-class PanopticDeepLabNetwork(Trainable[Inference]):
+class PanopticDeepLabNetwork(DeepLab[Inference]):
     """Backbone, two decoders, three heads."""
 
-    backbone_prefix = "backbone."
+    class_heads = r"semantic_head\.predict\.(weight|bias)"
+    options: Model
 
     def __init__(self, backbone: AxialResNet, options: Model, labels: LabelSet) -> None:
         super().__init__()
@@ -62,7 +60,7 @@ class PanopticDeepLabNetwork(Trainable[Inference]):
         config = shape["backbone"] if shape is not None else backbone.config
         network = cls(AxialResNet(backbone_options(config, backbone.label)), options, labels)
         if shape is None:
-            start(network, backbone, anew=CLASS_HEADS)
+            start(network, backbone)
         return network
 
     @property
