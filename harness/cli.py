@@ -43,11 +43,7 @@ def _run(arguments: list[str]) -> int:
             from harness.commands.completion import complete
 
             complete(parser)
-        if not arguments:
-            parser.print_help()
-            return 0
-        options = parser.parse_args(arguments)
-        code = options.command(options)
+        code = _obeyed(parser, arguments or ["--help"])
         output.finish()
         return code
     except HarnessError as error:
@@ -62,6 +58,15 @@ def _run(arguments: list[str]) -> int:
             raise
         # A path that nobody foresaw: too long, a folder, a circle of links.
         return _told(f"error: {error.filename}: {error.strerror or error}", 2)
+
+
+def _obeyed(parser: Parser, arguments: list[str]) -> int:
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:  # it has printed help, or what is wrong
+        return int(end.code or 0)
+    code: int = options.command(options)
+    return code
 
 
 def _told(text: str, code: int) -> int:

@@ -46,11 +46,28 @@ class Output(io.TextIOWrapper):
             raise _refused(error) from None
 
 
+class Messages(io.TextIOWrapper):
+    """A text stream for messages: where nobody takes them, the work goes on without."""
+
+    def write(self, text: str, /) -> int:
+        """As every text stream."""
+        with contextlib.suppress(OSError, ValueError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As every text stream."""
+        with contextlib.suppress(OSError, ValueError):
+            super().flush()
+
+
 def prepare() -> None:
     """Make the process's own standard streams take every text; called once, before anything is printed."""
     codecs.register_error("harness.plain", _plain)
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="harness.plain")
+    stream = sys.stderr
+    if isinstance(stream, io.TextIOWrapper) and stream is sys.__stderr__:
+        encoding, lines = stream.encoding, stream.line_buffering
+        sys.stderr = Messages(stream.detach(), encoding=encoding, errors="harness.plain", line_buffering=lines)
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper) and stream is sys.__stdout__:
         encoding, lines = stream.encoding, stream.line_buffering

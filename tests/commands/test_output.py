@@ -39,6 +39,25 @@ def test_a_closed_output_has_the_same_code(tmp_path):
     assert done.returncode == 4 and b"it is closed" in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["list"], []])
+def test_help_on_a_full_output_has_the_same_code(arguments):
+    with open("/dev/full", "w") as full:
+        done = run([sys.executable, "-m", "harness", *arguments], full)
+    assert done.returncode == 4 and done.stderr.startswith(b"error: standard output took no text")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("place", ["2>/dev/full", "2>&-"])
+def test_messages_that_nobody_takes_stop_no_work(tmp_path, place):
+    """A command whose standard error was full ended with 1 at its first message."""
+    command = [sys.executable, "-m", "harness", "dataset", "--profile", "smoke", "--output", str(tmp_path / "streets")]
+    done = run(["sh", "-c", f'exec "$@" {place}', "sh", *command])
+    assert done.returncode == 0 and len(list((tmp_path / "streets").rglob("*_leftImg8bit.png"))) > 8
+    done = run(["sh", "-c", f'exec "$@" {place}', "sh", sys.executable, "-m", "harness", "bogus"])
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_an_old_encoding_loses_no_sign_of_a_number(tmp_path, encoding):
     done = run([*REPORT, str(tmp_path)], PYTHONIOENCODING=encoding)

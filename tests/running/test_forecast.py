@@ -152,10 +152,10 @@ def test_without_a_terminal_lines_come_from_time_to_time(monkeypatch):
         wait_for(out, "30 of 60")
         view(Event(todo["train 0"], "done"))
     lines = out.getvalue().splitlines()
-    assert re.fullmatch(
-        r"0:00  0 of 2 steps, 25% of the work, about 0:00 left: train 0 30 of 60, loss \[1\]", lines[-2]
-    )
-    assert lines[-1].startswith("done") and len(lines[0]) < 200
+    told = next(line for line in lines if "30 of 60" in line)
+    parts = (r"\d+:\d\d  0 of 2 steps", r"25% of the work", r"about \d+:\d\d left: train 0 30 of 60", r"loss \[1\]")
+    assert re.fullmatch(", ".join(parts), told)
+    assert any(line.startswith("done") for line in lines)
 
 
 def test_a_single_piece_of_work_prints_lines_too(monkeypatch):
@@ -165,7 +165,7 @@ def test_a_single_piece_of_work_prints_lines_too(monkeypatch):
         wait_for(out, "evaluate\n")
         report(5, 10, "frame 5")
         wait_for(out, "5 of 10")
-    assert re.match(r"0:00  evaluate 5 of 10, about 0:00 left, frame 5", out.getvalue().splitlines()[-1])
+    assert re.match(r"\d+:\d\d  evaluate 5 of 10, about \d+:\d\d left, frame 5", out.getvalue().splitlines()[-1])
 
 
 def test_on_a_terminal_no_line_is_printed_beside_the_bars(monkeypatch):

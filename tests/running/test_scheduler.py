@@ -234,7 +234,7 @@ def test_the_end_of_the_runner_ends_its_steps_and_the_next_run_goes_on(number, u
     assert len(below) == 3
     runner.send_signal(number)
     runner.wait()
-    wait_for(lambda: not alive(below), seconds=10)
+    wait_for(lambda: not alive(below))
     assert not killed.has("dataset", step.key)
     done_before = len(drawn(killed))
     assert 2 <= done_before < COUNT
@@ -248,7 +248,7 @@ def test_a_worker_that_is_killed_is_noticed_and_its_step_goes_on(tmp_path):
     runner = start_runner(store, COUNT)
     nursery, worker, stage = descendants(runner.pid)
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: not alive([worker, stage]), seconds=10)
+    wait_for(lambda: not alive([worker, stage]))
     assert runner.wait(60) == 0
     assert store.has("dataset", step.key)
     assert not alive([nursery])
