@@ -355,7 +355,8 @@ def rows(
 ) -> Rows:
     """The rows that are there already: of a suite in a store, of a baseline, or of a rows file; nothing is run.
 
-    `source`: as `harness compare` takes it, SUITE, FILE.json, and either with `:ROW`. `changes`: as of `plan`.
+    `source`: as `harness compare` takes it, SUITE, FILE.json, and either with `:ROW`. `changes`: as of `plan`;
+    of a file `only` and `without` alone.
     """
     from harness.results.sources import find
 
@@ -363,6 +364,7 @@ def rows(
         os.fspath(source),
         _store(store),
         lambda suite: plan(suite, profile=profile, data_root=data_root, **changes),
+        Changes(only=_names(changes.get("only", ())), without=_names(changes.get("without", ()))),
     )
     return Rows(found.name, tuple(found.rows), found.statistics)
 

@@ -119,9 +119,14 @@ def add_suite(commands: Any, name: str, help_text: str) -> Any:
     one = commands.add_parser(name, help=help_text)
     one.add_argument("suite", help="a name of suites/*.toml, or a path of such a file")
     add_plan(one)
+    add_choice(one)
+    return one
+
+
+def add_choice(one: Any) -> None:
+    """Add the options that choose rows."""
     one.add_argument("--only", type=listed, default=(), metavar="NAMES", help="only rows of these parts, as a,b,c")
     one.add_argument("--without", type=listed, default=(), metavar="NAMES", help="no rows of these parts")
-    return one
 
 
 def add_plan(one: Any) -> None:

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
 
     one = commands.add_parser("leaderboard", help="make results/LEADERBOARD.md from the accepted rows")
     one.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is stale")
+    add_json(one, "print the accepted rows as JSON; write nothing")
     one.set_defaults(command=_leaderboard)
 
 
@@ -114,10 +115,11 @@ def _leaderboard(options: argparse.Namespace) -> int:
     from harness.results.baselines import read_baselines
 
     path, baselines = results_folder() / NAME, read_baselines()
-    if not options.check:
+    if options.json:
+        print_json([baseline.model_dump(mode="json") for baseline in baselines])
+    elif not options.check:
         write(path, baselines)
-        return 0
-    if is_current(path, baselines):
+    if not options.check or is_current(path, baselines):
         return 0
     print(f"{path} is stale: make it again with `harness leaderboard`", file=sys.stderr)
     return 1

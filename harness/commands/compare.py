@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.arguments import FORMATS, add_json, add_plan, changes_of, console, given_root, print_json
+from harness.commands.arguments import (
+    FORMATS,
+    add_choice,
+    add_json,
+    add_plan,
+    changes_of,
+    console,
+    given_root,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
@@ -17,6 +26,7 @@ def add(commands: Any) -> None:
     one.add_argument("first", metavar="A", help=what)
     one.add_argument("second", metavar="B", help=f"{what}; alike rows are compared by their names")
     add_plan(one)
+    add_choice(one)
     one.add_argument("--other-store", metavar="DIR", help="the store of B (default: that of A)")
     one.add_argument("--metric", action="append", default=[], metavar="NAME", help="default: the headlines; repeatable")
     one.add_argument("--format", choices=FORMATS, default="console", help="json is every comparison, as stored")
@@ -42,7 +52,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     here = Store(store_root(options.store))
     there = Store(Path(options.other_store).absolute()) if options.other_store else here
-    first, second = find(options.first, here, plan), find(options.second, there, plan)
+    first, second = find(options.first, here, plan, changes), find(options.second, there, plan, changes)
     accepted = [row for found in read_baselines() for row in found.rows]
     paired = intervals(
         lambda run: first.statistics(run) or second.statistics(run), [*first.rows, *second.rows], accepted

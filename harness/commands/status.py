@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.arguments import add_suite, console, count, planned
+from harness.commands.arguments import add_json, add_suite, console, count, planned, print_json
 
 if TYPE_CHECKING:
     from harness.running.status import RunningStep, Status
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     one.add_argument("step", help="its key or the beginning of it, or <kind>-<key>")
     one.add_argument("--store", metavar="DIR", help="where artifacts are (default: HARNESS_STORE or results/store)")
     one.add_argument("--lines", type=count, metavar="N", help="only the last so many lines")
+    add_json(one)
     one.set_defaults(command=_logs)
 
 
@@ -94,9 +95,15 @@ def _logs(options: argparse.Namespace) -> int:
         hint = near(wanted, names) if not found else "give more of the key: " + ", ".join(p.stem for p in found[:5])
         raise HarnessError(f"{len(found)} logs in {folder} begin with {wanted!r}", hint=hint)
     lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = lines[-options.lines :] if options.lines else lines
     kind, _, key = found[0].stem.partition("-")
-    print("\n".join(lines[-options.lines :] if options.lines else lines))
-    if (record := store.failure(kind, key)) is not None:
+    record = store.failure(kind, key)
+    if options.json:
+        failure = None if record is None else record.model_dump(mode="json")
+        print_json({"kind": kind, "key": key, "log": str(found[0]), "lines": lines, "failure": failure})
+        return 0
+    print("\n".join(lines))
+    if record is not None:
         print(f"failed ({record.kind}): {record.message}")
         if record.progress:
             print("at {} of {} {}".format(*record.progress))

@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
 
     one = _add(parts, "verify", "read every byte and compare it with what the manifests vouch for", _verify)
     one.add_argument("--set-aside", action="store_true", help="move damaged ones away: a run makes them anew")
+    add_json(one)
 
     one = _add(parts, "gc", "what no run and no baseline needs; removed with --yes alone", _gc)
     one.add_argument("--forget", metavar="RUN", action="append", default=[], help="keep no longer what this run made")
@@ -40,10 +41,12 @@ def add(commands: Any) -> None:
 
     one = _add(parts, "why", "what an artifact is and was made from, by whom, where and when", _why_artifact)
     one.add_argument("key", help="its key, or the beginning of it")
+    add_json(one)
 
     one = add_suite(commands, "why", "where the number in a cell of the table comes from")
     one.add_argument("row", help="as in rows.json: generator/segmenter/backbone")
     one.add_argument("metric", help="as in the columns: PQ, AP, FID")
+    add_json(one)
     one.set_defaults(command=_why_cell)
 
 
@@ -88,13 +91,18 @@ def _verify(options: argparse.Namespace) -> int:
 
     store, out = _store(options), console()
     count, damaged = 0, 0
+    listed: list[dict[str, Any]] = []
     for kind, key, problems in verify(store):
         count += 1
         damaged += bool(problems)
-        for problem in problems:
+        listed.append({"kind": kind, "key": key, "problems": [problem.text for problem in problems]})
+        for problem in problems if not options.json else ():
             out.print(f"{kind} {key}: {problem.text}", markup=False, soft_wrap=True)
         if problems and options.set_aside:
             store.set_aside(kind, key)
+    if options.json:
+        print_json(listed)
+        return 1 if damaged else 0
     aside = ", set aside: the next run makes them anew" if damaged and options.set_aside else ""
     out.print(f"{count} artifacts, {damaged} damaged{aside}", markup=False, soft_wrap=True)
     return 1 if damaged else 0
@@ -171,7 +179,11 @@ def _why_artifact(options: argparse.Namespace) -> int:
 
     store = _store(options)
     entries = {entry.key: entry for entry in index(store)}
-    _print_chain(store, _key(options.key, entries))
+    key = _key(options.key, entries)
+    if options.json:
+        print_json(_chain(store, key))
+    else:
+        _print_chain(store, key)
     return 0
 
 
@@ -180,6 +192,10 @@ def _why_cell(options: argparse.Namespace) -> int:
 
     plan, store = planned(options)
     out = console()
+    if options.json:
+        sources = list(trace(plan, store, options.row, options.metric))
+        print_json([one._asdict() | {"artifacts": _chain(store, one.key) if one.key else []} for one in sources])
+        return 0
     for source in trace(plan, store, options.row, options.metric):
         out.print(f"seed {source.seed}: {options.metric} = {source.text}", markup=False, soft_wrap=True)
         out.print(f"  {source.where}", markup=False, soft_wrap=True)
@@ -188,26 +204,40 @@ def _why_cell(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_chain(store: "Store", key: str, indent: int = 0) -> None:
+def _chain(store: "Store", key: str) -> list[dict[str, Any]]:
     """An artifact and all it was made from, the newest first."""
     from harness.core.index import index
     from harness.core.upkeep import needed
 
     entries = index(store)
     chain = needed(entries, [key])
-    out = console()
+    found = []
     for entry in sorted((e for e in entries if e.key in chain), key=lambda e: e.started, reverse=True):
         manifest = store.manifest(entry.kind, entry.key)
-        job = manifest.get("job", {})
+        more = {
+            "job": manifest.get("job", {}),
+            "changed": bool(manifest.get("environment", {}).get("dirty")),
+            "command": manifest.get("command", "?"),
+            "path": str(store.path(entry.kind, entry.key)),
+            "log": str(store.log(entry.kind, entry.key)),
+        }
+        found.append(entry._asdict() | more)
+    return found
+
+
+def _print_chain(store: "Store", key: str, indent: int = 0) -> None:
+    out = console()
+    for one in _chain(store, key):
+        job = one["job"]
         lines = [
-            f"{entry.kind} {entry.label}",
-            f"  key {entry.key}, {entry.files} files, {_size(entry.bytes)}: {store.path(entry.kind, entry.key)}",
-            f"  made {entry.started} in {entry.seconds:.1f} s on {entry.host or '?'} ({job.get('device', '?')}), "
+            f"{one['kind']} {one['label']}",
+            f"  key {one['key']}, {one['files']} files, {_size(one['bytes'])}: {one['path']}",
+            f"  made {one['started']} in {one['seconds']:.1f} s on {one['host'] or '?'} ({job.get('device', '?')}), "
             f"{job.get('launcher', '?')} {job.get('id', '')}",
-            f"  by harness {entry.harness or '?'}, stage version {entry.stage or '?'}, commit {entry.commit or '?'}"
-            + (" with changes" if manifest.get("environment", {}).get("dirty") else ""),
-            f"  asked for by: {manifest.get('command', '?')}",
-            f"  log: {store.log(entry.kind, entry.key)}",
+            f"  by harness {one['harness'] or '?'}, stage version {one['stage'] or '?'}, commit {one['commit'] or '?'}"
+            + (" with changes" if one["changed"] else ""),
+            f"  asked for by: {one['command']}",
+            f"  log: {one['log']}",
         ]
         for line in lines:
             out.print(" " * indent + line, markup=False, soft_wrap=True)

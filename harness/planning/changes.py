@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harness.core.config import merge, parse
 from harness.core.errors import HarnessError, near
@@ -26,6 +26,24 @@ ADDED = "Added"
 
 _FACTORS = ("generator", "recipe", "segmenter", "backbone")
 _LONGEST = 60
+
+
+class Selectable(Protocol):
+    """A row as `only` and `without` see it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def generator(self) -> str: ...
+    @property
+    def recipe(self) -> str | None: ...
+    @property
+    def segmenter(self) -> str | None: ...
+    @property
+    def backbone(self) -> str | None: ...
+
+
+Chosen = TypeVar("Chosen", bound=Selectable)
 
 
 class Setting(NamedTuple):
@@ -112,19 +130,23 @@ class Changes:
         return "; ".join(said)
 
     def arms(self, found: Sequence[Arm], parts: "Parts") -> list[Arm]:
-        """The rows of a suite after the change; HarnessError for a name that no row has, and when none is left."""
+        """The rows of a suite after the change; HarnessError as of `kept`."""
         rows = list(found)
         for name in sorted(self.added, key=lambda name: name not in names("generators")):
             rows += _added(
                 name, rows, parts
             )  # segmenters last: they may have runs on the generators that come with them
+        return self.kept(rows)
+
+    def kept(self, rows: Sequence[Chosen], of: str = "the suite") -> list[Chosen]:
+        """The rows that `only` and `without` leave; HarnessError for a name that no row has, and when none is left."""
         for name in (*self.only, *self.without):
             known = {one for row in rows for one in _names_of(row)}
             if name not in known:
-                raise HarnessError(f"no row of the suite has {name!r}", hint=near(name, known))
+                raise HarnessError(f"no row of {of} has {name!r}", hint=near(name, known))
         kept = [row for row in _chosen(rows, self.only) if not set(self.without) & _names_of(row)]
         if not kept:
-            raise HarnessError("no row is left", hint="--only and --without leave none of the suite's rows")
+            raise HarnessError("no row is left", hint=f"--only and --without leave none of the rows of {of}")
         return kept
 
     def on(self, profile: Profile) -> Profile:
@@ -218,11 +240,11 @@ def _added(name: str, rows: Sequence[Arm], parts: "Parts") -> list[Arm]:
     ]
 
 
-def _names_of(row: Arm) -> set[str]:
+def _names_of(row: Selectable) -> set[str]:
     return {row.name, *(value for factor in _FACTORS if (value := getattr(row, factor)))}
 
 
-def _chosen(rows: Sequence[Arm], only: Sequence[str]) -> list[Arm]:
+def _chosen(rows: Sequence[Chosen], only: Sequence[str]) -> list[Chosen]:
     """The rows that are called so, and those whose level of each factor that is named at all is a named one."""
     levels = {factor: {getattr(row, factor) for row in rows} & set(only) for factor in _FACTORS}
     asked = {factor: wanted for factor, wanted in levels.items() if wanted}

@@ -10,10 +10,14 @@ from typing import NamedTuple
 from harness.core.config import read_json
 from harness.core.errors import HarnessError, near
 from harness.core.store import Store
+from harness.planning.changes import Changes
 from harness.planning.plan import Plan
 from harness.results.baselines import STATISTICS, baseline_files, read_baseline, statistics_in
 from harness.results.collect import rows, statistics_folder
 from harness.results.rows import Row, SeedResult, read_rows
+
+
+EVERY_ROW = Changes()
 
 
 class NamedRows(NamedTuple):
@@ -24,10 +28,13 @@ class NamedRows(NamedTuple):
     statistics: Callable[[SeedResult], Path | None]
 
 
-def find(text: str, store: Store, plan: Callable[[str], Plan]) -> NamedRows:
-    """The rows that `text` names; `plan` plans a suite. HarnessError for a file, suite or row that there is not."""
+def find(text: str, store: Store, plan: Callable[[str], Plan], changes: Changes = EVERY_ROW) -> NamedRows:
+    """The rows that `text` names; `plan` plans a suite, and of a file `changes` leave some rows.
+
+    HarnessError for a file, suite or row that there is not.
+    """
     name, colon, row = text.partition(":")
-    found = _of_file(Path(name), store) if name.endswith(".json") else _of_suite(plan(name), store)
+    found = _kept(_of_file(Path(name), store), changes) if name.endswith(".json") else _of_suite(plan(name), store)
     if not found.rows:
         raise HarnessError(f"{name}: no measured row in it")
     if not colon:
@@ -36,6 +43,29 @@ def find(text: str, store: Store, plan: Callable[[str], Plan]) -> NamedRows:
     if not chosen:
         raise HarnessError(f"{name} has no row {row!r}", hint=near(row, [one.name for one in found.rows]))
     return found._replace(name=text, rows=chosen)
+
+
+class _Names(NamedTuple):
+    """A row as `--only` and `--without` name it."""
+
+    name: str
+    generator: str
+    recipe: str | None
+    segmenter: str | None
+    backbone: str | None
+    row: Row
+
+
+def _kept(found: NamedRows, changes: Changes = EVERY_ROW) -> NamedRows:
+    named = [_names(row) for row in found.rows]
+    return found._replace(rows=[one.row for one in changes.kept(named, found.name)]) if named else found
+
+
+def _names(row: Row) -> _Names:
+    """The names of a row. The backbone's is no field of it, but follows the segmenter's in that of the row."""
+    behind = row.name.partition(f"{row.segmenter}/")[2] if row.segmenter else ""
+    backbone = behind.partition("/")[0] or None
+    return _Names(row.name, row.generator, row.recipe_label or None, row.segmenter or None, backbone, row)
 
 
 def _of_suite(plan: Plan, store: Store) -> NamedRows:

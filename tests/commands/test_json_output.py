@@ -72,6 +72,48 @@ def test_check_and_the_store_speak_json(capsys, tmp_path):
     assert entry["kind"] == "evaluate" and Path(entry["path"]).is_dir()
 
 
+def test_every_byte_and_every_source_of_a_number_speak_json(capsys, tmp_path):
+    options = run(cars(tmp_path / "tree"), tmp_path / "a", seeds=[0], found=FOUND)
+    suite, store = options[0], ["--store", options[-1]]
+    (entry,) = said(capsys, "store", "list", *store, "--json")
+    (checked,) = said(capsys, "store", "verify", *store, "--json", code=1)
+    vouched = "the manifest says nothing of the contents"  # no stage has made this artifact
+    assert checked == {"kind": "evaluate", "key": entry["key"], "problems": [vouched]}
+    (chain,) = said(capsys, "store", "why", entry["key"][:8], *store, "--json")
+    assert (chain["key"], chain["path"]) == (entry["key"], entry["path"])
+    name = next(row["name"] for row in said(capsys, "plan", *options, "--json")["rows"])
+    (source,) = said(capsys, "why", suite, name, "AP", *options[1:], "--json")
+    assert source["seed"] == 0 and source["artifacts"][0]["key"] == entry["key"]
+    assert float(source["text"]) == json.loads((Path(entry["path"]) / "scores.json").read_text())["AP"]
+
+
+def test_logs_references_and_accepted_rows_speak_json(capsys, tmp_path):
+    logs = tmp_path / "store" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "train-0123456789abcdef0123.log").write_text("one\ntwo\n")
+    found = said(capsys, "logs", "0123", "--store", tmp_path / "store", "--lines", "1", "--json")
+    assert (found["kind"], found["lines"], found["failure"]) == ("train", ["two"], None)
+    cited = said(capsys, "cite", "table1", "--json")
+    assert {"generators/gligen"} <= {part for one in cited["references"] for part in one["parts"]}
+    assert all(one["bibtex"].startswith("@") for one in cited["references"])
+    accepted = said(capsys, "leaderboard", "--json")
+    assert {"table1", "controls"} <= {one["suite"] for one in accepted}
+
+
+def test_compare_takes_the_rows_that_are_asked_for_of_files_and_suites(capsys, tmp_path):
+    def rows(*options: str) -> set[str]:
+        found = said(capsys, "compare", BASELINE, BASELINE, *options, "--json")
+        return {one["first"] for one in found}
+
+    every = {f"{one}/oneformer/{net}" for one in ("none", "focus", "gligen") for net in ("swin", "convnext")}
+    assert every < rows()
+    assert rows("--only", "gligen,focus,none", "--without", "swin") == {one for one in every if "convnext" in one}
+    assert rows("--only", "focus/oneformer/swin") == {"focus/oneformer/swin"}
+    with pytest.raises(SystemExit):
+        main(["compare", BASELINE, BASELINE, "--only", "gligem"])
+    assert "no row of table1-mini has 'gligem'\n  did you mean 'gligen'?" in capsys.readouterr().err
+
+
 def test_power_speaks_json(capsys, tmp_path):
     found = said(capsys, "power", "controls", "--effect", "2", "--store", tmp_path, "--json")
     assert any("as planned" in line["name"] for line in found["lines"])
