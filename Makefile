@@ -6,12 +6,14 @@ PROFILE ?= mini
 WORKERS ?=
 SUITE   ?= table1
 CHECK   ?=
+ROOT    ?=
+REHEARSE ?=
 HARNESS  = $(VENV)/bin/harness
 RUN      = $(HARNESS) run --profile $(PROFILE) $(if $(WORKERS),--workers $(WORKERS))
 
 SUITES   = $(basename $(notdir $(wildcard suites/*.toml)))
 
-.PHONY: help $(SUITES) smoke check bench gpu test lint clean
+.PHONY: help $(SUITES) smoke rehearse check bench gpu test lint clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +25,9 @@ $(SUITES): $(VENV)/installed
 
 smoke: $(VENV)/installed  ## the whole path of Table 1 with a budget of seconds
 	@$(HARNESS) run --profile smoke table1
+
+rehearse: $(VENV)/installed  ## would a run under PROFILE=paper end? checks, then short runs: make rehearse SUITE=table1 ROOT=/data/cityscapes
+	@$(HARNESS) rehearse --profile $(if $(filter mini,$(PROFILE)),paper,$(PROFILE)) $(if $(ROOT),--data-root $(ROOT)) $(REHEARSE) $(SUITE)
 
 check: $(VENV)/installed  ## compare measured rows with the committed baseline: make check SUITE=controls PROFILE=mini
 	@$(HARNESS) check --profile $(PROFILE) $(CHECK) $(SUITE)

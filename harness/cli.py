@@ -1,6 +1,7 @@
 """The command line, with harness/commands, is the only place that prints or exits.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
+    harness rehearse SUITE                         whether `run` would end: checks, then short runs
     harness compare A B                            two suites, stores, baselines or rows
     harness cite SUITE                             BibTeX of what its numbers stand on
     harness dataset | import-images                images of your own as a row
@@ -21,7 +22,21 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.commands import check, cite, compare, data, imports, output, power, predict, status, store, suites, worker
+from harness.commands import (
+    check,
+    cite,
+    compare,
+    data,
+    imports,
+    output,
+    power,
+    predict,
+    rehearse,
+    status,
+    store,
+    suites,
+    worker,
+)
 from harness.commands.arguments import Parser
 from harness.core.errors import HarnessError
 
@@ -79,7 +94,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, status, check, compare, cite, power, store, data, imports, predict, worker):
+    for group in (suites, rehearse, status, check, compare, cite, power, store, data, imports, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -20,7 +20,7 @@ LAYERS = (
     ("stages",),
     ("planning",),
     ("running", "results", "inference", "tiny_training"),
-    ("report",),
+    ("report", "rehearsal"),
     ("commands", "api"),
     ("cli",),
     ("__main__",),

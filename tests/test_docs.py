@@ -60,7 +60,7 @@ ENDS = {
 TRAINS = ("harness run ",)
 """Commands that take minutes: planned instead, and run in the slow test where the profile is made for that."""
 
-PARSED = ("harness check ", "harness power ", "harness predict ")
+PARSED = ("harness check ", "harness power ", "harness predict ", "harness rehearse ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
 TEACHES = "python -m harness.tiny_training.train "
@@ -430,7 +430,7 @@ def method_of(row: Row) -> str:
 def test_the_printed_numbers_are_those_of_the_paper():
     from harness.results.published import published
 
-    lines = re.findall(r"^\| (.+?), (\S+) \|(.*)\|$", section("paper-profile.md", "5. What to expect"), re.MULTILINE)
+    lines = re.findall(r"^\| (.+?), (\S+) \|(.*)\|$", section("paper-profile.md", "6. What to expect"), re.MULTILINE)
     printed = {(method_of(row), row.backbone): row for row in published(1)}
     assert len(lines) == 8
     for method, backbone, cells in lines:
@@ -442,7 +442,7 @@ def test_the_printed_numbers_are_those_of_the_paper():
 def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
     from harness.results.published import published
 
-    text = section("paper-profile.md", "5. What to expect")
+    text = section("paper-profile.md", "6. What to expect")
     lines = re.findall(r"^\| ([^|,]+?) \| (\d+\.\d\d) \| (\d+\.\d\d) \|$", text, re.MULTILINE)
     expected = [
         (f"{row.method} {row.generator_label}".strip(), *(f"{100 * row.scores[name]:.2f}" for name in ("AP", "AP50")))
@@ -454,7 +454,7 @@ def test_the_printed_numbers_of_table_2_are_those_of_the_paper():
 def test_the_printed_seconds_are_those_of_the_authors():
     from harness.results.published import published_facts
 
-    text = section("paper-profile.md", "4. Run")
+    text = section("paper-profile.md", "5. Run")
     for name, seconds in published_facts().seconds_per_synthesised_image.items():
         assert f"{name} {seconds}" in text
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
-from harness.weights import checkpoints
+from harness.weights import checkpoints, headers, tensors
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +162,12 @@ def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions)
         how["dtype"] = dtype_of(options.precision)
         if source.hub_id:
             how["variant"] = options.variant
+        if tensors.reads_headers():
+            folder = source.component(part) or headers.cached(str(where), source.revision) / part
+            library = "transformers" if part.startswith("text") else "diffusers"
+            return headers.component(
+                library, kinds[part].__name__, folder, variant=how.get("variant"), dtype=how["dtype"]
+            )
     return _quietly(kinds[part].from_pretrained, where, **how)
 
 

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError, near
 from harness.generators import diffusion
 from harness.generators.base import Prompt
 from harness.generators.painter import Painter
-from harness.weights import checkpoints
+from harness.weights import checkpoints, headers, tensors
 
 AUTO = "auto"
 """The name of `InpaintingOptions.pipeline` that lets the checkpoint choose."""
@@ -68,6 +68,12 @@ class Inpainting(Painter[InpaintingOptions]):
         return " ".join(
             _fingerprint(name, options.revision if number == 0 else None) for number, name in enumerate(named)
         )
+
+    @classmethod
+    def needs(cls, options: InpaintingOptions) -> tuple[checkpoints.Need, ...]:
+        """The checkpoint, and the ControlNet where there is one."""
+        controlnet = (checkpoints.Need(names=(options.controlnet,)),) if options.controlnet else ()
+        return (*super().needs(options), *controlnet)
 
     def _load(self) -> None:
         """HarnessError for a checkpoint that can't be had, a class that doesn't inpaint, an argument it doesn't
@@ -177,6 +183,9 @@ def _from_pretrained(
         kind = choose(where, how)
         if source.hub_id and checkpoint == options.checkpoint:
             how["variant"] = options.variant
+        if tensors.reads_headers():
+            folder = source.folder or headers.cached(str(where), revision)
+            return _by_headers(kind, folder, variant=how.get("variant"), options=options, **more)
         return kind.from_pretrained(where, dtype=diffusion.dtype_of(options.precision), **how, **more)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
@@ -186,6 +195,16 @@ def _from_pretrained(
             f"checkpoint {checkpoint!r} is neither in the local cache nor can it be fetched: {first}",
             hint=f"where there is a network: hf download {checkpoint}; or set `checkpoint` to a local folder",
         ) from error
+
+
+def _by_headers(kind: Any, folder: Path, *, variant: str | None, options: InpaintingOptions, **more: Any) -> Any:
+    """Return the model or pipeline with networks on the meta device."""
+    import torch
+
+    dtype = diffusion.dtype_of(options.precision)
+    if issubclass(kind, torch.nn.Module):
+        return headers.diffusers_network(kind, folder, variant=variant, dtype=dtype)
+    return headers.pipeline(kind, folder, variant=variant, dtype=dtype, **more)
 
 
 def _arguments(options: InpaintingOptions, pipeline: Any) -> dict[str, Any]:

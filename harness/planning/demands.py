@@ -1,19 +1,21 @@
 """A plan of days demands disk, GPU hours and checkpoints; this module adds them up without torch and never asks the
 hub.
 
-GPU hours come from the speeds that `make gpu` left under results/gpu; without such, they are not measured, and nothing
-is guessed.
+GPU hours come from the speeds that a rehearsal on a GPU left in the store, or `make gpu` under results/gpu; without
+such, they are not measured, and nothing is guessed.
 """
 
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from harness.core.config import Strict, parse, read_json
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
+from harness.core.files import write_text
 from harness.core.paths import results_folder
 from harness.core.store import Store
 from harness.data.base import Dataset, open_dataset
@@ -33,13 +35,18 @@ _COPIES = 7
 kept (harness/segmenters/training.py)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Speeds:
-    """The measured speeds of one GPU: megapixels of crops a second by network, seconds a crop by generator."""
+RECORD = "rehearsal.json"
+"""The file of a store in which a rehearsal leaves what it measured."""
+
+
+class Speeds(Strict):
+    """The measured speeds of one GPU: megapixels of crops a second by network, seconds a crop by generator; and the
+    parameters of networks."""
 
     device: str = ""
-    megapixels_a_second: dict[str, float] = field(default_factory=dict)
-    seconds_a_crop: dict[str, float] = field(default_factory=dict)
+    megapixels_a_second: dict[str, float] = {}
+    seconds_a_crop: dict[str, float] = {}
+    parameters: dict[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +65,9 @@ class Demands:
     """By the part that reads them."""
 
 
-def demands(plan: Plan, store: Store) -> Demands:
-    """Look at what is to be made of a plan, and at this machine."""
-    speeds, dataset = known_speeds(), open_dataset(plan.dataset.spec, plan.dataset.external)
+def demands(plan: Plan, store: Store, speeds: Speeds | None = None) -> Demands:
+    """Look at what is to be made of a plan, and at this machine. `speeds`: default those that are known."""
+    speeds, dataset = speeds or known_speeds(store), open_dataset(plan.dataset.spec, plan.dataset.external)
     names, needs = _parts(plan)
     frame_bytes = _bytes_of_a_frame(dataset)
     kept, running, hours, unmeasured = 0.0, 0.0, 0.0, 0
@@ -69,7 +76,8 @@ def demands(plan: Plan, store: Store) -> Demands:
         if step.kind == "synthesize":
             size, spent = _synthesis(cast(SynthesisSpec, step.spec), dataset, frame_bytes, speeds, names[key])
         elif step.kind == "train":
-            weights = sum(map(_bytes, needs[names[key]]))
+            counted = 4.0 * speeds.parameters.get(names[key], 0)  # kept in fp32
+            weights = counted or sum(map(_bytes, needs[names[key]]))
             size, spent = weights, _training(cast(TrainSpec, step.spec), speeds, names[key])
             running = max(running, _COPIES * weights)
             if not weights:
@@ -91,12 +99,11 @@ def demands(plan: Plan, store: Store) -> Demands:
 
 def sentences(found: Demands, store: Store) -> Iterator[str]:
     """Return what to print of them."""
-    place, room = _free(store)
-    without = f", without the weights of {', '.join(found.unsized)}" if found.unsized else ""
+    place, room = free(store)
     short = ": too little, make room or choose another disk with --store" if found.disk > room else ""
-    yield f"disk: {found.disk / 1e9:,.1f} GB at most{without}; {room / 1e9:,.1f} GB are free in {place}{short}"
+    yield f"disk: {of_disk(found, place, room)}{short}"
     if found.hours is None:
-        yield f"GPU hours: not measured for {found.unmeasured} steps; `make gpu` measures them on a GPU"
+        yield f"GPU hours: not measured for {found.unmeasured} steps; `harness rehearse` measures them on a GPU"
     else:
         each = found.hours / max(len(gpus()), 1)
         yield f"GPU hours: {found.hours:,.1f} by the speeds of {found.device}, {each:,.1f} for each GPU of this machine"
@@ -105,8 +112,28 @@ def sentences(found: Demands, store: Store) -> Iterator[str]:
         yield from (f"  {need.remedy}" for need in needs)
 
 
-def known_speeds() -> Speeds:
-    """Return what `make gpu` left under results/gpu; where it left several devices' figures, none are taken."""
+def of_disk(found: Demands, place: Path, room: int) -> str:
+    """What is needed of the disk and what is free there, as a clause."""
+    without = f", without the weights of {', '.join(found.unsized)}" if found.unsized else ""
+    return f"{found.disk / 1e9:,.1f} GB at most{without}; {room / 1e9:,.1f} GB are free in {place}"
+
+
+def remember(store: Store, speeds: Speeds) -> None:
+    """Keep what a rehearsal measured, for later plans on this store."""
+    write_text(store.root / RECORD, speeds.model_dump_json(indent=1) + "\n")
+
+
+def known_speeds(store: Store) -> Speeds:
+    """Return what a rehearsal left in the store, and where it measured no speed what `make gpu` left."""
+    path, benched = store.root / RECORD, _benched()
+    if not path.is_file():
+        return benched
+    found = parse(Speeds, read_json(path, "record of a rehearsal", hint=f"remove {path}"), path)
+    return found if found.device else benched.model_copy(update={"parameters": found.parameters})
+
+
+def _benched() -> Speeds:
+    """Return the figures under results/gpu; where they are of several devices, none are taken."""
     folders = sorted(path for path in (results_folder() / "gpu").glob("*") if path.is_dir())
     if len(folders) != 1:
         return Speeds()
@@ -180,7 +207,7 @@ def _bytes(need: Need) -> int:
     return max((path.stat().st_size for path in files), default=0)
 
 
-def _free(store: Store) -> tuple[Path, int]:
+def free(store: Store) -> tuple[Path, int]:
     """The folder that the store lies in, or will, and the bytes that are free there."""
     place = store.root
     while not place.exists():

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, TypeVar
@@ -19,8 +20,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as library
 
 from harness.core.errors import HarnessError
-from harness.weights import checkpoints
-from harness.weights.tensors import other_architecture, read_tensors, refuse_pointer, why
+from harness.weights import checkpoints, headers
+from harness.weights.tensors import other_architecture, read_tensors, reads_headers, refuse_pointer, why
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
     names the first other ones: the checkpoint is then of another architecture.
     """
     load: Callable[..., Any] = kind.from_pretrained  # a pair, as asked for; its types know of the model alone
+    if reads_headers():
+        load = partial(_by_headers, kind)
     asked: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
     asked |= {"dtype": torch.float32}  # files of half precision are trained in full
     model, info = fetched(source, load, config=config, **asked)
@@ -101,6 +104,12 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
     if anew:
         logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
     return model
+
+
+def _by_headers(kind: type[ModelT], place: str, **asked: Any) -> tuple[ModelT, dict[str, Any]]:
+    """Return what `from_pretrained` does, with a model on the meta device."""
+    folder = Path(place) if Path(place).is_dir() else headers.cached(place)
+    return headers.transformers_network(kind, folder, **asked)
 
 
 def named_tensors(source: str) -> dict[str, Tensor]:

@@ -53,6 +53,11 @@ class Need:
     @property
     def remedy(self) -> str:
         """Return what brings it."""
+        from harness.weights import public
+
+        known = [public.backbones()[name].bring for name in self.names if name in public.backbones()]
+        if any(known):
+            return f"where there is a network: {next(filter(None, known))}"
         name = next((name for name in self.names if _is_hub_id(name)), None)
         if name is None:
             return f"put it at {self.names[0]} (docs/paper-profile.md), or let the part name another place"

@@ -6,7 +6,7 @@ Torch-free. Building a network of them, on the meta device or at random, is `emp
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -42,14 +42,30 @@ class Checkpoint(Strict):
         return sum(network.millions for network in self.networks.values())
 
 
+class BackboneSizes(Strict):
+    """The feature extractor of a checkpoint: its architecture in transformers and what that takes."""
+
+    license: str
+    bring: str = ""
+    """Commands that bring it, where it is no hub id."""
+    family: Literal["swin", "convnext", "convnextv2", "resnet"]
+    config: dict[str, Any]
+
+
 class _Table(Strict):
     networks: dict[str, PublicNetwork]
     generators: dict[str, Checkpoint]
+    backbones: dict[str, BackboneSizes]
 
 
 def generators() -> dict[str, Checkpoint]:
     """The known checkpoints of generators, by hub id."""
     return _table().generators
+
+
+def backbones() -> dict[str, BackboneSizes]:
+    """The known checkpoints of segmenters, by the name that a part gives them."""
+    return _table().backbones
 
 
 def empty(network: PublicNetwork) -> Any:

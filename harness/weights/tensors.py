@@ -10,7 +10,9 @@ import logging
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,37 @@ _DTYPES = [
 ]
 
 
+_ONLY: ContextVar[bool] = ContextVar("headers_only", default=False)
+
+
+def reads_headers() -> bool:
+    """Return whether readers are to look at headers only."""
+    return _ONLY.get()
+
+
+@contextmanager
+def headers_only() -> Iterator[None]:
+    """Let readers of weights look at headers only."""
+    token = _ONLY.set(True)
+    try:
+        yield
+    finally:
+        _ONLY.reset(token)
+
+
+def of_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file on the meta device; the library's error for a file that is broken or cut short."""
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    with safe_open(path, framework="pt", device="cpu") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+        kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+        return {
+            name: torch.empty(part.get_shape(), dtype=kinds.get(part.get_dtype(), torch.int64), device="meta")
+            for name, part in slices.items()
+        }
+
+
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """The tensors of a .safetensors, .pth or .pkl file (its "model" where there is one); HarnessError for others."""
     path = Path(path)
@@ -50,12 +83,14 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     refuse_pointer(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return of_header(path) if reads_headers() else load_file(path)
         if path.suffix == ".pkl":
             with path.open("rb") as file:
                 found = _Arrays(file, encoding="latin1").load()
-            return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
+            return _named(_model(found), path)
         with torch.serialization.safe_globals(_numpy_constructors()):
+            if reads_headers():
+                return _named(_model(of_header(path)), path)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise HarnessError(f"{path}: not a readable checkpoint: {why(error)}") from None
@@ -64,7 +99,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
             f"{path}: not a checkpoint of plain tensors and arrays: {why(error)}",
             hint="what asks for more than arrays could run code, and is refused",
         ) from None
-    return _named(found.get("model", found) if isinstance(found, dict) else {}, path)
+    return _named(_model(found), path)
 
 
 def is_whole(path: Path) -> bool:
@@ -205,6 +240,11 @@ class _Arrays(pickle.Unpickler):
             if known == f"{module}.{name}":
                 return found
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _model(found: Any) -> Any:
+    """Return the tensors of a file, which training frameworks put under "model"."""
+    return found.get("model", found) if isinstance(found, dict) else {}
 
 
 def _named(found: Any, path: Path) -> dict[str, Tensor]:

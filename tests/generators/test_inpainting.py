@@ -7,187 +7,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_parts import batch, save_checkpoint
+from tiny_parts import batch
 
 from harness.core.config import parse, read_toml
 from harness.core.errors import HarnessError
 from harness.core.paths import CONFIGS
 from harness.generators.inpainting import Inpainting, InpaintingOptions
-from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
+from harness.rehearsal.stand_ins import PIPELINES, SIDE
 
-SIDE = 32
-
-
-def _clip_text(vocabulary: int, width: int, kind: str):
-    import transformers
-
-    ids = {"bos_token_id": vocabulary - 2, "eos_token_id": vocabulary - 1, "pad_token_id": vocabulary - 1}
-    config = transformers.CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-        num_attention_heads=2, projection_dim=width, max_position_embeddings=77, **ids,
-    )  # fmt: skip
-    return getattr(transformers, kind)(config)
+FAMILIES = {
+    "sdxl": ("StableDiffusionXLInpaintPipeline", {"guidance_scale": 4.0, "negative_prompt": "", "strength": 0.99}),
+    "controlnet": ("StableDiffusionControlNetInpaintPipeline", {"guidance_scale": 4.0}),
+    "sd3": (
+        "StableDiffusion3InpaintPipeline",
+        {"guidance_scale": 4.0, "strength": 1.0, "call": {"max_sequence_length": 48}},
+    ),
+    "flux_fill": ("FluxFillPipeline", {"guidance_scale": 30.0, "call": {"max_sequence_length": 48}}),
+    "qwen": ("QwenImageInpaintPipeline", {"negative_prompt": " ", "strength": 1.0, "call": {"true_cfg_scale": 2.0}}),
+}
 
 
-def _tokenizer(folder: Path):
-    build_tokenizer(folder)
-    tokenizer = load_tokenizer(folder)
-    tokenizer.model_max_length = 77
-    return tokenizer
-
-
-def _t5(width: int):
-    """A T5 encoder and its tokenizer, over single letters."""
-    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
-
-    pieces = [
-        ("<pad>", 0.0),
-        ("</s>", 0.0),
-        ("<unk>", 0.0),
-        ("▁", -1.0),
-        *((c, -2.0) for c in "abcdefghijklmnopqrstuvwxyz"),
-    ]
-    tokenizer = T5TokenizerFast(vocab=pieces, extra_ids=0)
-    config = T5Config(vocab_size=len(pieces), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    return T5EncoderModel(config), tokenizer
-
-
-def _vae(latents: int, **more):
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(8, 8), norm_num_groups=2, latent_channels=latents, sample_size=SIDE, layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, **more,
-    )  # fmt: skip
-
-
-def _sdxl(folder: Path) -> dict:
-    import diffusers
-    from diffusers import StableDiffusionXLInpaintPipeline
-
-    save_checkpoint(folder / "parts", channels=9, sdxl=True)
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-    part = {
-        "unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL, "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection, "tokenizer": CLIPTokenizer, "tokenizer_2": CLIPTokenizer,
-        "scheduler": diffusers.DDIMScheduler,
-    }  # fmt: skip
-    parts = {name: kind.from_pretrained(folder / "parts" / name) for name, kind in part.items()}
-    StableDiffusionXLInpaintPipeline(**parts, add_watermarker=False).save_pretrained(folder / "whole")
-    return {"guidance_scale": 4.0, "negative_prompt": "", "strength": 0.99}
-
-
-def _controlnet(folder: Path) -> dict:
-    import diffusers
-    from diffusers import ControlNetModel, StableDiffusionPipeline
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    save_checkpoint(folder / "parts", channels=4)
-    part = {
-        "unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL, "text_encoder": CLIPTextModel,
-        "tokenizer": CLIPTokenizer, "scheduler": diffusers.DDIMScheduler,
-    }  # fmt: skip
-    parts = {name: kind.from_pretrained(folder / "parts" / name) for name, kind in part.items()}
-    nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    StableDiffusionPipeline(**parts, **nothing).save_pretrained(folder / "whole")
-    torch.manual_seed(1)
-    net = ControlNetModel.from_unet(parts["unet"], conditioning_embedding_out_channels=(8, 8))
-    for weight in net.parameters():  # its last layers start at zero, and would change nothing
-        torch.nn.init.normal_(weight, std=0.2)
-    net.save_pretrained(folder / "controlnet")
-    return {"guidance_scale": 4.0, "controlnet": str(folder / "controlnet")}
-
-
-def _sd3(folder: Path) -> dict:
-    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-
-    torch.manual_seed(0)
-    tokenizer = _tokenizer(folder / "words")
-    t5, t5_tokenizer = _t5(32)
-    transformer = SD3Transformer2DModel(
-        sample_size=SIDE // 2, patch_size=1, in_channels=16, num_layers=1, attention_head_dim=8, num_attention_heads=4,
-        joint_attention_dim=32, caption_projection_dim=32, pooled_projection_dim=64, out_channels=16,
-    )  # fmt: skip
-    texts = [_clip_text(len(tokenizer), 32, "CLIPTextModelWithProjection") for _ in range(2)]
-    StableDiffusion3Pipeline(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=_vae(16, shift_factor=0.0609, scaling_factor=1.5035, use_quant_conv=False, use_post_quant_conv=False),
-        text_encoder=texts[0], tokenizer=tokenizer, text_encoder_2=texts[1], tokenizer_2=tokenizer,
-        text_encoder_3=t5, tokenizer_3=t5_tokenizer,
-    ).save_pretrained(folder / "whole")  # fmt: skip
-    return {"guidance_scale": 4.0, "strength": 1.0, "call": {"max_sequence_length": 48}}
-
-
-def _flux_fill(folder: Path) -> dict:
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline, FluxTransformer2DModel
-
-    torch.manual_seed(0)
-    tokenizer = _tokenizer(folder / "words")
-    t5, t5_tokenizer = _t5(32)
-    # Packed latents 4 x 4, packed latents of the crop without the hole 4 x 4, packed hole 4 x scale^2 (scale 2).
-    transformer = FluxTransformer2DModel(
-        patch_size=1, in_channels=48, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8),
-        guidance_embeds=True,
-    )  # fmt: skip
-    FluxFillPipeline(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=_vae(4, shift_factor=0.0609, scaling_factor=1.5035, use_quant_conv=False, use_post_quant_conv=False),
-        text_encoder=_clip_text(len(tokenizer), 32, "CLIPTextModel"), tokenizer=tokenizer,
-        text_encoder_2=t5, tokenizer_2=t5_tokenizer,
-    ).save_pretrained(folder / "whole")  # fmt: skip
-    return {"pipeline": "FluxFillPipeline", "guidance_scale": 30.0, "call": {"max_sequence_length": 48}}
-
-
-def _qwen(folder: Path) -> dict:
-    from diffusers import (
-        AutoencoderKLQwenImage,
-        FlowMatchEulerDiscreteScheduler,
-        QwenImagePipeline,
-        QwenImageTransformer2DModel,
-    )
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
-
-    torch.manual_seed(0)
-    letters = sorted(ByteLevel.alphabet())
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {piece: number for number, piece in enumerate([*letters, *special])}
-    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[])
-    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
-    rope = {"mrope_section": [1, 1, 2], "rope_type": "default", "rope_theta": 1e6}
-    text = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "vocab_size": len(tokenizer) + 8, "rope_scaling": rope,
-    }  # fmt: skip
-    ids = {name: len(vocabulary) + number for number, name in enumerate(("image_token_id", "video_token_id"))}
-    ids |= {"vision_start_token_id": len(vocabulary) + 2, "vision_end_token_id": len(vocabulary) + 3}
-    QwenImagePipeline(
-        transformer=QwenImageTransformer2DModel(
-            patch_size=2, in_channels=16, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=2,
-            joint_attention_dim=16, guidance_embeds=False, axes_dims_rope=(8, 4, 4),
-        ),
-        vae=AutoencoderKLQwenImage(
-            base_dim=8, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
-            latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
-        ),
-        text_encoder=Qwen2_5_VLForConditionalGeneration(
-            Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
-        ),
-        tokenizer=tokenizer, scheduler=FlowMatchEulerDiscreteScheduler(),
-    ).save_pretrained(folder / "whole")  # fmt: skip
-    return {"negative_prompt": " ", "strength": 1.0, "call": {"true_cfg_scale": 2.0}}
-
-
-FAMILIES = {"sdxl": _sdxl, "controlnet": _controlnet, "sd3": _sd3, "flux_fill": _flux_fill, "qwen": _qwen}
+def written(name: str, folder: Path) -> dict:
+    """Options of a family over a checkpoint of it in `folder`; the class is named where it can't be told by it."""
+    pipeline, options = FAMILIES[name]
+    named = {"pipeline": pipeline} if name == "flux_fill" else {}
+    return PIPELINES[pipeline](folder) | named | options
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
 def family(request, tmp_path_factory) -> tuple[Inpainting, dict]:
-    folder = tmp_path_factory.mktemp(request.param)
-    options = FAMILIES[request.param](folder)
-    options = {"checkpoint": str(folder / "whole"), "size": SIDE, "steps": 3, "precision": "fp32"} | options
+    options = written(request.param, tmp_path_factory.mktemp(request.param))
+    options = {"size": SIDE, "steps": 3, "precision": "fp32"} | options
     return Inpainting(InpaintingOptions(**options), device="cpu"), options
 
 
@@ -260,7 +110,7 @@ def test_the_checkpoint_chooses_the_class_unless_it_is_named(family) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
-    _controlnet(folder)
+    written("controlnet", folder)
     return folder
 
 
@@ -291,7 +141,7 @@ def test_bad_options_are_named(folder: Path, options: dict, message: str) -> Non
 
 
 def test_flux_has_no_negative_prompt(tmp_path: Path) -> None:
-    options = _flux_fill(tmp_path)
+    options = written("flux_fill", tmp_path)
     with pytest.raises(HarnessError, match="FluxFillPipeline takes no argument 'negative_prompt'"):
         build(tmp_path, **options | {"negative_prompt": "blurry"})
 

@@ -83,11 +83,12 @@ def test_figures_that_cannot_be_read_are_no_speeds(tmp_path, text):
     folder.mkdir(parents=True)
     for name in ("training", "synthesis"):
         (folder / f"{name}.json").write_text(text)
-    assert not known_speeds().seconds_a_crop and not known_speeds().megapixels_a_second
+    found = known_speeds(Store(tmp_path / "store"))
+    assert not found.seconds_a_crop and not found.megapixels_a_second
 
 
 def test_too_little_disk_is_said(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr(subject, "_free", lambda store: (tmp_path, 1))
+    monkeypatch.setattr(subject, "free", lambda store: (tmp_path, 1))
     text = "\n".join(sentences(demands(plan, Store(tmp_path)), Store(tmp_path)))
     assert "too little, make room or choose another disk with --store" in text
 
