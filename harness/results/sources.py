@@ -16,7 +16,6 @@ from harness.results.baselines import STATISTICS, baseline_files, read_baseline,
 from harness.results.collect import rows, statistics_folder
 from harness.results.rows import Row, SeedResult, read_rows
 
-
 EVERY_ROW = Changes()
 
 

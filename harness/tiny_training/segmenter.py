@@ -149,7 +149,7 @@ def scores(network: Any, start: Start, root: Path) -> dict[str, float]:
 
 
 def save(network: Any, start: Start, folder: Path) -> None:
-    """Write what is kept of `network`, as fp16 safetensors that its adapter reads; the network itself stays as it is."""
+    """Write what is kept of `network` as fp16 safetensors that its adapter reads; the network itself stays."""
     if isinstance(network, DeepLab):
         keep(network, folder)
         return

@@ -213,8 +213,15 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path):
 
 TOML = """label = "mine"
 adapter = "panoptic_deeplab"
-backbones.b = { label = "b", config = { kind = "resnet_beta", blocks = [1, 1, 2, 2], width = 0.125, stem_width = 0.25 } }
-training = { iterations = 1, batch_size = 1, crop = [64, 64], short_sides = [64], learning_rate = 1e-3 }
+[backbones.b]
+label = "b"
+config = { kind = "resnet_beta", blocks = [1, 1, 2, 2], width = 0.125, stem_width = 0.25 }
+[training]
+iterations = 1
+batch_size = 1
+crop = [64, 64]
+short_sides = [64]
+learning_rate = 1e-3
 [model]
 """
 
