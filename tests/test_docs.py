@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 from test_plugins import PLUGIN, REPOSITORY, Checkout, tree
 
 from harness.cli import _parser
@@ -125,6 +126,9 @@ class Reader:
             (tools / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
             (tools / name).chmod(0o755)
         self.tools = tools
+        augmented = self.root / "augmented" / "altenfurt_000000_000019_night.png"  # a reader's own, of a drawn frame
+        augmented.parent.mkdir()
+        Image.new("RGB", (256, 128)).save(augmented)
 
     def follow(self, page: Path) -> None:
         for block in blocks(page):
