@@ -4,6 +4,7 @@
     harness rehearse SUITE                         whether `run` would end: checks, then short runs
     harness compare A B                            two suites, stores, baselines or rows
     harness cite SUITE                             BibTeX of what its numbers stand on
+    harness push SUITE TARGET                      report and rows to a folder or the hub
     harness dataset | import-images                images of your own as a row
     harness synthesize | evaluate | instances | export    single pieces, on anybody's data
     harness predict IMAGES                         a trained segmenter on anybody's images
@@ -31,6 +32,7 @@ from harness.commands import (
     output,
     power,
     predict,
+    push,
     rehearse,
     status,
     store,
@@ -94,7 +96,7 @@ def _parser() -> Parser:
     parser = Parser(prog="harness", description="Do synthesised instances really make a segmenter better?")
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (suites, rehearse, status, check, compare, cite, power, store, data, imports, predict, worker):
+    for group in (suites, rehearse, status, check, compare, cite, push, power, store, data, imports, predict, worker):
         group.add(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -81,8 +81,8 @@ def _of_file(path: Path, store: Store) -> NamedRows:
     measured = [row for row in read_rows(path) if row.origin == "measured"]
 
     def statistics(run: SeedResult) -> Path | None:
-        accepted = (statistics_in(file)(run) for file in baseline_files().values())
-        return _there(store.root / run.folder, run) or next(filter(None, accepted), None)
+        beside = (statistics_in(file)(run) for file in (path, *baseline_files().values()))
+        return _there(store.root / run.folder, run) or next(filter(None, beside), None)
 
     return NamedRows(path.stem, measured, statistics)
 
