@@ -7,6 +7,7 @@ changes the keys from `train` on, so the synthesis is found again. Transport (wo
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -23,6 +24,7 @@ from harness.planning.changes import Changes, Parts
 from harness.planning.keys import Keys, Texts, keys_of
 from harness.planning.suite import Arm, Profile, Suite, arms, load_suite, names
 from harness.segmenters.base import SEGMENTERS, SegmenterHead, SegmenterPart
+from harness.segmenters.options import Training
 from harness.stages import STAGES
 
 if TYPE_CHECKING:
@@ -152,11 +154,14 @@ def _on(dataset: Step, suite_name: str, parts: Parts, profile: Profile, changes:
     if gone := [arm for arm in every if arm not in planned]:
         suite = _without_counterparts(suite, gone, planned, parts)
     named = {name: _generator(name, parts) for name in dict.fromkeys(arm.generator for arm in planned)}
-    builder = _Builder(profile=profile, parts=parts, suite=suite, dataset=dataset, data=data, generators=named)
+    name = Path(suite_name).stem
+    builder = _Builder(
+        name=name, profile=profile, parts=parts, suite=suite, dataset=dataset, data=data, generators=named
+    )
     # A title that named the data itself would be wrong under every profile but one.
     title = ", ".join(filter(None, (f"{suite.title}, on {dataset.label}", changes.text)))
     return Plan(
-        name=f"{Path(suite_name).stem}{changes.suffix}",
+        name=f"{name}{changes.suffix}",
         suite=suite.model_copy(update={"title": title}),
         profile_name=parts.profile_name,
         profile=profile,
@@ -205,6 +210,9 @@ def make_step(
 class _Builder:
     """This holds what all rows of one plan share. Each part is read, each weight file hashed and each synthesis planned
     once."""
+
+    name: str
+    """Of the suite."""
 
     profile: Profile
     parts: Parts
@@ -363,11 +371,23 @@ class _Builder:
         from harness.stages.train import TrainSpec
 
         segmenter = self._part(SegmenterPart, "segmenters", name)
+        if isinstance(segmenter.training, Training):
+            segmenter = segmenter.model_copy(update={"training": self._tracked(name, segmenter.training)})
         return _Network(
             train=TrainSpec(segmenter=segmenter, backbone=backbone, seed=0),
             predict=PredictSpec(segmenter=segmenter, backbone=backbone, split="val"),
             weights=segmenter.fingerprint(backbone),
         )
+
+    def _tracked(self, segmenter: str, training: Training) -> Training:
+        """The training with the project of its trackers; HarnessError for a tracker that is not installed."""
+        for tracker in training.trackers:
+            if find_spec(tracker) is None:
+                raise HarnessError(
+                    f"segmenter {segmenter!r}: key 'training.trackers': {tracker} is not installed",
+                    hint=f"pip install {TRACKERS[tracker]}, or leave it out of the list",
+                )
+        return training if training.project else training.model_copy(update={"project": self.name})
 
     def _metrics(self) -> "tuple[EvaluateSpec, str]":
         """Return what every evaluation of the suite computes, and the signatures of the metrics of plug-ins."""
@@ -392,6 +412,10 @@ def _label(arm: Arm, mix: str, seed: int) -> str:
     """Return what the steps of one run are called."""
     said = (f"{arm.segmenter}-{arm.backbone} on {arm.generator}", mix, f"seed {seed}" if seed else "")
     return ", ".join(filter(None, said))
+
+
+TRACKERS = {"tensorboard": "tensorboard", "wandb": "'harness[wandb]'"}
+"""What pip installs for each."""
 
 
 class _Network(NamedTuple):

@@ -48,7 +48,11 @@ class Training(Budget):
     0..1."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = dict.fromkeys(
-        ("log_every", "validate_every", "validate_batches", "checkpoint_every", "workers", "cache_mb", "trackers"), True
+        (
+            *("log_every", "validate_every", "validate_batches", "checkpoint_every"),
+            *("workers", "cache_mb", "trackers", "project"),
+        ),
+        True,
     )
     """What is told and kept of a training, and how fast it is, never its weights."""
 
@@ -89,6 +93,8 @@ class Training(Budget):
     cache_mb: int = Field(default=0, ge=0)
     """Decoded frames are kept in memory up to so many MiB."""
     trackers: list[Literal["tensorboard", "wandb"]] = ["tensorboard"]
+    project: str = ""
+    """What the trackers call the project; a plan gives it the suite's name where the part gives none."""
 
     @property
     def validates(self) -> bool:

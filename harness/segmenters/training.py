@@ -178,7 +178,10 @@ class _Run:
             logger.info("going on from step %d in %s", self.step, path)
         if self.accelerator.is_main_process:
             self._cut_log()
-        self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": self.step}})
+        # wandb writes where it does by default: its service goes on with its logs when the training has ended.
+        run = {"name": self.out.name, "id": self.out.name, "resume": "allow"}
+        settings = {"tensorboard": {"purge_step": self.step}, "wandb": run}
+        self.accelerator.init_trackers(self.training.project or "harness", init_kwargs=settings)
 
     def _state(self, path: Path) -> dict[str, Any] | None:
         """The state in a file; None when it is damaged, which is said, and the file set aside."""

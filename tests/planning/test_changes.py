@@ -49,7 +49,7 @@ def test_rows_of_more_segmenters_stand_beside_those_of_every_generator():
         (one, "resnet50") for one in ("none", "gligen", "diff_inpainting", "blended", "focus", "oracle")
     ]
     assert {row.arm.method for row in plan.rows} == {"FastInst"}
-    assert plan.steps().items() <= make_plan("table2", "mini").steps().items()
+    assert plan.steps().keys() <= make_plan("table2", "mini").steps().keys()
 
 
 def test_seeds_are_those_that_are_asked_for():

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from harness.data.base import open_dataset
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.planning import suite as suites
+from harness.planning.changes import Changes, parse_setting
 from harness.planning.plan import Plan, chain, make_plan, make_plan_on_same_data
+from harness.segmenters.options import Training
+from harness.stages.train import TrainSpec
 
 SUITE = """
 title = "t"
@@ -270,3 +274,21 @@ def test_a_part_of_the_benchmark_is_evaluated_and_never_compared_with_print(tmp_
     assert open_dataset(part, tmp_path).shortfall() == ""
     other = part.model_copy(update={"whole": {}, "label": "Orchard"})
     assert open_dataset(other, tmp_path).shortfall() == "no printed numbers are about Orchard"
+
+
+def test_trackers_are_called_after_the_suite_and_refused_where_they_are_not_installed():
+    """Installed or not decides a row's steps before they run, and in no case their keys."""
+
+    def projects(*settings: str) -> tuple[set[str], set[str]]:
+        plan = make_plan("table1", "smoke", changes=Changes(settings=tuple(map(parse_setting, settings))))
+        specs = [step.spec for step in plan.steps().values() if isinstance(step.spec, TrainSpec)]
+        assert all(isinstance(spec.segmenter.training, Training) for spec in specs)
+        return {spec.segmenter.training.project for spec in specs}, set(plan.steps())
+
+    names, keys = projects()
+    assert names == {"table1"}
+    assert projects("segmenters.oneformer.training.project=mine") == ({"mine"}, keys)
+    if find_spec("wandb") is None:
+        with pytest.raises(HarnessError, match="trackers': wandb is not installed") as refused:
+            projects('segmenters.oneformer.training.trackers=["wandb"]')
+        assert "harness[wandb]" in refused.value.hint

@@ -41,7 +41,7 @@ def test_budget_frames_and_files(root, tmp_path):
     facts = run(spec(), {"dataset": Tree(root), "synthesis": root}, tmp_path, silent)
     assert facts["images_seen"] == 8
     assert (facts["real_images"], facts["synthetic_images"]) == (6, 6)
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "log.jsonl", "tensorboard"}
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "log.jsonl", "harness"}
     assert run(spec(), {"dataset": Tree(root)}, tmp_path, silent) == facts, "a finished training is not done again"
 
 
