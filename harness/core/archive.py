@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.core import contents, upkeep
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.files import refused
 from harness.core.store import Store
@@ -69,7 +70,7 @@ def _adopt(store: Store, folder: Path, kind: str, key: str, path: Path) -> Moved
     if store.has(kind, key):
         return Moved(kind, key, new=False)
     try:
-        manifest = json.loads((folder / contents.MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / contents.MANIFEST).read_text(encoding="utf-8"))
         wrong = contents.problems(folder, manifest.get("contents"))
         if (manifest.get("kind"), manifest.get("key")) != (kind, key):
             wrong.append("its manifest is that of another artifact")
@@ -96,7 +97,7 @@ def _add_list(archive: tarfile.TarFile, keys: list[tuple[str, str]], path: Path)
 
 def _listed(folder: Path, path: Path) -> list[tuple[str, str]]:
     try:
-        data = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        data = parse_json((folder / LIST).read_text(encoding="utf-8"))
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']}, expected {VERSION}")
         keys = [(str(kind), str(key)) for kind, key in data["artifacts"]]

@@ -98,9 +98,12 @@ def read_json(path: Path, what: str = "JSON file", *, hint: str = "") -> Any:
         raise HarnessError(f"{path}: not a readable {what}: {_reason(error)}", hint=hint) from None
 
 
-def parse_json(text: str) -> Any:
-    """Return the values of JSON text; ValueError or RecursionError when it is not JSON with finite numbers."""
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+def parse_json(text: str | bytes) -> Any:
+    """Return the values of JSON text; ValueError when it is not JSON of finite numbers and sane depth."""
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _finite(text: str) -> float:

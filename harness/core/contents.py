@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.files import replace, sync
 
@@ -123,7 +124,7 @@ def _listed(folder: Path, sealed: dict[str, Any] | None) -> tuple[dict[str, tupl
         text = (folder / CONTENTS).read_bytes()
         if hashlib.sha256(text).hexdigest() != sealed.get("sha256"):
             return {}, f"{CONTENTS}: not the list that the manifest vouches for"
-        return {name: (size, digest) for name, (size, digest) in json.loads(text)["files"].items()}, ""
+        return {name: (size, digest) for name, (size, digest) in parse_json(text)["files"].items()}, ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return {}, f"{CONTENTS}: not readable: {error}"
 

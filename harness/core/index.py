@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
 from harness.core.store import Store
@@ -98,9 +99,9 @@ def _entry(kind: str, key: str, inode: int, manifest: dict[str, Any]) -> IndexEn
 def _read(store: Store) -> dict[tuple[str, str], IndexEntry]:
     try:
         lines = (store.root / NAME).read_text(encoding="utf-8").splitlines()
-        if not lines or json.loads(lines[0]) != VERSION:
+        if not lines or parse_json(lines[0]) != VERSION:
             return {}
-        rows = (json.loads(line) for line in lines[1:])
+        rows = (parse_json(line) for line in lines[1:])
         return {(row[0], row[1]): IndexEntry._make([*row[:-1], tuple(row[-1])]) for row in rows}
     except (OSError, ValueError, TypeError, IndexError):
         return {}

@@ -58,7 +58,7 @@ class Store:
         path = self.path(kind, key) / MANIFEST
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise HarnessError(f"{path}: not a readable manifest: {error}", hint=_again(path.parent)) from None
         if not isinstance(found, dict):
             raise HarnessError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.core import contents
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.index import IndexEntry, index
 from harness.core.store import Store
@@ -121,7 +122,7 @@ def remembered(store: Store) -> dict[str, RecordedRun]:
     found = {}
     for path in sorted((store.root / "runs").glob("*.json")):
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
             found[path.stem] = RecordedRun(str(data["suite"]), str(data["profile"]), tuple(map(str, data["keys"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{path}: not a readable run: {error}", hint=f"remove {path}, or run it again") from None

@@ -131,6 +131,6 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _unreadable(path: Path, error: Exception) -> HarnessError:
-    if path.is_file() and path.stat().st_size == 0:
+    if os.path.isfile(path) and path.stat().st_size == 0:  # false for a name that no file can have
         return HarnessError(f"{path}: the file is empty")
     return HarnessError(f"{path}: truncated or not a readable image: {error}")

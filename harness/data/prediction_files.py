@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.core.config import parse_json
+from harness.core.config import parse_json, read_json
 from harness.core.errors import HarnessError
 from harness.core.files import replace, write_bytes
 from harness.data import frame_names
@@ -98,7 +98,7 @@ def finish(root: Path, split: str, names: Sequence[str], labels: LabelSet) -> li
         path = root / ENTRIES / f"{name}.json"
         if not path.is_file():
             raise HarnessError(f"{root}: no prediction for the frame {name}", hint="run the prediction again")
-        entries.append(json.loads(path.read_text(encoding="utf-8")))
+        entries.append(read_json(path, "record of a prediction", hint="remove it, and run the prediction again"))
     annotations = [entry["annotation"] for entry in entries if "annotation" in entry]
     if annotations:
         path = root / "panoptic" / f"{file_stem(labels, split)}.json"

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from harness.core.config import parse
+from harness.core.config import parse, read_json
 from harness.core.errors import HarnessError, near
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
@@ -83,11 +83,7 @@ class Tree(Dataset):
         path = self.root / LABELS
         if not path.is_file():
             return IMPLIED
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise HarnessError(f"{path}: not readable labels: {error}") from None
-        return parse(LabelSet, content, path)
+        return parse(LabelSet, read_json(path, "file of labels"), path)
 
     def frames(self, split: str) -> list[TreeFrame]:
         """The frames of one split, sorted by name.

@@ -6,13 +6,13 @@ than a pipeline gives.
 """
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from harness.core.config import read_json
 from harness.core.errors import HarnessError, near
 from harness.generators import diffusion
 from harness.generators.base import Prompt
@@ -135,13 +135,9 @@ def _check_layout(source: checkpoints.Source) -> None:
     if source.folder is None:
         return
     index = source.folder / "model_index.json"
-    try:
-        named = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(
-            f"checkpoint {source.name!r}: {index} is not readable: {error}",
-            hint="a pipeline saved by diffusers has one beside its components",
-        ) from None
+    named = read_json(index, "index of a pipeline", hint="a pipeline saved by diffusers has one beside its components")
+    if not isinstance(named, dict):
+        raise HarnessError(f"{index}: expected a table of components, found {type(named).__name__}")
     needed = [part for part, kind in named.items() if isinstance(kind, list) and kind[0]]
     missing = [part for part in needed if not any((source.folder / part).glob("*.*"))]
     if missing:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.core.config import Strict, parse, read_json
+from harness.core.config import Strict, parse, parse_json, read_json
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError
 from harness.core.files import refused, write_bytes
@@ -290,7 +290,7 @@ def _architecture(backbone: Backbone) -> dict[str, Any]:
 def _table(folder: Path) -> dict[str, Any]:
     """The inference table a training was planned with, where it lies in a store; else the adapter's defaults."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))
         return manifest["spec"]["segmenter"]["inference"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.core.config import read_json
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report, silent
@@ -95,10 +96,7 @@ def evaluate(
 def load(folder: Path) -> Evaluation:
     """Return what `Evaluation.save` wrote."""
     path = folder / SCORES
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not readable scores: {error}", hint="evaluate again to make it") from None
+    scores = read_json(path, "file of scores", hint="evaluate again to make it")
     if not isinstance(scores, dict) or scores.get("format") != FORMAT:
         raise HarnessError(f"{path}: expected scores of format {FORMAT}", hint="evaluate again to make it")
     return Evaluation(scores=scores, statistics=frame_statistics.load(folder))

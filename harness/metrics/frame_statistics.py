@@ -4,7 +4,6 @@ They lie as statistics.npz beside the scores; `harness.metrics.intervals` resamp
 """
 
 import io
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,20 +89,28 @@ class Statistics:
         )
 
 
-def load(folder: Path) -> Statistics:
-    """Return what `Statistics.save` wrote; HarnessError when the file is missing, damaged or of another format."""
-    path = folder / FILE
+def read_arrays(path: Path, *, hint: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name; HarnessError when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file", hint="evaluate again to make it") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise HarnessError(f"{path}: not readable statistics: {error}", hint="evaluate again to make it") from None
-    if int(content.pop("format", -1)) != FORMAT:
-        raise HarnessError(f"{path}: expected statistics of format {FORMAT}", hint="evaluate again to make it")
-    images, cities = content.pop("images").tolist(), content.pop("cities").tolist()
-    labels = LabelSet.model_validate_json(str(content.pop("labels"))) if "labels" in content else IMPLIED
+        raise HarnessError(f"{path}: no such file", hint=hint) from None
+    except Exception as error:  # of zip, zlib, tokenize and numpy alike, for bytes that are no arrays
+        raise HarnessError(f"{path}: not readable arrays: {error}", hint=hint) from None
+
+
+def load(folder: Path) -> Statistics:
+    """Return what `Statistics.save` wrote; HarnessError when the file is missing, damaged or of another format."""
+    path, hint = folder / FILE, "evaluate again to make it"
+    content = read_arrays(path, hint=hint)
+    try:
+        if int(content.pop("format", np.array(-1))) != FORMAT:
+            raise HarnessError(f"{path}: expected statistics of format {FORMAT}", hint=hint)
+        images, cities = content.pop("images").tolist(), content.pop("cities").tolist()
+        labels = LabelSet.model_validate_json(str(content.pop("labels"))) if "labels" in content else IMPLIED
+    except (KeyError, TypeError, ValueError) as error:
+        raise HarnessError(f"{path}: not statistics of format {FORMAT}: {error}", hint=hint) from None
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, array in content.items():
         part, _, key = name.partition("/")

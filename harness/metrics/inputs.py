@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError, near
 from harness.data import frame_names
 from harness.data.coco_panoptic import file_stem
@@ -275,13 +276,11 @@ def _shown(value: Any) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
+        return parse_json(_text(path))
     except json.JSONDecodeError as error:
         raise HarnessError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except ValueError as error:  # a whole number of thousands of digits
+    except ValueError as error:  # numbers that are not finite or have thousands of digits, too deep a nesting
         raise HarnessError(f"{path}: not JSON that can be read: {error}") from None
-    except RecursionError:
-        raise HarnessError(f"{path}: not JSON that can be read: nested too deeply") from None
 
 
 def _text(path: Path) -> str:

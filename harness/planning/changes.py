@@ -87,7 +87,7 @@ def parse_setting(text: str) -> Setting:
         raise HarnessError(f"--set {text!r}: unknown {kind.removesuffix('s')} {name!r}", hint=near(name, names(kind)))
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return Setting(kind, name, tuple(keys), parsed)
 

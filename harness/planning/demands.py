@@ -5,14 +5,13 @@ GPU hours come from the speeds that a rehearsal on a GPU left in the store, or `
 such, they are not measured, and nothing is guessed.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from harness.core.config import Strict, parse, read_json
+from harness.core.config import Strict, parse, parse_json, read_json
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
@@ -151,7 +150,7 @@ def _benched() -> Speeds:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = parse_json(path.read_text(encoding="utf-8"))["rows"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return rows if isinstance(rows, list) else []

@@ -10,7 +10,7 @@ import io
 import json
 from typing import Any
 
-from harness.core.config import parse
+from harness.core.config import parse, parse_json
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
 from harness.report.cells import Cell, CellInterval, difference_text, score_text
@@ -30,7 +30,7 @@ def to_json(table: Table) -> str:
 def from_json(text: str, path: str = "table") -> Table:
     """The table that `to_json` wrote."""
     try:
-        body = json.loads(text)
+        body = parse_json(text)
     except ValueError as error:
         raise HarnessError(f"{path}: not JSON: {error}") from None
     if not isinstance(body, dict) or body.pop("format", None) != FORMAT:
@@ -62,7 +62,7 @@ def from_csv(text: str, path: str = "table") -> Table:
     """The table that `to_csv` wrote."""
     records = list(csv.DictReader(io.StringIO(text)))
     try:
-        meta = json.loads(records[0]["table"])
+        meta = parse_json(records[0]["table"])
         columns = tuple(parse(Column, entry, path) for entry in meta["columns"])
         comparable = records[0]["comparable"] == "true"
         how = {"comparable": comparable, "with_interval": bool(meta["intervals"])}

@@ -3,11 +3,11 @@
 Pictures are embedded by pictures.py, drawn figures by figures.py. Not here: gains (answer.py), cost (provenance.py).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.config import parse_json
 from harness.core.numbers import number
 from harness.planning.plan import Step
 from harness.report import figures
@@ -118,5 +118,13 @@ def _height(cell: Cell) -> float | None:
 def _points(path: Path, name: str) -> list[tuple[float, float]]:
     if not path.is_file():
         return []
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(record["step"], record[name]) for record in records if record.get(name) is not None]
+    return list(filter(None, (_point(line, name) for line in path.read_bytes().splitlines())))
+
+
+def _point(line: bytes, name: str) -> tuple[float, float] | None:
+    """Return (step, value) of a log line; None for one without the value, or that a kill cut short."""
+    try:
+        record = parse_json(line)
+        return float(record["step"]), float(record[name])
+    except (ValueError, KeyError, TypeError):
+        return None

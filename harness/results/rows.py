@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, model_validator
 
-from harness.core.config import Strict, parse
+from harness.core.config import Strict, parse, parse_json
 from harness.core.errors import HarnessError
 from harness.core.files import write_text
 
@@ -238,7 +238,7 @@ def to_json(rows: Iterable[Row], *, exclude: set[str] | None = None) -> str:
 def from_json(text: str, path: Path | str = "rows") -> list[Row]:
     """The rows of a rows file; HarnessError names `path` and the key that is wrong."""
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise HarnessError(f"{path}: not JSON: {error}") from None
     if not isinstance(data, dict) or data.get("format") != ROWS_FORMAT:

@@ -6,6 +6,7 @@ The name is a hash of what is in it: the same run has the same file, and a file 
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,6 @@ def read_run(path: Path) -> dict[str, Task]:
     try:
         lines = gzip.decompress(path.read_bytes()).splitlines()
         tasks = [Task.model_validate_json(line) for line in lines]
-    except (OSError, EOFError, ValidationError) as error:
+    except (OSError, EOFError, zlib.error, ValidationError) as error:
         raise HarnessError(f"{path}: not a readable run: {error}", hint="start the run again") from None
     return {task.key: task for task in tasks}

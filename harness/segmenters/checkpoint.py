@@ -10,7 +10,7 @@ from pydantic import SerializeAsAny, ValidationInfo, model_validator
 from torch import Tensor
 
 from harness.core import files
-from harness.core.config import Strict, parse, parse_table
+from harness.core.config import Strict, parse, parse_json, parse_table, read_json
 from harness.core.errors import HarnessError
 from harness.data.base import IMPLIED
 from harness.data.labels import LabelSet
@@ -84,7 +84,7 @@ def save(
 def is_trained(folder: Path) -> bool:
     """Return whether `folder` holds a finished training, of whatever version; its config.json may still be refused."""
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        found = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "adapter" in found
@@ -103,13 +103,9 @@ def finished(folder: Path) -> bool:
 def read(folder: Path) -> Trained:
     """The config of a finished training; HarnessError when there is none, or it can't be read."""
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HarnessError(f"{folder}: no trained segmenter: {CONFIG} is missing") from None
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not readable: {error}") from None
-    return parse(Trained, config, path)
+    if not path.exists():
+        raise HarnessError(f"{folder}: no trained segmenter: {CONFIG} is missing")
+    return parse(Trained, read_json(path, "configuration of a trained segmenter"), path)
 
 
 def load(folder: Path) -> Network[Any, Any]:

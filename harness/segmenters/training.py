@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
@@ -359,6 +360,6 @@ def to_device(value: Any, device: torch.device) -> Any:
 def _step_of(line: str) -> float:
     """The step of a log line; infinity for one that a kill cut short."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
+        return float(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError):
         return math.inf

@@ -22,12 +22,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from harness import __version__
-from harness.core.config import Specification
+from harness.core.config import Specification, read_json
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
 from harness.core.progress import Report
 from harness.data.png import read_image, read_mask
+from harness.metrics.frame_statistics import read_arrays
 from harness.quality import weight_files
 from harness.quality.frechet import frechet_distance, jackknife_error, kernel_distance
 from harness.quality.measurement import (
@@ -140,7 +141,7 @@ def run(spec: AssessSpec, inputs: Inputs, out: Path, report: Report) -> dict[str
         write_bytes(out / SCORES, (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode())
     for leftover in sorted(out.glob("parts-*")):
         shutil.rmtree(leftover)
-    scores = json.loads((out / SCORES).read_text(encoding="utf-8"))
+    scores = read_json(out / SCORES, "file of scores")
     return {name: scores[name] for name in ("counts", "headline", "unavailable")}
 
 
@@ -154,7 +155,10 @@ def _claim(spec: AssessSpec, folder: Path) -> str:
 
 def _is_whole(out: Path, claim: str) -> bool:
     path = out / SCORES
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("made_of") == claim
+    if not path.is_file():
+        return False
+    found = read_json(path, "file of scores", hint=f"remove {path}, and run again")
+    return isinstance(found, dict) and found.get("made_of") == claim
 
 
 def _measure(
@@ -174,9 +178,8 @@ def _measure(
         report(min(start + _PART, len(groups)), len(groups), "instances")
     columns: dict[str, list[np.ndarray]] = defaultdict(list)
     for path in paths:
-        with np.load(path) as part:
-            for name in part.files:
-                columns[name].append(part[name])
+        for name, column in read_arrays(path, hint=f"remove {path}, and run again").items():
+            columns[name].append(column)
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.core.config import Specification
+from harness.core.config import Specification, read_json
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
@@ -104,7 +104,7 @@ def _finish(out: Path, todo: Sequence[Frame], spec: ImagesSpec) -> None:
     """Join the records into the manifest, whose existence means that all is there."""
     found: list[ManifestEntry] = []
     for frame in todo:
-        record = json.loads((out / ENTRIES / f"{frame.name}.json").read_text(encoding="utf-8"))
+        record = read_json(out / ENTRIES / f"{frame.name}.json", "record", hint="remove it, and run again")
         found += [ManifestEntry.model_validate_json(json.dumps(line)) for line in record]
     if not found:
         raise HarnessError(f"generator {spec.generator.label}: none of the {len(todo)} frames has an image")

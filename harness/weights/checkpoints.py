@@ -8,10 +8,10 @@ Torch-free: the planner asks for fingerprints. Loading is in harness/generators/
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.config import read_json
 from harness.core.errors import HarnessError, NotBuiltError, near
 from harness.core.files import hash_into
 from harness.weights import TINY
@@ -135,21 +135,17 @@ def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ..
             hint=f"a folder in diffusers' layout holds {', '.join(parts)}",
         )
     config = unet / "config.json"
-    try:
-        found = json.loads(config.read_text(encoding="utf-8")).get("in_channels")
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"checkpoint {source.name!r}: {config} is not readable: {error}") from None
-    check_channels(source.name, found, channels)
+    content = read_json(config, "configuration of a UNet")
+    check_channels(source.name, content.get("in_channels") if isinstance(content, dict) else None, channels)
 
 
-def check_channels(name: str, found: int, channels: tuple[int, ...]) -> None:
+def check_channels(name: str, found: int | None, channels: tuple[int, ...]) -> None:
     """HarnessError unless `found`, the input channels of a UNet, is among `channels`."""
     if found not in channels:
         kinds = {4: "a text-to-image model", 8: "an image-editing model", 9: "an inpainting model"}
         wanted = " or ".join(f"{count} ({kinds.get(count, 'unknown')})" for count in channels)
-        raise HarnessError(
-            f"checkpoint {name!r}: its UNet takes {found} channels ({kinds.get(found, 'unknown')}), expected {wanted}"
-        )
+        kind = kinds.get(found or 0, "unknown")
+        raise HarnessError(f"checkpoint {name!r}: its UNet takes {found} channels ({kind}), expected {wanted}")
 
 
 def fingerprint(checkpoint: str, parts: tuple[str, ...], revision: str | None = None) -> str:

@@ -6,10 +6,10 @@ by the code that would load it. Files are those of safetensors and torch, in the
 """
 
 import importlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.config import parse_json
 from harness.weights.tensors import of_header, other_architecture, refuse_pointer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
             if whole.is_file():
                 return [whole]
             if index.is_file():
-                shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+                shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
                 for shard in shards:
                     if not (folder / shard).is_file():
                         raise FileNotFoundError(f"{folder / shard} is missing, which {index.name} names")
@@ -103,7 +103,7 @@ def diffusers_network(kind: Any, folder: Path, *, variant: str | None = None, dt
 def pipeline(kind: Any, folder: Path, *, variant: str | None = None, dtype: "torch.dtype", **given: Any) -> Any:
     """A pipeline of diffusers from a folder, its networks on the meta device; `given`: components that are known."""
     parts = dict(given)
-    for name, entry in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
+    for name, entry in parse_json((folder / "model_index.json").read_text(encoding="utf-8")).items():
         if name in given or not isinstance(entry, list):
             continue
         library, class_name = entry
