@@ -89,21 +89,21 @@ class Statistics:
         )
 
 
-def read_arrays(path: Path, *, hint: str) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file by name; HarnessError when it is missing or damaged."""
+def read_arrays(path: Path, what: str, *, hint: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name; HarnessError, which calls them `what`, when it is damaged or missing."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file", hint=hint) from None
     except Exception as error:  # of zip, zlib, tokenize and numpy alike, for bytes that are no arrays
-        raise HarnessError(f"{path}: not readable arrays: {error}", hint=hint) from None
+        raise HarnessError(f"{path}: not readable {what}: {error}", hint=hint) from None
 
 
 def load(folder: Path) -> Statistics:
     """Return what `Statistics.save` wrote; HarnessError when the file is missing, damaged or of another format."""
     path, hint = folder / FILE, "evaluate again to make it"
-    content = read_arrays(path, hint=hint)
+    content = read_arrays(path, "statistics", hint=hint)
     try:
         if int(content.pop("format", np.array(-1))) != FORMAT:
             raise HarnessError(f"{path}: expected statistics of format {FORMAT}", hint=hint)

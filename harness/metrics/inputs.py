@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
-from harness.core.config import parse_json
 from harness.core.errors import HarnessError, near
 from harness.data import frame_names
 from harness.data.coco_panoptic import file_stem
@@ -276,10 +275,10 @@ def _shown(value: Any) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return parse_json(_text(path))
+        return json.loads(_text(path))  # NaN too, so that the result that holds it is named
     except json.JSONDecodeError as error:
         raise HarnessError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except ValueError as error:  # numbers that are not finite or have thousands of digits, too deep a nesting
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, too deep a nesting
         raise HarnessError(f"{path}: not JSON that can be read: {error}") from None
 
 

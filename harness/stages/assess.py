@@ -178,7 +178,7 @@ def _measure(
         report(min(start + _PART, len(groups)), len(groups), "instances")
     columns: dict[str, list[np.ndarray]] = defaultdict(list)
     for path in paths:
-        for name, column in read_arrays(path, hint=f"remove {path}, and run again").items():
+        for name, column in read_arrays(path, "scores of pairs", hint=f"remove {path}, and run again").items():
             columns[name].append(column)
     return {name: np.concatenate(values) for name, values in columns.items()}
 
