@@ -90,7 +90,7 @@ class Statistics:
 
 
 def read_arrays(path: Path, what: str, *, hint: str) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file by name; HarnessError, which calls them `what`, when it is damaged or missing."""
+    """Return the arrays of an .npz file by name; HarnessError about `what` when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
