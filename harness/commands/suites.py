@@ -95,7 +95,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from harness.planning.demands import refuse_trackers
+
     plan, store = planned(options)
+    refuse_trackers(plan, store)
     steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
     minutes = {key: _minutes(plan, store, step, begun) for key, step in missing.items()}
     if options.json:
@@ -242,9 +245,11 @@ def _print_kinds(
 def _run_suite(options: argparse.Namespace) -> int:
     from harness.core import upkeep
     from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN
+    from harness.planning.demands import refuse_trackers
     from harness.report.written import write_reports
 
     plan, store = planned(options)
+    refuse_trackers(plan, store)
     missing = plan.missing(store)
     out = console(stderr=True)
     failed: dict[str, Failure] = {}

@@ -65,15 +65,24 @@ class Registry(Generic[Base]):
         module, _, attribute = self.entries[name].partition(":")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # the code of another package: whatever it raises is told, and the others go on
+        except ModuleNotFoundError as error:
+            if not module.startswith("harness.") or (error.name or "harness").startswith("harness"):
+                raise self._unloadable(name, error) from error
             raise HarnessError(
-                f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: "
-                f"{type(error).__name__}: {error}",
-                hint="install what it needs, or mend the entry point of its package",
-            ) from error
+                f"the {self.kind} {name!r} needs {error.name}, which is not installed",
+                hint="pip install 'harness[run]'",
+            ) from None
+        except Exception as error:  # the code of another package: whatever it raises is told, and the others go on
+            raise self._unloadable(name, error) from error
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise HarnessError(
                 f"the {self.kind} {name!r}: {self.entries[name]!r} does not derive from {self.base.__name__}",
                 hint=f"write: class {attribute}({self.base.__name__}), from {self.base.__module__}",
             )
         return found
+
+    def _unloadable(self, name: str, error: Exception) -> HarnessError:
+        return HarnessError(
+            f"the {self.kind} {name!r} can't be loaded from {self.entries[name]!r}: {type(error).__name__}: {error}",
+            hint="install what it needs, or mend the entry point of its package",
+        )

@@ -8,6 +8,7 @@ such, they are not measured, and nothing is guessed.
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,9 @@ _COPIES = 7
 """Of a network's weights on disk while it trains: weights and two moments of the state, of the one before, and what is
 kept (harness/segmenters/training.py)."""
 
+
+TRACKERS = {"tensorboard": "tensorboard", "wandb": "'harness[wandb]'"}
+"""What pip installs for each."""
 
 RECORD = "rehearsal.json"
 """The file of a store in which a rehearsal leaves what it measured."""
@@ -62,6 +66,21 @@ class Demands:
     device: str
     missing: dict[str, tuple[Need, ...]]
     """By the part that reads them."""
+
+
+def refuse_trackers(plan: Plan, store: Store) -> None:
+    """HarnessError for a tracker that a training still to be made names and that is not installed; where nothing can be
+    trained, nothing is asked of trackers."""
+    if find_spec("torch") is None:
+        return
+    for step in plan.missing(store).values():
+        training = step.spec.segmenter.training if isinstance(step.spec, TrainSpec) else None
+        for tracker in training.trackers if isinstance(training, Training) else ():
+            if find_spec(tracker) is None:
+                raise HarnessError(
+                    f"{step.label}: key 'training.trackers' of its segmenter: {tracker} is not installed",
+                    hint=f"pip install {TRACKERS[tracker]}, or leave it out of the list",
+                )
 
 
 def demands(plan: Plan, store: Store, speeds: Speeds | None = None) -> Demands:

@@ -7,7 +7,6 @@ changes the keys from `train` on, so the synthesis is found again. Transport (wo
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -371,23 +370,14 @@ class _Builder:
         from harness.stages.train import TrainSpec
 
         segmenter = self._part(SegmenterPart, "segmenters", name)
-        if isinstance(segmenter.training, Training):
-            segmenter = segmenter.model_copy(update={"training": self._tracked(name, segmenter.training)})
+        if isinstance(segmenter.training, Training) and not segmenter.training.project:
+            training = segmenter.training.model_copy(update={"project": self.name})
+            segmenter = segmenter.model_copy(update={"training": training})
         return _Network(
             train=TrainSpec(segmenter=segmenter, backbone=backbone, seed=0),
             predict=PredictSpec(segmenter=segmenter, backbone=backbone, split="val"),
             weights=segmenter.fingerprint(backbone),
         )
-
-    def _tracked(self, segmenter: str, training: Training) -> Training:
-        """The training with the project of its trackers; HarnessError for a tracker that is not installed."""
-        for tracker in training.trackers:
-            if find_spec(tracker) is None:
-                raise HarnessError(
-                    f"segmenter {segmenter!r}: key 'training.trackers': {tracker} is not installed",
-                    hint=f"pip install {TRACKERS[tracker]}, or leave it out of the list",
-                )
-        return training if training.project else training.model_copy(update={"project": self.name})
 
     def _metrics(self) -> "tuple[EvaluateSpec, str]":
         """Return what every evaluation of the suite computes, and the signatures of the metrics of plug-ins."""
@@ -412,10 +402,6 @@ def _label(arm: Arm, mix: str, seed: int) -> str:
     """Return what the steps of one run are called."""
     said = (f"{arm.segmenter}-{arm.backbone} on {arm.generator}", mix, f"seed {seed}" if seed else "")
     return ", ".join(filter(None, said))
-
-
-TRACKERS = {"tensorboard": "tensorboard", "wandb": "'harness[wandb]'"}
-"""What pip installs for each."""
 
 
 class _Network(NamedTuple):

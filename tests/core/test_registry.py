@@ -1,5 +1,7 @@
 """Names to classes: near names for a typo, plug-ins by entry point, no name twice."""
 
+import subprocess
+import sys
 from fractions import Fraction
 from importlib.metadata import EntryPoint
 
@@ -39,6 +41,15 @@ def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
     for value in ("no_such_module:Thing", "os:no_such_thing"):
         with pytest.raises(HarnessError, match=f"'mine' can't be loaded from '{value}'"):
             Registry("generator", {"mine": value}, base=object).load("mine")
+
+
+def test_what_lacks_the_extra_that_runs_says_which():
+    load = "import sys; sys.modules['torch'] = None; from harness.generators.base import GENERATORS; {}"
+    text = load.format("GENERATORS.load('gligen')")
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert "HarnessError: the generator 'gligen' needs torch, which is not installed" in done.stderr
+    text = load.format("print(GENERATORS.load('identity').__name__)")
+    assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_plug_in_that_raises_when_imported_is_named_and_the_others_stay(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.planning import suite as suites
 from harness.planning.changes import Changes, parse_setting
+from harness.planning.demands import refuse_trackers
 from harness.planning.plan import Plan, chain, make_plan, make_plan_on_same_data
 from harness.segmenters.options import Training
 from harness.stages.train import TrainSpec
@@ -276,19 +277,21 @@ def test_a_part_of_the_benchmark_is_evaluated_and_never_compared_with_print(tmp_
     assert open_dataset(other, tmp_path).shortfall() == "no printed numbers are about Orchard"
 
 
-def test_trackers_are_called_after_the_suite_and_refused_where_they_are_not_installed():
-    """Installed or not decides a row's steps before they run, and in no case their keys."""
+def test_trackers_are_called_after_the_suite_and_refused_where_they_are_not_installed(tmp_path):
+    def plan(*settings: str) -> Plan:
+        return make_plan("table1", "smoke", changes=Changes(settings=tuple(map(parse_setting, settings))))
 
-    def projects(*settings: str) -> tuple[set[str], set[str]]:
-        plan = make_plan("table1", "smoke", changes=Changes(settings=tuple(map(parse_setting, settings))))
+    def projects(plan: Plan) -> set[str]:
         specs = [step.spec for step in plan.steps().values() if isinstance(step.spec, TrainSpec)]
-        assert all(isinstance(spec.segmenter.training, Training) for spec in specs)
-        return {spec.segmenter.training.project for spec in specs}, set(plan.steps())
+        trainings = [training for spec in specs if isinstance(training := spec.segmenter.training, Training)]
+        assert len(trainings) == len(specs)
+        return {training.project for training in trainings}
 
-    names, keys = projects()
-    assert names == {"table1"}
-    assert projects("segmenters.oneformer.training.project=mine") == ({"mine"}, keys)
+    assert projects(plan()) == {"table1"}
+    other = plan("segmenters.oneformer.training.project=mine", 'segmenters.oneformer.training.trackers=["wandb"]')
+    assert projects(other) == {"mine"} and other.steps().keys() == plan().steps().keys()
+    refuse_trackers(plan(), Store(tmp_path))
     if find_spec("wandb") is None:
-        with pytest.raises(HarnessError, match="trackers': wandb is not installed") as refused:
-            projects('segmenters.oneformer.training.trackers=["wandb"]')
+        with pytest.raises(HarnessError, match="trackers' of its segmenter: wandb is not installed") as refused:
+            refuse_trackers(other, Store(tmp_path))
         assert "harness[wandb]" in refused.value.hint
