@@ -4,6 +4,7 @@ masks.
 Whatever is wrong with a file becomes one HarnessError that names it.
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from PIL import ExifTags, Image, ImageOps
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_bytes
+
+log = logging.getLogger(__name__)
+
+_SAID: set[str] = set()
+"""Modes of images whose loss was said."""
 
 _HEAD, _TAIL = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 """The first and the last bytes of every PNG (PNG specification, sections 5.2 and 11.2.5)."""
@@ -61,7 +67,20 @@ def read_mask(path: Path) -> np.ndarray:
 
     The conversion is part of the benchmark's definition: palette images go through their palette, colours are weighed.
     """
-    return np.asarray(decoded(path).convert("L"))
+    image = decoded(path)
+    mask = np.asarray(image.convert("L"))
+    if image.mode not in ("1", "L") and not mask.any():
+        _say_if_lost(image, path)
+    return mask
+
+
+def _say_if_lost(image: Image.Image, path: Path) -> None:
+    """Warn, once for each mode, that a mask is empty only as the benchmark reads it."""
+    hidden = np.asarray(image if image.mode in ("P", "PA") else image.convert("RGBA").getchannel("A"))
+    if image.mode not in _SAID and hidden.any() and (image.mode in ("P", "PA") or not hidden.all()):
+        _SAID.add(image.mode)
+        what = "indices into a black palette" if image.mode in ("P", "PA") else "an alpha channel alone"
+        log.warning("%s: the mask holds %s, which the benchmark reads as empty; write gray, 255 inside", path, what)
 
 
 def write(path: Path, pixels: np.ndarray) -> None:

@@ -72,6 +72,10 @@ class Metric(ABC):
         """Scores that these statistics can't give, and why."""
         return {}
 
+    def doubt(self, statistics: Arrays) -> str:
+        """Return what makes it likely that the predictions are not meant as they are read; empty, the default."""
+        return ""
+
     def counts(self, statistics: Arrays) -> dict[str, dict[str, int]]:
         """Return what was counted of each class beside the scores, such as {"car": {"instances": 7}}."""
         return {}

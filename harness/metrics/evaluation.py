@@ -5,6 +5,7 @@ there are stands in table.py; this file knows none by name.
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from harness.metrics.base import Arrays
 from harness.metrics.frame_statistics import Statistics
 from harness.metrics.info import SIGNATURE_JOINT, MetricInfo
 from harness.metrics.table import METRICS, TABLE, check_extra, in_order, load_metric, metric_for, reads
+
+log = logging.getLogger(__name__)
 
 SCORES = "scores.json"
 FORMAT = 1
@@ -90,6 +93,9 @@ def evaluate(
         labels=dataset.labels,
         parts={name: metric_for(name, dataset.labels).collect(arrays) for name, arrays in parts.items()},
     )
+    for name, metric in statistics.metrics.items():
+        if doubt := metric.doubt(statistics.parts[name]):
+            log.warning("%s", doubt)
     return Evaluation(scores=summarize(statistics), statistics=statistics)
 
 

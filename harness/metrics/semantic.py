@@ -135,6 +135,17 @@ class PixelIoU(Weighted):
         result["iIoU_category"] = _mean(result, "iIoU_category/", places.categories, len(weights))
         return result
 
+    def doubt(self, statistics: Arrays) -> str:
+        """Return that the maps look like train ids: no id is above the largest of these, and ids that train ids alone
+        give to a class are there.
+        """
+        last = len(self.labels.evaluated) - 1
+        truth, predicted = statistics["confusion"].sum(axis=(0, 2)), statistics["confusion"].sum(axis=(0, 1))
+        ignored = [label.id for label in self._places.ordered if label.ignored and 0 < label.id <= last]
+        if predicted[last + 1 :].any() or not truth[last + 1 :].any() or not predicted[ignored].any():
+            return ""
+        return f"no predicted label id is above {last}: are these train ids? They are read as label ids"
+
     def unavailable(self, statistics: Arrays) -> dict[str, str]:
         """Return what a label set without mean sizes or categories can't have."""
         sized = any(label.mean_size for label in self.labels.things)

@@ -74,6 +74,20 @@ def test_a_person_for_a_car_is_wrong_in_its_category_too():
     assert score(canvas((PERSON, (5, 5, 25, 25))), (26000, (5, 5, 25, 25)))["IoU_category"] < 1
 
 
+@pytest.mark.parametrize(
+    ("map_", "doubted"),
+    [
+        (canvas((2, (0, 0, 20, 60)), (13, (20, 0, 40, 60))), True),  # train ids of building and car
+        (canvas((11, (0, 0, 20, 60)), (26, (20, 0, 40, 60))), False),
+        (canvas((11, (0, 0, 20, 60))), False),  # building on road, and no car found: poor, but label ids
+        (canvas((0, (0, 0, 40, 60))), False),  # nothing is predicted
+    ],
+)
+def test_maps_that_look_like_train_ids_are_doubted(map_, doubted):
+    found = METRIC.observe(LabelMap(map_.astype(np.uint8)), target((26000, (5, 5, 25, 25))))
+    assert ("train ids" in METRIC.doubt(found)) == doubted
+
+
 def test_a_map_of_another_size_is_an_error():
     with pytest.raises(HarnessError, match=r"the prediction is \(3, 4\), ground truth is \(40, 60\)"):
         METRIC.observe(LabelMap(np.zeros((3, 4), np.uint8)), target())
