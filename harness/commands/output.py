@@ -9,6 +9,8 @@ import io
 import os
 import sys
 
+from harness.core.streams import Messages
+
 PLAIN = {
     **dict.fromkeys("−–─━", "-"),
     **dict.fromkeys("│┃", "|"),
@@ -44,21 +46,6 @@ class Output(io.TextIOWrapper):
             super().flush()
         except (OSError, ValueError) as error:
             raise _refused(error) from None
-
-
-class Messages(io.TextIOWrapper):
-    """A text stream for messages: where nobody takes them, the work goes on without."""
-
-    def write(self, text: str, /) -> int:
-        """As every text stream."""
-        with contextlib.suppress(OSError, ValueError):
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """As every text stream."""
-        with contextlib.suppress(OSError, ValueError):
-            super().flush()
 
 
 def prepare() -> None:

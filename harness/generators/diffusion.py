@@ -117,11 +117,13 @@ def load(
             checkpoints.check_layout(source, parts, channels)
         try:
             loaded = {part: _load_part(source, part, options) for part in parts}
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever the libraries raise at files that are none of theirs
             if source.folder is not None:
                 raise HarnessError(
                     f"checkpoint {name!r} in {source.folder} can't be loaded: {_first_line(error)}"
                 ) from error
+            if not isinstance(error, OSError | ValueError | RuntimeError):
+                raise
             _log.warning("checkpoint %s can't be had: %s", name, _first_line(error))
             failures.append(name)
             continue
@@ -135,7 +137,10 @@ def load(
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    if "ignore_mismatched_sizes" in line:
+        return "the weights of one of its parts have other shapes than that part's config.json says"
+    return line if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {line}"
 
 
 def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions) -> Any:
@@ -158,17 +163,19 @@ def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions)
     )
     if part == "scheduler":
         return _load_scheduler(where, how)
-    if not part.startswith("tokenizer"):
-        how["dtype"] = dtype_of(options.precision)
-        if source.hub_id:
-            how["variant"] = options.variant
-        if tensors.reads_headers():
-            folder = source.component(part) or headers.cached(str(where), source.revision) / part
-            library = "transformers" if part.startswith("text") else "diffusers"
-            return headers.component(
-                library, kinds[part].__name__, folder, variant=how.get("variant"), dtype=how["dtype"]
-            )
-    return _quietly(kinds[part].from_pretrained, where, **how)
+    if part.startswith("tokenizer"):
+        return _quietly(kinds[part].from_pretrained, where, **how)
+    how["dtype"] = dtype_of(options.precision)
+    if source.hub_id:
+        how["variant"] = options.variant
+    if tensors.reads_headers():
+        folder = source.component(part) or headers.cached(str(where), source.revision) / part
+        library = "transformers" if part.startswith("text") else "diffusers"
+        return headers.component(library, kinds[part].__name__, folder, variant=how.get("variant"), dtype=how["dtype"])
+    network, found = _quietly(kinds[part].from_pretrained, where, output_loading_info=True, **how)
+    if missing := sorted(found["missing_keys"]):  # a library would draw them at random
+        raise ValueError(f"{where} lacks {len(missing)} tensors, {missing[0]} for one")
+    return network
 
 
 def _load_scheduler(where: Path | str, how: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from harness.generators import diffusion
 from harness.generators.base import Prompt
 from harness.generators.painter import Painter
 from harness.weights import checkpoints, headers, tensors
+from harness.weights.integrity import check_folder
 
 AUTO = "auto"
 """The name of `InpaintingOptions.pipeline` that lets the checkpoint choose."""
@@ -175,6 +176,8 @@ def _from_pretrained(
     source = checkpoints.find(checkpoint, revision)
     where = source.folder or source.hub_id
     how: dict[str, Any] = {"local_files_only": True} if source.folder else {"revision": revision}
+    if source.folder:
+        check_folder(source.folder)
     try:
         kind = choose(where, how)
         if source.hub_id and checkpoint == options.checkpoint:

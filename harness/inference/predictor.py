@@ -31,6 +31,7 @@ from harness.inference.sliding import slide
 from harness.planning.suite import load_part
 from harness.segmenters.base import SEGMENTERS, SegmenterAdapter, SegmenterPart
 from harness.segmenters.options import Backbone, Inference
+from harness.weights.integrity import check_file
 
 if TYPE_CHECKING:
     from harness.segmenters.network import Network
@@ -250,6 +251,8 @@ def _part(name: str, profile: str) -> SegmenterPart:
 
 def _nothing(checkpoint: str) -> HarnessError:
     if Path(checkpoint).is_dir():
+        if (config := Path(checkpoint) / "config.json").is_file():
+            check_file(config)
         return HarnessError(
             f"{checkpoint}: not the folder of a training: it has no config.json of one",
             hint="for a public checkpoint name --segmenter and --backbone, too",

@@ -5,6 +5,7 @@ worker forks before any thread or GPU context exists, so that nothing unsafe is 
 """
 
 import ctypes
+import io
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from harness.core import contents, files
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure, Kind
 from harness.core.progress import Report, Stopped
+from harness.core.streams import Messages
 from harness.stages import STAGES, open_inputs
 
 _PR_SET_PDEATHSIG = 1
@@ -66,10 +68,16 @@ def _prepare(work: Work, worker: int) -> None:
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGCHLD):
         signal.signal(name, signal.SIG_DFL)
     _end_with(worker)
-    null = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(work.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        log = os.open(work.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError:  # the disk is full: the work itself will wait for room
+        log = null
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    sys.stdout, sys.stderr = (
+        Messages(io.FileIO(descriptor, "w", closefd=False), write_through=True) for descriptor in (1, 2)
+    )
     os.environ.update(work.variables)
 
 

@@ -84,8 +84,14 @@ def make(task: Task, store: Store, site: Site, signals: Signals) -> Outcome:
 
 
 def attempt(task: Task, store: Store, site: Site, signals: Signals) -> Outcome | None:
-    """Make the artifact of `task`; None while another worker holds the step."""
-    lease = store.lease(task.kind, task.key, site.holder)
+    """Make the artifact of `task`; None while another worker holds the step, or there is no room to take it."""
+    try:
+        lease = store.lease(task.kind, task.key, site.holder)
+    except OSError as error:
+        if error.errno not in files.FULL:
+            raise
+        signals.wait(NEWS)
+        return None
     return _Try(task, store, site, lease, signals).run() if lease else None
 
 
@@ -102,15 +108,17 @@ class _Try:
 
     def run(self) -> Outcome:
         store, task, lease = self.store, self.task, self.lease
-        try:
-            partial = store.adopt(task.kind, task.key, lease)
-            if store.has(task.kind, task.key):  # an earlier holder committed before the folder was adopted
-                shutil.rmtree(partial, ignore_errors=True)
-                lease.remove()
-                return "made"
-            return self._again_and_again(partial)
-        except (HarnessError, OSError) as error:  # the store refuses
-            return self._fail(_of_store(error))
+        while True:
+            try:
+                partial = store.adopt(task.kind, task.key, lease)
+                if store.has(task.kind, task.key):  # an earlier holder committed before the folder was adopted
+                    shutil.rmtree(partial, ignore_errors=True)
+                    lease.remove()
+                    return "made"
+                return self._again_and_again(partial)
+            except (HarnessError, OSError) as error:  # the store refuses
+                if not self._room(_number(error)):
+                    return self._fail(_of_store(error))
 
     def _again_and_again(self, partial: Path) -> Outcome:
         stalled, best = self.lease.record.stalled, self.lease.record.first
@@ -235,10 +243,18 @@ class _Try:
             }
         )
         try:
-            store.fail(task.kind, task.key, complete)
+            while True:
+                try:
+                    store.fail(task.kind, task.key, complete)
+                except files.DiskError as error:
+                    if not self._room(error.number):
+                        if self.signals.asked:
+                            return "stopped"
+                        raise
+                else:
+                    return "failed"
         finally:
             self.lease.release()
-        return "failed"
 
     def _release(self) -> None:
         """Give the step back unfinished. Who is stopped by a cluster without having come further counts it."""
@@ -307,6 +323,11 @@ def _of_store(error: HarnessError | OSError) -> Failure:
         return Failure(kind="disk", message=f"the store refuses: {error}")
     kind: Kind = "disk" if isinstance(error, files.DiskError) and error.of_disk else "usage"
     return Failure(kind=kind, message=error.message, hint=error.hint)
+
+
+def _number(error: HarnessError | OSError) -> int | None:
+    """Return the errno of a refusal, None where there is none."""
+    return error.errno if isinstance(error, OSError) else getattr(error, "number", None)
 
 
 def _free(store: Store) -> int:

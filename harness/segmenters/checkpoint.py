@@ -17,7 +17,7 @@ from harness.data.labels import LabelSet
 from harness.segmenters.base import SEGMENTERS, SegmenterPart
 from harness.segmenters.network import Network
 from harness.segmenters.options import Backbone
-from harness.weights import tensors
+from harness.weights import integrity, tensors
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 STATE = "state.pt"
@@ -94,7 +94,7 @@ def finished(folder: Path) -> bool:
     """Return whether the training in `folder` is whole: a config, and weights of which nothing is cut off."""
     if not (folder / CONFIG).is_file():
         return False
-    if tensors.is_whole(folder / WEIGHTS):
+    if integrity.is_whole(folder / WEIGHTS):
         return True
     log.warning("%s is damaged or gone: the training is done again", folder / WEIGHTS)
     return False

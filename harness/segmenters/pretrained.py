@@ -21,7 +21,8 @@ from transformers.utils import logging as library
 
 from harness.core.errors import HarnessError
 from harness.weights import checkpoints, headers
-from harness.weights.tensors import other_architecture, read_tensors, reads_headers, refuse_pointer, why
+from harness.weights.integrity import check_file
+from harness.weights.tensors import other_architecture, read_tensors, reads_headers, why
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +36,15 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 
 def fetched(source: str, load: Callable[..., Found], **options: Any) -> Found:
     """`load(source)`: a hub id or a local folder; HarnessError that says how to get it when it can't be read."""
+    place = _place(source)
     try:
         with _quiet():
-            return load(_place(source), **options)
+            return load(place, **options)
     except (OSError, ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
+        network = "" if Path(place).exists() else f"with network: hf download {source}; or "
         raise HarnessError(
             f"the checkpoint {source!r} can't be read: {why(error)}",
-            hint=f"with network: hf download {source}; or name a folder that holds config.json and model.safetensors",
+            hint=f"{network}name a folder that holds config.json and model.safetensors",
         ) from None
 
 
@@ -140,7 +143,7 @@ def _place(source: str) -> str:
     if folder.is_dir():
         for path in (folder / "config.json", *(folder / name for name in FILES)):
             if path.is_file():
-                refuse_pointer(path)
+                check_file(path)
         return str(folder)
     if folder.is_file() or source.startswith((".", "/", "~")) or source.count("/") > 1:
         what = "is a file" if folder.is_file() else "no such folder"

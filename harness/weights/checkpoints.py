@@ -15,6 +15,7 @@ from harness.core.config import read_json
 from harness.core.errors import HarnessError, NotBuiltError, near
 from harness.core.files import hash_into
 from harness.weights import TINY
+from harness.weights.integrity import check_folder
 
 EMBEDDED = "embedded:"
 
@@ -134,6 +135,9 @@ def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ..
             f"checkpoint {source.name!r} has no {' and no '.join(missing or ['unet'])} in {source.folder}",
             hint=f"a folder in diffusers' layout holds {', '.join(parts)}",
         )
+    for folder in folders.values():
+        if folder is not None:
+            check_folder(folder)
     config = unet / "config.json"
     content = read_json(config, "configuration of a UNet")
     check_channels(source.name, content.get("in_channels") if isinstance(content, dict) else None, channels)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.config import parse_json
-from harness.weights.tensors import of_header, other_architecture, refuse_pointer
+from harness.weights.integrity import refuse_pointer
+from harness.weights.tensors import of_header, other_architecture
 
 if TYPE_CHECKING:
     import torch

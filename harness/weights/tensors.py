@@ -6,6 +6,7 @@ tensors, containers and, because detectron2's files sometimes hold them, plain N
 asks for anything else is refused. A .pkl of detectron2's model zoo may hold arrays and containers alone.
 """
 
+import errno
 import logging
 import pickle
 import re
@@ -18,16 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.core import files
 from harness.core.errors import HarnessError
+from harness.weights.integrity import refuse_pointer
 
 logger = logging.getLogger(__name__)
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
+_LEAST = 2**20
+"""Free bytes below which a disk that refused a file counts as full: libraries keep the reason to themselves."""
+
 _DTYPES = [
     "bool",
     "uint8",
@@ -100,15 +104,6 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
             hint="what asks for more than arrays could run code, and is refused",
         ) from None
     return _named(_model(found), path)
-
-
-def is_whole(path: Path) -> bool:
-    """Return whether a safetensors file is there with as many bytes as its head says; the tensors are not read."""
-    try:
-        with safe_open(path, framework="pt"):
-            return True
-    except (OSError, SafetensorError):
-        return False
 
 
 def save(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -209,7 +204,8 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         try:
             write(temporary)
         except (SafetensorError, RuntimeError) as error:  # how safetensors and torch.save say that the disk is full
-            raise OSError(f"{error} (is the disk full?)") from None
+            full = shutil.disk_usage(temporary.parent).free < _LEAST
+            raise OSError(errno.ENOSPC if full else None, f"{error} (is the disk full?)") from None
 
     files.replace(path, told)
 
@@ -220,15 +216,6 @@ def why(error: Exception) -> str:
     if not lines:
         return type(error).__name__
     return "it holds more than tensors, or no checkpoint at all" if "weights_only" in str(error) else lines[0].strip()
-
-
-def refuse_pointer(path: Path) -> None:
-    """HarnessError for the text that Git LFS leaves in the place of a file that was not fetched."""
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise HarnessError(
-                f"{path}: a Git LFS pointer, not the file that it stands for", hint="run: git lfs pull, in its clone"
-            )
 
 
 class _Arrays(pickle.Unpickler):
