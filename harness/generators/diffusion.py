@@ -15,7 +15,7 @@ from pydantic import Field
 
 from harness.core.config import Strict
 from harness.core.errors import HarnessError
-from harness.weights import checkpoints, headers, tensors
+from harness.weights import checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +146,8 @@ def _first_line(error: Exception) -> str:
 def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions) -> Any:
     import diffusers
     import transformers
+
+    from harness.weights import headers, tensors
 
     kinds = {
         "unet": diffusers.UNet2DConditionModel,

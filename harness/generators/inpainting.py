@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError, near
 from harness.generators import diffusion
 from harness.generators.base import Prompt
 from harness.generators.painter import Painter
-from harness.weights import checkpoints, headers, tensors
+from harness.weights import checkpoints
 from harness.weights.integrity import check_folder
 
 AUTO = "auto"
@@ -173,6 +173,8 @@ def _from_pretrained(
     choose: Any, checkpoint: str, options: InpaintingOptions, *, revision: str | None, **more: Any
 ) -> Any:
     """The model or pipeline in a folder or of a hub id; HarnessError that says what to do when it can't be had."""
+    from harness.weights import headers, tensors
+
     source = checkpoints.find(checkpoint, revision)
     where = source.folder or source.hub_id
     how: dict[str, Any] = {"local_files_only": True} if source.folder else {"revision": revision}
@@ -199,6 +201,8 @@ def _from_pretrained(
 def _by_headers(kind: Any, folder: Path, *, variant: str | None, options: InpaintingOptions, **more: Any) -> Any:
     """Return the model or pipeline with networks on the meta device."""
     import torch
+
+    from harness.weights import headers
 
     dtype = diffusion.dtype_of(options.precision)
     if issubclass(kind, torch.nn.Module):
