@@ -44,11 +44,11 @@ def test_a_plug_in_that_cannot_be_loaded_names_its_entry_point():
 
 
 def test_what_lacks_the_extra_that_runs_says_which():
-    load = "import sys; sys.modules['torch'] = None; from harness.generators.base import GENERATORS; {}"
-    text = load.format("GENERATORS.load('gligen')")
+    load = "import sys; sys.modules['torch'] = None; from harness.core.registry import Registry; {}"
+    text = load.format("Registry('generator', {'mine': 'harness.weights.tensors:save'}, base=object).load('mine')")
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
-    assert "HarnessError: the generator 'gligen' needs torch, which is not installed" in done.stderr
-    text = load.format("print(GENERATORS.load('identity').__name__)")
+    assert "HarnessError: the generator 'mine' needs torch, which is not installed" in done.stderr
+    text = load.format("from harness.generators.base import GENERATORS; print(GENERATORS.load('gligen').__name__)")
     assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
 
 
