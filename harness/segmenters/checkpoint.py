@@ -3,9 +3,12 @@ from."""
 
 import json
 import logging
+from collections.abc import Collection
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
+import torch
 from pydantic import SerializeAsAny, ValidationInfo, model_validator
 from torch import Tensor
 
@@ -79,6 +82,26 @@ def save(
     files.write_bytes(folder / CONFIG, f"{text}\n".encode())
     for name in (STATE, DAMAGED):
         (folder / name).unlink(missing_ok=True)
+
+
+def read_state(path: Path, names: Collection[str], *, set_aside: bool) -> dict[str, Any] | None:
+    """Return the state of an unfinished training, a table of `names`; None where there is none.
+
+    A damaged one is logged and, with `set_aside`, renamed.
+    """
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if set(state) != set(names):
+            raise ValueError("it holds something else")
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is damaged (%s): set aside as %s", path, type(error).__name__, DAMAGED)
+        log.warning("the training begins anew: no other state of it is kept")
+        if set_aside:
+            path.replace(path.with_name(DAMAGED))
+        return None
+    return dict(state)
 
 
 def is_trained(folder: Path) -> bool:

@@ -13,7 +13,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
 from harness.data.mix import Stream
 from harness.segmenters.base import share
-from harness.segmenters.checkpoint import DAMAGED, STATE
+from harness.segmenters.checkpoint import STATE, read_state
 from harness.segmenters.loader import Batch, Loader
 from harness.segmenters.network import InferenceT, Network, Sample
 from harness.segmenters.options import Training
@@ -165,7 +164,7 @@ class _Run:
     def resume(self) -> None:
         """Load the last state, cut the log back to it, open the trackers."""
         path = self.out / STATE
-        state = self._state(path) if path.is_file() else None
+        state = read_state(path, _KEPT, set_aside=self.accelerator.is_main_process)
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -183,20 +182,6 @@ class _Run:
         run = {"name": self.out.name, "id": self.out.name, "resume": "allow"}
         settings = {"tensorboard": {"purge_step": self.step}, "wandb": run}
         self.accelerator.init_trackers(self.training.project or "harness", init_kwargs=settings)
-
-    def _state(self, path: Path) -> dict[str, Any] | None:
-        """The state in a file; None when it is damaged, which is said, and the file set aside."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if set(state) != _KEPT:
-                raise ValueError("it holds something else")
-        except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged (%s): set aside as %s", path, type(error).__name__, DAMAGED)
-            logger.warning("the training begins anew: no other state of it is kept")
-            if self.accelerator.is_main_process:
-                path.replace(self.out / DAMAGED)
-            return None
-        return dict(state)
 
     @property
     def device(self) -> torch.device:
@@ -317,7 +302,11 @@ class _Run:
     def _cut_log(self) -> None:
         path = self.out / LOG
         if path.is_file():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= self.step]
+            lines = [
+                line
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+                if _step_of(line) <= self.step
+            ]
             replace(path, lambda new: new.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
 
 

@@ -33,7 +33,7 @@ from harness.data.mix import Stream
 from harness.data.prediction import Instance, Prediction, Segment
 from harness.export.coco import write
 from harness.export.registration import register
-from harness.segmenters.checkpoint import STATE
+from harness.segmenters.checkpoint import STATE, read_state
 from harness.segmenters.detectron2.options import Inference, Model, Training, config_path
 from harness.segmenters.network import Network
 from harness.segmenters.options import Backbone
@@ -42,6 +42,8 @@ from harness.weights.tensors import replace
 LOG, DATA, PREFIX = "log.jsonl", "data", "harness_fit"
 _CLASSES = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES", "MODEL.SEM_SEG_HEAD.NUM_CLASSES")
 _TRIES = 10
+_PARTS = ("model", "optimizer", "schedule", "scaler")
+"""What a state holds beside the step."""
 
 
 class Detectron2Network(Network[Training, Inference]):
@@ -162,10 +164,9 @@ class _Run:
 
     def resume(self) -> None:
         """Load the last state and cut the log back to it."""
-        path = self.out / STATE
-        if path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            for name in ("model", "optimizer", "schedule", "scaler"):
+        state = read_state(self.out / STATE, {"step", *_PARTS}, set_aside=True)
+        if state is not None:
+            for name in _PARTS:
                 getattr(self, name).load_state_dict(state[name])
             self.step = state["step"]
         log = self.out / LOG
@@ -219,7 +220,7 @@ class _Run:
         )
 
     def _save(self) -> None:
-        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule", "scaler")}
+        parts = {name: getattr(self, name).state_dict() for name in _PARTS}
         replace(self.out / STATE, lambda path: torch.save({"step": self.step, **parts}, path))
 
 
