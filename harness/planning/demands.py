@@ -73,10 +73,13 @@ def refuse_trackers(plan: Plan, store: Store) -> None:
     trained, nothing is asked of trackers."""
     if find_spec("torch") is None:
         return
+    installed: dict[str, bool] = {}
     for step in plan.missing(store).values():
         training = step.spec.segmenter.training if isinstance(step.spec, TrainSpec) else None
         for tracker in training.trackers if isinstance(training, Training) else ():
-            if find_spec(tracker) is None:
+            if tracker not in installed:
+                installed[tracker] = find_spec(tracker) is not None
+            if not installed[tracker]:
                 raise HarnessError(
                     f"{step.label}: key 'training.trackers' of its segmenter: {tracker} is not installed",
                     hint=f"pip install {TRACKERS[tracker]}, or leave it out of the list",

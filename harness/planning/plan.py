@@ -150,7 +150,8 @@ def _on(dataset: Step, suite_name: str, parts: Parts, profile: Profile, changes:
         profile = changes.on(profile)
     every = list(arms(suite))
     planned = changes.arms(every, parts)
-    if gone := [arm for arm in every if arm not in planned]:
+    kept = set(planned)
+    if gone := [arm for arm in every if arm not in kept]:
         suite = _without_counterparts(suite, gone, planned, parts)
     named = {name: _generator(name, parts) for name in dict.fromkeys(arm.generator for arm in planned)}
     name = Path(suite_name).stem
