@@ -169,7 +169,8 @@ class Parts:
 
     def profile(self) -> Profile:
         """The profile itself."""
-        return parse(Profile, *self._set("profiles", self.profile_name, *profile_table(self.profile_name)))
+        table = self._set("profiles", self.profile_name, *profile_table(self.profile_name))
+        return parse(Profile, *table).called(self.profile_name)
 
     def part(self, kind: str, name: str) -> tuple[dict[str, Any], Path | str]:
         """A part as a table for its model to parse, and its file, as messages name it."""

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from harness.core.config import Strict, merge, parse, read_toml
 from harness.core.errors import HarnessError, near
@@ -59,6 +59,17 @@ class Profile(Strict):
     minutes: dict[str, float] = {}
     resources: dict[str, dict[str, Any]] = {}
     """By stage, what its steps need of a machine, where that is not what the stage says."""
+    _name: str = PrivateAttr("")
+
+    @property
+    def name(self) -> str:
+        """That of its file, by which rows know it; the label is what is printed."""
+        return self._name or self.label
+
+    def called(self, name: str) -> "Profile":
+        """The profile with the name of its file."""
+        self._name = name
+        return self
 
     @model_validator(mode="after")
     def _resources_of_stages(self) -> "Profile":
@@ -177,7 +188,7 @@ def load_suite(name: str) -> Suite:
 
 def load_profile(name: str) -> Profile:
     """The profile configs/profiles/<name>.toml laid over the one it extends."""
-    return parse(Profile, *profile_table(name))
+    return parse(Profile, *profile_table(name)).called(name)
 
 
 def profile_table(name: str) -> tuple[dict[str, Any], Path]:

@@ -105,7 +105,7 @@ def build(
     Cells know the `intervals` that there are; the spec says whether they are printed.
     """
     rows = [*(row for row in rows if row.origin != "measured"), *(row for row in rows if row.origin == "measured")]
-    strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {profile.label})
+    strangers = sorted({row.profile for row in rows if row.origin == "measured"} - {profile.name})
     if strangers:
         raise HarnessError(
             f"table {title!r}: rows of profile {', '.join(map(repr, strangers))} can't stand in a table of profile "

@@ -102,6 +102,11 @@ def test_a_mini_table_says_in_title_caption_and_heading_that_it_reproduces_nothi
     assert "comparable" not in paper.title + "".join(paper.caption)
 
 
+def test_a_profile_may_be_printed_otherwise_than_its_file_is_called():
+    printed = MINI.model_copy(update={"label": "Mini, ours"}).called("mini")
+    assert table_for(suite(), printed, [measured(run())]).groups["measured"] == "Measured here, profile Mini, ours"
+
+
 def test_rows_of_two_profiles_never_share_a_table():
     rows = [measured(run()), measured(run(), profile="paper", backbone="X")]
     with pytest.raises(HarnessError, match="profile 'paper' can't stand in a table of profile 'mini'"):
