@@ -1,4 +1,4 @@
-"""This renderer writes a table for a paper: booktabs rules, siunitx numbers, and macros \firstbest, \secondbest,
+r"""This renderer writes a table for a paper: booktabs rules, siunitx numbers, and macros \firstbest, \secondbest,
 \thirdbest.
 
 The macros are only provided: a venue that defines them beforehand (in colours, say) keeps its own. The short names
