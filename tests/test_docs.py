@@ -61,7 +61,7 @@ ENDS = {
 TRAINS = ("harness run ",)
 """Commands that take minutes: planned instead, and run in the slow test where the profile is made for that."""
 
-PARSED = ("harness check ", "harness power ", "harness predict ", "harness rehearse ")
+PARSED = ("harness check ", "harness power ", "harness predict ", "harness rehearse ", "harness convert deeplab2 ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
 TEACHES = "python -m harness.tiny_training.train "
