@@ -211,12 +211,14 @@ def test_latex_keeps_a_first_cell_that_looks_like_an_argument_of_the_line_before
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed")
-def test_latex_compiles(table, tmp_path):
-    head = r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,siunitx}\begin{document}"
-    (tmp_path / "t.tex").write_text(f"{head}\n{render(table, 'latex')}\\end{{document}}\n")
+def test_latex_compiles_in_two_columns_and_fits(table, tmp_path):
+    head = r"\documentclass[twocolumn]{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx,siunitx}"
+    text = f"{head}\n\\begin{{document}}\n{render(table, 'latex')}Text.\\end{{document}}\n"
+    (tmp_path / "t.tex").write_text(text)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull \\hbox" not in done.stdout
 
 
 def test_a_table_of_a_hundred_rows_is_rendered_in_every_format():
