@@ -128,7 +128,7 @@ def _plan(options: argparse.Namespace) -> int:
 
         for line in sentences(demands(plan, store), store):
             out.print(line, soft_wrap=True, markup=False, highlight=False)
-    out.print(f"store: {store.root}")
+    out.print(f"store: {store.root}", soft_wrap=True)
     return 0
 
 
@@ -256,7 +256,10 @@ def _run_suite(options: argparse.Namespace) -> int:
     if missing:
         store.open()
         upkeep.remember(store, plan.folder, upkeep.RecordedRun(options.suite, plan.profile_name, tuple(plan.steps())))
-        out.print(f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}")
+        out.print(
+            f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}",
+            soft_wrap=True,
+        )
         failed = _make(plan, store, options)
         if options.detach:
             out.print("the workers go on: `harness status` looks at them; the same command without --detach waits")

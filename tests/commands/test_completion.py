@@ -10,7 +10,7 @@ pytest.importorskip("argcomplete", reason="install the extra `completion`")
 
 ASKED = {
     "harness pl": {"plan"},
-    "harness plan table": {"table1", "table2"},
+    "harness plan table": {"table1", "table1_all", "table2"},
     "harness run table1 --profile s": {"smoke"},
     "harness run table1 --only gligen,oneformer_s": {"gligen,oneformer_small"},
     "harness run table1 --with gligen,glig": set(),

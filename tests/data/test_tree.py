@@ -150,7 +150,10 @@ def test_a_tree_of_other_labels_says_so_and_a_broken_file_of_labels_is_named(tmp
     assert Tree(tmp_path).labels == FRUIT
     assert set(np.unique(png.read_labels(frame.label_ids))) == {0, 1}, "300 is an apple"
     assert Tree(tmp_path / "other").labels == CITYSCAPES
-    for text, words in (("{", "not readable labels"), ('{"name": "x", "labels": [], "diviser": 9}', "diviser")):
+    for text, words in (
+        ("{", "not a readable file of labels"),
+        ('{"name": "x", "labels": [], "diviser": 9}', "diviser"),
+    ):
         (tmp_path / "labels.json").write_text(text)
         with pytest.raises(HarnessError, match=rf"labels.json(.|\n)*{words}"):
             _ = Tree(tmp_path).labels
