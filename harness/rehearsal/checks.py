@@ -1,6 +1,5 @@
 """These checks look before anything runs: packages, data, checkpoints by their headers, disk."""
 
-import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pickle import UnpicklingError
@@ -9,7 +8,6 @@ from typing import Any
 from safetensors import SafetensorError
 
 from harness.core.errors import HarnessError
-from harness.core.paths import REPOSITORY
 from harness.core.store import Store
 from harness.data.base import Dataset, Frame
 from harness.data.labels import LabelSet
@@ -28,11 +26,16 @@ BROKEN = (
 
 
 def packages() -> Iterator[Finding]:
-    """The packages of the extra `run`, against pyproject.toml: only those that are missing or of another version."""
+    """Packages of the extra `run` that are missing or of another version than this package asks for."""
     from packaging.requirements import Requirement
 
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["run"])]
+    try:
+        asked = [Requirement(text) for text in metadata.requires("harness") or ()]
+    except metadata.PackageNotFoundError:
+        said = "harness runs without being installed: what it asks for is not known"
+        yield Finding(about="packages", name="run", state="unknown", said=said)
+        return
+    wanted = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": "run"})]
     wrong = []
     for one in wanted:
         try:
@@ -46,7 +49,7 @@ def packages() -> Iterator[Finding]:
         remedy = "pip install --constraint constraints.txt --editable '.[run]'"
         yield Finding(about="packages", name="run", state="missing", said="; ".join(wrong), remedy=remedy)
     else:
-        yield Finding(about="packages", name="run", state="fine", said=f"{len(wanted)} as pyproject.toml wants them")
+        yield Finding(about="packages", name="run", state="fine", said=f"{len(wanted)} as the package asks for")
 
 
 def data(dataset: Dataset) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from harness.core.store import Store
 from harness.generators.base import GeneratorPart
 from harness.planning import demands
 from harness.planning.suite import load_part
-from harness.rehearsal import stand_ins
+from harness.rehearsal import checks, stand_ins
 from harness.rehearsal.stand_ins import stable_diffusion
 
 SEGMENTER = """
@@ -221,3 +221,25 @@ def test_every_shipped_generator_has_a_stand_in(name, tmp_path):
     placed = stand_ins.generator(part, tmp_path)
     for need in placed.needs:
         assert need.found is not None and tmp_path in (need.found, *need.found.parents)
+
+
+def test_packages_are_those_that_the_installed_harness_asks_for(monkeypatch):
+    asked = [
+        "numpy>=1",
+        "pydantic>=999",
+        'torch>=2; extra == "run"',
+        'absent-thing>=1; extra == "run"',
+        'x; extra == "docs"',
+    ]
+    monkeypatch.setattr(checks.metadata, "requires", lambda name: asked)
+    (finding,) = checks.packages()
+    assert finding.state == "missing" and "absent-thing is not installed" in finding.said
+    assert "pydantic" in finding.said and "expected >=999" in finding.said
+    assert "numpy" not in finding.said and "torch" not in finding.said and "; x " not in finding.said
+
+    def gone(name):
+        raise checks.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(checks.metadata, "requires", gone)
+    (finding,) = checks.packages()
+    assert finding.state == "unknown" and not finding.stops
