@@ -463,31 +463,16 @@ def import_predictions(
 
 def _between(first: Scores, second: Scores, metrics: Sequence[str]) -> Iterator[Any]:
     from harness.metrics.intervals import differences
-    from harness.metrics.table import find
-    from harness.results.compare import HEADLINES, Comparison, Outcome
+    from harness.results.compare import HEADLINES, judged
 
     if first.signature != second.signature:
         raise HarnessError("the scores were made in different ways", hint=f"{first.signature} and {second.signature}")
     wanted = [name for name in metrics or HEADLINES if first.get(name) is not None and second.get(name) is not None]
     found = differences([second.statistics], [first.statistics], wanted)
     for name in wanted:
-        before, after, one = first[name], second[name], found[name]
+        before, after = first[name], second[name]
         assert before is not None and after is not None
-        outcome: Outcome = "no interval" if one is None else "not distinguishable"
-        if one is not None and one.distinguishable:
-            info = find(name)
-            outcome = "better" if (one.value > 0) == (info is None or info.direction == "up") else "worse"
-        yield Comparison(
-            first="first",
-            second="second",
-            metric=name,
-            before=before,
-            after=after,
-            difference=after - before,
-            low=None if one is None else one.low,
-            high=None if one is None else one.high,
-            outcome=outcome,
-        )
+        yield judged(("first", "second"), name, (before, after), found[name])
 
 
 def _rows_of(made: "Plan", store: Any, failed: Mapping[str, str], reports: Path) -> Rows:

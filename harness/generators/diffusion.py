@@ -143,13 +143,12 @@ def _first_line(error: Exception) -> str:
     return line if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {line}"
 
 
-def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions) -> Any:
+def component_classes() -> dict[str, Any]:
+    """The classes of the components of a checkpoint in the layout of Stable Diffusion, by folder."""
     import diffusers
     import transformers
 
-    from harness.weights import headers, tensors
-
-    kinds = {
+    return {
         "unet": diffusers.UNet2DConditionModel,
         "vae": diffusers.AutoencoderKL,
         "text_encoder": transformers.CLIPTextModel,
@@ -158,6 +157,12 @@ def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions)
         "tokenizer_2": transformers.CLIPTokenizer,
         "scheduler": diffusers.DDIMScheduler,
     }
+
+
+def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions) -> Any:
+    from harness.weights import headers, tensors
+
+    kinds = component_classes()
     where = source.component(part) or source.hub_id
     assert where is not None, "a folder's layout is checked"
     how: dict[str, Any] = (

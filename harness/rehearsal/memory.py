@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.data.mix import Stream
 from harness.segmenters.loader import Loader
 from harness.segmenters.options import Training
-from harness.segmenters.training import Trainable
+from harness.segmenters.training import Trainable, to_device
 
 SIDES = (96, 192)
 """Heights of the small crops; they are twice as wide."""
@@ -98,7 +98,7 @@ def speed(network: Trainable[Any], stream: Stream, training: Training, device: s
     low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(training.precision)
 
     def step(number: int) -> None:
-        batch = _to(loader.batch(number, 0), device)
+        batch = to_device(loader.batch(number, 0), torch.device(device))
         with torch.autocast(torch.device(device).type, dtype=low or torch.bfloat16, enabled=low is not None):
             losses = network(batch)
         sum(losses.values(), torch.zeros((), device=device)).backward()
@@ -138,14 +138,6 @@ def _batch(network: Trainable[Any], stream: Stream, training: Training, *, crop:
         "cache_mb": 0,
     }
     return Loader(stream, training.model_copy(update=smaller), network.collate).batch(0, 0)
-
-
-def _to(value: Any, device: str) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {name: _to(item, device) for name, item in value.items()}
-    return [_to(item, device) for item in value] if isinstance(value, list) else value
 
 
 def free() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.generators.base import GeneratorPart
+from harness.generators.diffusion import component_classes
 from harness.segmenters.options import Backbone
 from harness.weights import public
 
@@ -179,18 +180,7 @@ def _controlnet_pipeline(folder: Path) -> dict[str, Any]:
 
 def _loaded(folder: Path) -> dict[str, Any]:
     """The components of a checkpoint in the layout of Stable Diffusion."""
-    import diffusers
-    import transformers
-
-    kinds = {
-        "unet": diffusers.UNet2DConditionModel,
-        "vae": diffusers.AutoencoderKL,
-        "text_encoder": transformers.CLIPTextModel,
-        "text_encoder_2": transformers.CLIPTextModelWithProjection,
-        "tokenizer": transformers.CLIPTokenizer,
-        "tokenizer_2": transformers.CLIPTokenizer,
-        "scheduler": diffusers.DDIMScheduler,
-    }
+    kinds = component_classes()
     return {name: kind.from_pretrained(folder / name) for name, kind in kinds.items() if (folder / name).is_dir()}
 
 

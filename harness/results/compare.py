@@ -115,21 +115,26 @@ def _one(
 ) -> Comparison:
     old, new = before.scores[metric], after.scores[metric]
     assert old is not None and new is not None
+    return judged((before.name, after.name), metric, (old, new), found).model_copy(update={"differs": differs})
+
+
+def judged(names: tuple[str, str], metric: str, values: tuple[float, float], found: "Difference | None") -> Comparison:
+    """The comparison of two scores, whose outcome follows from the interval of their difference; None: there is
+    none."""
     outcome: Outcome = "no interval" if found is None else "not distinguishable"
     if found is not None and found.distinguishable:
         info = find(metric)
         outcome = "better" if (found.value > 0) == (info is None or info.direction == "up") else "worse"
     return Comparison(
-        first=before.name,
-        second=after.name,
+        first=names[0],
+        second=names[1],
         metric=metric,
-        before=old,
-        after=new,
-        difference=new - old,
+        before=values[0],
+        after=values[1],
+        difference=values[1] - values[0],
         low=None if found is None else found.low,
         high=None if found is None else found.high,
         outcome=outcome,
-        differs=differs,
     )
 
 
