@@ -31,6 +31,8 @@ FORMAT = 1
 ALWAYS_NAMED = ("instances", "panoptic", "semantic")
 """Kinds of prediction whose scores stand in scores.json in any case, as null where none is given."""
 
+UNDEFINED = "undefined: the ground truth holds nothing that is scored"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -124,6 +126,8 @@ def summarize(statistics: Statistics) -> dict[str, Any]:
     }
     missing: dict[str, str] = {}
     for name, metric in statistics.metrics.items():
+        if name in METRICS.builtin:
+            missing |= {info.key: UNDEFINED for info in metric.infos if values.get(info.key) is None}
         missing |= metric.unavailable(statistics.parts[name])
         for label, counts in metric.counts(statistics.parts[name]).items():
             scores["classes"][label] |= counts
@@ -144,10 +148,12 @@ def render_json(evaluation: Evaluation) -> str:
 
 
 def table(evaluation: Evaluation) -> tuple[list[MetricInfo], list[tuple[str, list[float | None]]]]:
-    """The scores that are known of classes, and rows (name, values as stored): all, things, stuff, then every class."""
-    scores = evaluation.scores
+    """The scores of classes that are known, or undefined on this data, and rows (name, values as stored): all, things,
+    stuff, then every class.
+    """
+    scores, missing = evaluation.scores, evaluation.scores.get("availability", {})
     infos = [info for info in _named(evaluation.statistics) if info.each in ("class", "thing")]
-    infos = [info for info in infos if scores[info.key] is not None]
+    infos = [info for info in infos if scores[info.key] is not None or missing.get(info.key) == UNDEFINED]
     rows = [("all", [scores[info.key] for info in infos])]
     for group in ("things", "stuff"):
         found = [scores.get(f"{info.key}_{group}") for info in infos]

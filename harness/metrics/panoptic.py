@@ -71,18 +71,19 @@ class PanopticQuality(Weighted):
     ) -> dict[str, np.ndarray]:
         """PQ, SQ, RQ, each also _things and _stuff, and PQ/<class>, SQ/<class>, RQ/<class>; each [B], as fractions.
 
-        `weights` [B, N] says how often each frame counts. As in the official output, a class that occurs nowhere is
-        left out of every mean and is 0 in its own line.
+        `weights` [B, N] says how often each frame counts. A class that occurs nowhere, in truth or prediction, is left
+        out of every mean, as officially; in its own line it is NaN, where the official output has 0.
         """
         table = statistics["panoptic"]
         weights = np.ones((1, len(table))) if weights is None else np.asarray(weights, np.float64)
         iou, true, false, missed = np.moveaxis(np.tensordot(weights, table, axes=1), -1, 0)
         weight = true + 0.5 * false + 0.5 * missed
         present = weight > 0
+        undefined = np.where(present, 0.0, np.nan)
         quality = {
-            "PQ": np.divide(iou, weight, out=np.zeros_like(iou), where=present),
-            "SQ": np.divide(iou, true, out=np.zeros_like(iou), where=true > 0),
-            "RQ": np.divide(true, weight, out=np.zeros_like(iou), where=present),
+            "PQ": np.divide(iou, weight, out=undefined.copy(), where=present),
+            "SQ": np.divide(iou, true, out=undefined.copy(), where=true > 0),
+            "RQ": np.divide(true, weight, out=undefined.copy(), where=present),
         }
         result, thing = {}, np.array([label.is_thing for label in self.labels.evaluated])
         for name, values in quality.items():

@@ -169,7 +169,8 @@ def test_depth_gives_ap_of_what_is_near(tree, tmp_path):
     found = evaluate(Tree(tmp_path), "val", instances=tree / "p" / "instances")
     part = found.statistics.parts["instances"]
     assert part["gt_metres"][:2].tolist() == [40.0, 80.0] and part["gt_density"][:2].tolist() == [1.0, 0.8]
-    assert found.scores["AP_100m"] is not None and "availability" not in found.scores
+    assert found.scores["AP_100m"] is not None
+    assert found.scores["availability"] == dict.fromkeys(("AP_50m", "AP50_50m"), evaluation.UNDEFINED)
     assert found.scores["AP_50m"] is None  # the left car has fewer than the 1000 pixels that this range asks for
     camera.write_text("{}")
     with pytest.raises(HarnessError, match=camera.name):

@@ -134,7 +134,7 @@ def iou_by_definition(frames: list[oracle.Frame], label: int) -> float:
 
 
 def pq_by_definition(frames: list[oracle.Frame], label: int) -> float:
-    """Panoptic quality of one class, from masks of segments (Kirillov et al., equation 1); 0 where there are none."""
+    """Panoptic quality of one class, from masks of segments (Kirillov et al., equation 1)."""
     matched, right, wrong, missed = 0.0, 0, 0, 0
     for frame in frames:
         things = label <= 3
@@ -153,7 +153,7 @@ def pq_by_definition(frames: list[oracle.Frame], label: int) -> float:
             else:
                 wrong += (answer & (void | crowd)).sum() / answer.sum() <= 0.5
         missed += len(truths) - len(found)
-    return matched / (right + wrong / 2 + missed / 2) if right + wrong + missed else 0.0
+    return matched / (right + wrong / 2 + missed / 2) if right + wrong + missed else math.nan
 
 
 @pytest.mark.parametrize("seed", range(4))
