@@ -228,7 +228,7 @@ def synthesize(
 
     `generator` and `recipe` are names of parts, taken as `profile` has them. The same call goes on where one stopped.
     """
-    from harness.inference.repaint import synthesize as repaint
+    from harness.inference.repaint_tree import synthesize as repaint
 
     facts = repaint(
         _dataset(data, dataset),

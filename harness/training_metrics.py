@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import IGNORE, LabelSet
 from harness.metrics.base import Metric, Target
-from harness.metrics.predictions import Detection, LabelMap, Segmentation
+from harness.metrics.prediction_views import Detection, LabelMap, Segmentation
 from harness.metrics.table import metric_for
 
 Maps = torch.Tensor | Sequence[torch.Tensor]

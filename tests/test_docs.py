@@ -29,7 +29,7 @@ from harness.data.prediction import Instance, Prediction, Segment
 from harness.data.tree import Tree
 from harness.planning.plan import make_plan
 from harness.results.rows import Row
-from harness.tiny_training.train import _parser as teaching_arguments
+from harness.tiny_training.__main__ import _parser as teaching_arguments
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -64,7 +64,7 @@ TRAINS = ("harness run ",)
 PARSED = ("harness check ", "harness power ", "harness predict ", "harness rehearse ", "harness convert deeplab2 ")
 """Commands that need results in the store or a checkpoint, or write a baseline: their arguments are parsed."""
 
-TEACHES = "python -m harness.tiny_training.train "
+TEACHES = "python -m harness.tiny_training "
 """The command that takes an hour: its arguments are parsed."""
 
 ELSEWHERE = {
@@ -333,15 +333,15 @@ def test_every_command_and_option_is_documented_and_nothing_else():
 
 FIELDS = [
     ("configuration.md", "Suite", "harness.planning.suite", ["Suite", "SuiteRows"]),
-    ("configuration.md", "Suite", "harness.report.table", ["TableSpec"]),
+    ("configuration.md", "Suite", "harness.report.result_table", ["TableSpec"]),
     ("configuration.md", "Columns", "harness.report.columns", ["Column"]),
     ("configuration.md", "Profile", "harness.planning.suite", ["Profile", "SynthesisScale"]),
     ("configuration.md", "Profile", "harness.core.resources", ["Resources"]),
     ("how-to/slurm.md", "2. Your cluster", "harness.running.slurm", ["SlurmOptions"]),
     ("how-to/ray.md", "1. Run", "harness.running.ray", ["RayOptions"]),
     ("configuration.md", "Dataset", "harness.data.streets.adapter", ["StreetsPart"]),
-    ("configuration.md", "Dataset", "harness.data.sets.coco_panoptic", ["CocoPanopticPart", "PanopticSplit"]),
-    ("configuration.md", "Dataset", "harness.data.sets.folder", ["FolderPart", "FolderSplit"]),
+    ("configuration.md", "Dataset", "harness.data.sets.coco", ["CocoPanopticPart", "PanopticSplit"]),
+    ("configuration.md", "Dataset", "harness.data.sets.described", ["FolderPart", "FolderSplit"]),
     ("configuration.md", "Dataset", "harness.data.sets.meaning", ["Class"]),
     ("configuration.md", "Dataset", "harness.data.sets.vistas", ["VistasPart"]),
     ("configuration.md", "Generator", "harness.generators.base", ["GeneratorPart"]),

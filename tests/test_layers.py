@@ -88,3 +88,16 @@ def test_no_two_test_modules_share_a_name():
     """Pytest imports them by their bare names, and the second of two would be an error of the whole run."""
     names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "conftest.py"]
     assert sorted(names) == sorted(set(names))
+
+
+PARTS_OF_A_ROOM = {"adapter", "base", "convert", "decoder", "network", "options", "pixel_decoder"}
+"""Sibling rooms give these modules the same part to play, so they share the name."""
+
+
+def test_no_two_modules_share_a_name():
+    """A command's module is named after the command; any other name stands once."""
+    seen: dict[str, list[str]] = {}
+    for name in modules():
+        if room(name) != "commands" and modules()[name].stem not in {*PARTS_OF_A_ROOM, "__init__", "__main__"}:
+            seen.setdefault(name.split(".")[-1], []).append(name)
+    assert not {stem: names for stem, names in seen.items() if len(names) > 1}

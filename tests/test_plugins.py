@@ -182,7 +182,7 @@ def test_the_metric_of_the_package_counts_pixels():
     finally:
         sys.path.remove(str(PLUGIN))
     from harness.metrics.base import Target
-    from harness.metrics.predictions import LabelMap
+    from harness.metrics.prediction_views import LabelMap
 
     ids = np.array([[7, 7, 26001, 0]], np.uint16)  # road, road, a car, void
     metric = PixelAccuracy(CITYSCAPES)
@@ -198,7 +198,7 @@ def test_the_metric_of_classes_counts_each_on_its_own():
     finally:
         sys.path.remove(str(PLUGIN))
     from harness.metrics.base import Target
-    from harness.metrics.predictions import LabelMap
+    from harness.metrics.prediction_views import LabelMap
 
     ids = np.array([[7, 7, 7, 7, 26001, 0]], np.uint16)  # four of road, a car, void
     metric = MeanAccuracy(CITYSCAPES)

@@ -80,7 +80,7 @@ def add(commands: Any) -> None:
 
 def _synthesize(options: argparse.Namespace) -> int:
     from harness.commands.progress_bars import Bar
-    from harness.inference.repaint import synthesize
+    from harness.inference.repaint_tree import synthesize
 
     out = console(stderr=True)
     with Bar(out, f"synthesize {options.generator}") as report:
@@ -196,7 +196,7 @@ def _converted(options: argparse.Namespace) -> dict[str, Any]:
 
 def _export(options: argparse.Namespace) -> int:
     from harness.commands.progress_bars import Bar
-    from harness.export.coco import export
+    from harness.export.coco_json import export
 
     out = console(stderr=True)
     with Bar(out, f"export {options.form}") as report:

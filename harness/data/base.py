@@ -161,8 +161,8 @@ DATASETS: Registry[Dataset] = Registry(
     "dataset",
     {
         "cityscapes": "harness.data.tree:Tree",
-        "coco_panoptic": "harness.data.sets.coco_panoptic:CocoPanoptic",
-        "folder": "harness.data.sets.folder:Folder",
+        "coco_panoptic": "harness.data.sets.coco:CocoPanoptic",
+        "folder": "harness.data.sets.described:Folder",
         "streets": "harness.data.streets.adapter:Streets",
         "vistas": "harness.data.sets.vistas:Vistas",
     },

@@ -46,7 +46,7 @@ class Metric(ABC):
 
     @abstractmethod
     def observe(self, prediction: Any, target: "Target") -> Arrays:
-        """Statistics of one frame; `prediction` is of the kind that the infos read (harness/metrics/predictions.py)."""
+        """Statistics of one frame; `prediction` is of the kind that the infos read (metrics/prediction_views.py)."""
 
     @abstractmethod
     def score(self, statistics: Arrays) -> Mapping[str, float]:

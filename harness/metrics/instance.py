@@ -18,7 +18,7 @@ from harness.metrics.anatomy import anatomy
 from harness.metrics.base import Arrays, Regions, Target, Weighted, mean_of_defined
 from harness.metrics.curves import Curves, areas, curves
 from harness.metrics.matching import ALL, Range, assign, objects_by_frame
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 from harness.metrics.table import infos_of
 
 WITHIN = {"AP_100m": Range(1000, 100.0, 0.5), "AP_50m": Range(1000, 50.0, 0.5)}

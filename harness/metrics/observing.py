@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.data import frame_names
 from harness.data.base import Dataset, Frame
 from harness.data.labels import LabelSet
-from harness.metrics import predictions
+from harness.metrics import prediction_views
 from harness.metrics.base import Arrays, Metric, Target
 from harness.metrics.reader import Reader, is_compiled, reader
 from harness.metrics.table import metric_for, reads
@@ -34,7 +34,7 @@ class FrameJob(NamedTuple):
 
     frame: Frame
     labels: LabelSet
-    predictions: Mapping[str, predictions.Located]
+    predictions: Mapping[str, prediction_views.Located]
     metrics: tuple[str, ...]
     compiled: bool
     depth_files: tuple[Path, Path] | None
@@ -47,7 +47,7 @@ def jobs(
     frames, labels = dataset.truths(split), dataset.labels
     names = [frame_names.checked(frame.name, frame.instance_ids) for frame in frames]
     located = {
-        source: predictions.locate(*source, split, names, labels)
+        source: prediction_views.locate(*source, split, names, labels)
         for source in dict.fromkeys(map(_source, given.items()))
     }
     depths = [frame.depth_files() for frame in frames]

@@ -14,7 +14,7 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.data.labels import ID_COUNT
 from harness.metrics.base import Arrays, Target, Weighted
-from harness.metrics.predictions import Segmentation
+from harness.metrics.prediction_views import Segmentation
 from harness.metrics.table import infos_of
 
 VOID = 0

@@ -15,7 +15,7 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.data.labels import Label, LabelSet
 from harness.metrics.base import Arrays, Target, Weighted
-from harness.metrics.predictions import LabelMap
+from harness.metrics.prediction_views import LabelMap
 from harness.metrics.table import infos_of
 
 

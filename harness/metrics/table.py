@@ -78,7 +78,7 @@ TABLE: tuple[MetricEntry, ...] = (
     ),
     MetricEntry(
         "coco",
-        "harness.metrics.coco:CocoAP",
+        "harness.metrics.coco_ap:CocoAP",
         (
             _percent("COCO_AP", "COCO AP", "coco", each="thing"),
             _percent("COCO_AP50", "COCO AP50", "coco", each="thing"),

@@ -124,7 +124,7 @@ def new_segmenter(
     HarnessError, and no file, for a name that is taken or can't be one, where a frame of val has no prediction, and for
     files that are malformed. Whether pixels fit the frames is seen when they are read.
     """
-    from harness.metrics.predictions import locate
+    from harness.metrics.prediction_views import locate
     from harness.stages.predictions import Theirs
 
     path = _new_path("segmenters", name, replace)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.planning.suite import Profile, Suite
     from harness.report.cells import Intervals
-    from harness.report.table import Table, TableSpec
+    from harness.report.result_table import Table, TableSpec
     from harness.results.rows import Row
 
 FORMATS = {
@@ -24,8 +24,8 @@ FORMATS = {
     "markdown": "harness.report.markdown",
     "latex": "harness.report.latex",
     "html": "harness.report.html",
-    "csv": "harness.report.data",
-    "json": "harness.report.data",
+    "csv": "harness.report.csv_json",
+    "json": "harness.report.csv_json",
 }
 TABLES = {
     "results": "the suite's own table",
@@ -83,24 +83,24 @@ def table_for(
     suite: "Suite", profile: "Profile", rows: "Sequence[Row]", *, intervals: "Intervals | None" = None
 ) -> "Table":
     """The table of a suite from its rows and the printed ones."""
-    from harness.report import table as tables
+    from harness.report import result_table
     from harness.report.cells import no_intervals
 
     spec = spec_of(suite)
-    return tables.build(spec, rows, title=suite.title, profile=profile, intervals=intervals or no_intervals)
+    return result_table.build(spec, rows, title=suite.title, profile=profile, intervals=intervals or no_intervals)
 
 
 def spec_of(suite: "Suite") -> "TableSpec":
     """The [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
     from harness.core.config import parse
-    from harness.report import table as tables
+    from harness.report import result_table
     from harness.report.columns import column
 
     default: dict[str, object] = {}
     if suite.kind == "image_quality":
         scores = ("CLIPScore", "FID", "SSIM", "PSNR")
         default = {"columns": ("method", "version", *scores), "difference": scores, "marks": "best"}
-    spec = parse(tables.TableSpec, {**default, **suite.table}, f"suite {suite.title!r}, [table]")
+    spec = parse(result_table.TableSpec, {**default, **suite.table}, f"suite {suite.title!r}, [table]")
     keys = [column(entry).key for entry in spec.columns]
     for key in suite.table.get("difference", ()):
         if key not in keys:

@@ -10,8 +10,8 @@ from harness.core.numbers import number
 from harness.report import figures
 from harness.report.cells import Intervals
 from harness.report.columns import Column, of_score
-from harness.report.names import short_name
 from harness.report.page import Section
+from harness.report.row_names import short_name
 from harness.results.gains import MAIN, Gain, printed
 from harness.results.rows import Row, finished
 

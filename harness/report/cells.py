@@ -10,7 +10,7 @@ from harness.core.config import Strict
 from harness.core.errors import HarnessError
 from harness.core.numbers import number
 from harness.report.columns import Column
-from harness.report.names import version
+from harness.report.row_names import version
 from harness.results.rows import Row, finished
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from harness.core.errors import HarnessError, near
 from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 
 _TESTS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

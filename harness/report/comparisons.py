@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from harness.core.numbers import number
 from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
-from harness.report.table import Line, Note, Table
+from harness.report.result_table import Line, Note, Table
 from harness.results.compare import Comparison
 
 COLUMNS = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Table
+from harness.report.result_table import Table
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -12,8 +12,8 @@ from harness.core.numbers import number
 from harness.planning.plan import Step
 from harness.report import figures
 from harness.report.cells import Cell, Intervals, no_intervals
-from harness.report.names import version
 from harness.report.page import Section
+from harness.report.row_names import version
 from harness.report.runs import SeedRun, dataset_of, first_seeds
 from harness.report.tables import class_table
 from harness.results.gains import MAIN

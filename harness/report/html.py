@@ -7,7 +7,7 @@ from html import escape
 from harness.core.numbers import number
 from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 
 RANKS = {1: "first", 2: "second", 3: "third"}
 NAMES = {1: "best", 2: "second best", 3: "third best"}

@@ -9,7 +9,7 @@ import re
 
 from harness.report.cells import Cell
 from harness.report.columns import Column
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 
 PREAMBLE = r"""% Needs \usepackage{booktabs,graphicx,siunitx}. Define \firstbest, \secondbest, \thirdbest beforehand to
 % mark ranks otherwise, for example \newcommand{\firstbest}[1]{\textcolor{red}{#1}} with \usepackage{xcolor}.

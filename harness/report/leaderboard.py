@@ -14,8 +14,8 @@ from harness.core.numbers import number
 from harness.metrics.table import known
 from harness.report.columns import of_score
 from harness.report.markdown import escape
-from harness.report.names import version
-from harness.report.table import signatures
+from harness.report.result_table import signatures
+from harness.report.row_names import version
 from harness.results.baselines import Baseline
 from harness.results.gains import MAIN
 from harness.results.rows import Row, competes, finished

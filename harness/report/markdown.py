@@ -4,7 +4,7 @@ removes colours."""
 import re
 
 from harness.report.cells import Cell
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 
 RANKS = {1: "**{}**", 2: "<ins>{}</ins>", 3: "*{}*"}
 

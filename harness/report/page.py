@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.report.html import to_html
-from harness.report.table import Table
+from harness.report.result_table import Table
 
 if TYPE_CHECKING:
     from harness.report.pictures import Grid

@@ -7,8 +7,8 @@ from harness.planning.plan import Plan
 from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.page import Page, Section
+from harness.report.result_table import Line, Table
 from harness.report.self_test import half_widths
-from harness.report.table import Line, Table
 from harness.results.gains import MAIN
 from harness.results.projection import IMAGES, MOST_SEEDS, Prospect
 from harness.results.spread import NetworkSpread

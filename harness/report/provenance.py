@@ -9,7 +9,7 @@ from harness.planning.plan import Plan, Step
 from harness.report.cells import Cell
 from harness.report.columns import Column
 from harness.report.page import FailureReport, Section
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 from harness.report.tables import cost_table
 from harness.results.rows import Row
 

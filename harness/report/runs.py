@@ -7,7 +7,7 @@ from typing import NamedTuple
 from harness.core.store import Store
 from harness.data.base import Dataset, DatasetPart, open_dataset
 from harness.planning.plan import Plan, Step, chain
-from harness.report.names import short_name
+from harness.report.row_names import short_name
 from harness.results.rows import Row
 
 ROLE = {"predictions": "predict"}

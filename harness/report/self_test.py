@@ -12,7 +12,7 @@ from harness.report.answer import sides, with_interval
 from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.page import Section
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 from harness.results.gains import MAIN, Gain
 from harness.results.instrument import LEARNT_NOTHING, Instrument, Trial
 from harness.results.spread import NetworkSpread, Resolution, resolution

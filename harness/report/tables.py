@@ -13,8 +13,18 @@ from harness.data.base import Dataset
 from harness.metrics.table import find
 from harness.report.cells import Cell, Cells, Intervals, difference_cell, no_intervals, score_cell
 from harness.report.columns import FACTS, Column, column
-from harness.report.names import version
-from harness.report.table import STATUS_NOTES, Line, Note, Table, TableSpec, about_intervals, build, provenance, rank
+from harness.report.result_table import (
+    STATUS_NOTES,
+    Line,
+    Note,
+    Table,
+    TableSpec,
+    about_intervals,
+    build,
+    provenance,
+    rank,
+)
+from harness.report.row_names import version
 from harness.results.published import PrintedCount
 from harness.results.rows import Row, competes
 

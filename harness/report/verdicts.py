@@ -14,7 +14,7 @@ from harness.core.numbers import number
 from harness.report.cells import Cell
 from harness.report.columns import Column, of_score
 from harness.report.markdown import to_markdown
-from harness.report.table import Line, Note, Table
+from harness.report.result_table import Line, Note, Table
 from harness.results.check import Exit, Kind, Verdict, exit_code
 from harness.results.rows import Row
 

@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError
 if TYPE_CHECKING:
     from harness.core.store import Store
     from harness.planning.plan import Plan
-    from harness.report.table import Table as ResultTable
+    from harness.report.result_table import Table as ResultTable
     from harness.results.gains import Paired
     from harness.results.paired import Single
     from harness.results.rows import Row, SeedResult

@@ -66,7 +66,7 @@ STAGES = {
     "train": Stage("harness.stages.train", "TrainSpec", ON_GPU, (*_NETWORK, "harness.segmenters.training")),
     "predict": Stage("harness.stages.predict", "PredictSpec", ON_GPU, _NETWORK),
     "predictions": Stage(
-        "harness.stages.predictions", "PredictionsSpec", imports=("harness.metrics.predictions",), quick=True
+        "harness.stages.predictions", "PredictionsSpec", imports=("harness.metrics.prediction_views",), quick=True
     ),
     "evaluate": Stage("harness.stages.evaluate", "EvaluateSpec", imports=("harness.metrics.evaluation",)),
     "assess": Stage("harness.stages.assess", "AssessSpec", ON_GPU, _NETWORK),

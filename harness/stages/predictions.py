@@ -28,7 +28,7 @@ from harness.segmenters.predictions.options import Model
 from harness.stages import Inputs
 
 if TYPE_CHECKING:
-    from harness.metrics.predictions import Located, Segmentation
+    from harness.metrics.prediction_views import Located, Segmentation
 
 VERSION = 1
 _WHOLE = 2**20
@@ -75,7 +75,7 @@ def run(spec: PredictionsSpec, inputs: Inputs, out: Path, report: Report) -> dic
     Facts: frames, tasks. HarnessError for a frame without a prediction, files that are malformed or do not fit their
     frames, ids of no label, and a folder that has changed since the plan.
     """
-    from harness.metrics.predictions import locate
+    from harness.metrics.prediction_views import locate
 
     folder, dataset, model = Path(spec.folder), inputs["dataset"], spec.segmenter.model
     assert isinstance(model, Model), "the part of predictions"

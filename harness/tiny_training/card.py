@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from harness.core.seeds import derive
-from harness.tiny_training.pool import Pool, box_of
+from harness.tiny_training.pool_crops import Pool, box_of
 
 if TYPE_CHECKING:
     from harness.tiny_training.loop import History
@@ -178,7 +178,7 @@ def _readme(folder: Path, training: dict, losses: list[float]) -> str:
         "  harness/data/streets; no frame of a train or val split, no photograph.",
         f"- Training: {training['steps']} steps, {training['seconds']} s on {training['device']},",
         f"  seed {training['seed']}.",
-        f"- Again: `python -m harness.tiny_training.train {part} --minutes {training['minutes']}",
+        f"- Again: `python -m harness.tiny_training {part} --minutes {training['minutes']}",
         f"  --crops {training['crops']} --seed {training['seed']} --scale {training['scale']}",
         f"  --device {training['device']} --out DIR`",
         "- Licence: Apache-2.0, as the code.",

@@ -17,7 +17,7 @@ from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.cityscapes import CITYSCAPES
 from harness.tiny_training.loop import History, TimeBudget, fit
-from harness.tiny_training.pool import SIDE, Pool, detail, phrase
+from harness.tiny_training.pool_crops import SIDE, Pool, detail, phrase
 from harness.tiny_training.tokenizer import CLASSES, POSITIONS, token_ids
 from harness.tiny_training.vae import noise, to_tensor
 

@@ -22,7 +22,7 @@ from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.contrastive import class_name
 from harness.tiny_training.loop import History, TimeBudget, fit
-from harness.tiny_training.pool import SIDE, Pool, phrase
+from harness.tiny_training.pool_crops import SIDE, Pool, phrase
 from harness.tiny_training.tokenizer import token_ids
 from harness.tiny_training.vae import Patchwise, noise
 

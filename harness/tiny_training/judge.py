@@ -18,7 +18,7 @@ from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.contrastive import LABEL_IDS
 from harness.tiny_training.loop import History, TimeBudget, fit
-from harness.tiny_training.pool import Pool, detail
+from harness.tiny_training.pool_crops import Pool, detail
 from harness.tiny_training.tokenizer import COLOURS
 from harness.tiny_training.vae import noise, to_tensor
 

@@ -12,7 +12,7 @@ import torch
 from harness.core.progress import Report
 from harness.tiny_training import card, contrastive, denoiser, judge, segmenter, vae
 from harness.tiny_training.loop import History, TimeBudget
-from harness.tiny_training.pool import Pool, draw_pool
+from harness.tiny_training.pool_crops import Pool, draw_pool
 from harness.tiny_training.tokenizer import build_tokenizer, load_tokenizer
 from harness.tiny_training.training_order import TrainingOrder, need
 

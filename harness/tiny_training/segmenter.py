@@ -24,7 +24,7 @@ from harness.data.streets.street import Style
 from harness.data.tree import Tree
 from harness.metrics.base import Arrays, Target, join
 from harness.metrics.instance import InstanceAP
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.deeplab_backbones.weights import DeepLab, keep

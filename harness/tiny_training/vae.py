@@ -15,7 +15,7 @@ from torch.nn import functional
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.tiny_training.loop import History, TimeBudget, fit
-from harness.tiny_training.pool import SIDE, Pool
+from harness.tiny_training.pool_crops import SIDE, Pool
 
 CONFIG = {
     "in_channels": 3,

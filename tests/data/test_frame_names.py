@@ -13,8 +13,8 @@ from harness.data.cityscapes import CITYSCAPES
 from harness.data.mix import Mix, stream
 from harness.data.prediction import Instance, Prediction, Segment
 from harness.data.tree import Tree
-from harness.export.coco import export
-from harness.inference.repaint import synthesize
+from harness.export.coco_json import export
+from harness.inference.repaint_tree import synthesize
 from harness.metrics.evaluation import evaluate
 
 NAMES = {

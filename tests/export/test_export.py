@@ -20,7 +20,7 @@ from harness.data import png
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.export import registration
-from harness.export.coco import export
+from harness.export.coco_json import export
 from harness.export.outlines import polygons
 from harness.metrics.evaluation import evaluate
 

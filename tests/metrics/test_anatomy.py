@@ -7,7 +7,7 @@ from small import BUS, CAR, mask, target
 from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.anatomy import KINDS, anatomy
 from harness.metrics.instance import InstanceAP
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 
 METRIC = InstanceAP(CITYSCAPES)
 TRUTH = ((26000, (5, 5, 25, 25)), (26001, (5, 32, 25, 52)))

@@ -7,7 +7,7 @@ from small import BUS, CAR, PERSON, mask, target
 from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.instance import InstanceAP, has_depth
 from harness.metrics.matching import assign
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 
 METRIC = InstanceAP(CITYSCAPES)
 

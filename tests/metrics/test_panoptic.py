@@ -8,7 +8,7 @@ from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.base import Target
 from harness.metrics.panoptic import PanopticQuality
-from harness.metrics.predictions import Segmentation
+from harness.metrics.prediction_views import Segmentation
 
 METRIC = PanopticQuality(CITYSCAPES)
 CARS = ((26000, (5, 5, 25, 25)), (26, (5, 30, 35, 50)))

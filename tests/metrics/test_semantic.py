@@ -6,7 +6,7 @@ from small import CAR, PERSON, ROAD, SKY, canvas, target
 
 from harness.core.errors import HarnessError
 from harness.data.cityscapes import CITYSCAPES
-from harness.metrics.predictions import LabelMap
+from harness.metrics.prediction_views import LabelMap
 from harness.metrics.semantic import PixelIoU
 
 METRIC = PixelIoU(CITYSCAPES)

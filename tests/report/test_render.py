@@ -14,9 +14,9 @@ from harness.core.errors import HarnessError
 from harness.metrics.intervals import Interval
 from harness.report import FORMATS, render, table_for
 from harness.report.console import lines, to_console
-from harness.report.data import from_csv, from_json
+from harness.report.csv_json import from_csv, from_json
 from harness.report.latex import to_latex
-from harness.report.table import Table
+from harness.report.result_table import Table
 from harness.results.rows import Row
 
 NASTY = 'a|b & <script>alert("1")</script> {x} 50% #1 _u_ $m$ \\end ~ ^ [l](http://x)'

@@ -8,7 +8,7 @@ from harness.core.paths import results_folder
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.report import FORMATS, TABLES, named_table, render
-from harness.report.data import from_json
+from harness.report.csv_json import from_json
 from harness.report.leaderboard import is_current, leaderboard, write
 from harness.report.tables import class_table, cost_table, count_instances, instance_table, reproduction_table
 from harness.results.baselines import Baseline, accept, read_baselines

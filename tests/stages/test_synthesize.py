@@ -21,7 +21,7 @@ from harness.data import png
 from harness.data.png import read_image
 from harness.data.tree import Tree
 from harness.generators.base import GENERATORS, Generator, GeneratorPart
-from harness.inference.repaint import synthesize
+from harness.inference.repaint_tree import synthesize
 from harness.stages.synthesize import SynthesisSpec, run
 from harness.synthesis.integrate import focus, match_colour
 from harness.synthesis.manifest import read_manifest

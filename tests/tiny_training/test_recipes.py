@@ -3,8 +3,9 @@
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.tiny_training import train, training_order
-from harness.tiny_training.train import main
+from harness.tiny_training import __main__ as command
+from harness.tiny_training import training_order
+from harness.tiny_training.__main__ import main
 from harness.tiny_training.training_order import need
 
 
@@ -39,12 +40,12 @@ def test_a_part_is_taken_from_the_folder_before_the_shipped_one(tmp_path, monkey
         (["clip"], {"clip": 1}),
         (["text_encoder"], {"text_encoder": 0}),
         (["clip", "--seed", "7"], {"clip": 7}),
-        (["everything"], {part: int(part in train.JUDGES) for part in train.PARTS}),
-        (["everything", "--seed", "4"], {part: 4 + (part in train.JUDGES) for part in train.PARTS}),
+        (["everything"], {part: int(part in command.JUDGES) for part in command.PARTS}),
+        (["everything", "--seed", "4"], {part: 4 + (part in command.JUDGES) for part in command.PARTS}),
     ],
 )
 def test_judges_have_another_seed_than_what_they_judge(arguments, seeds, tmp_path, monkeypatch):
     orders = []
-    monkeypatch.setattr(train, "train", orders.append)
+    monkeypatch.setattr(command, "train", orders.append)
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     assert {order.part: order.seed for order in orders} == seeds

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.tiny_training.pool import Pool
+from harness.tiny_training.pool_crops import Pool
 from harness.tiny_training.vae import Patchwise, build_vae, encode, patches, principal_components, to_tensor
 
 

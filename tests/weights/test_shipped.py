@@ -13,10 +13,10 @@ from harness.core.seeds import derive
 from harness.generators.base import GeneratorPart, Prompt
 from harness.planning.suite import load_part
 from harness.tiny_training import card
+from harness.tiny_training.__main__ import JUDGES, PARTS
 from harness.tiny_training.card import ROWS, STARTS, followed
 from harness.tiny_training.contrastive import class_name
-from harness.tiny_training.pool import draw_pool
-from harness.tiny_training.train import JUDGES, PARTS
+from harness.tiny_training.pool_crops import draw_pool
 from harness.weights import TINY
 
 HELD_OUT = 1_000_000
@@ -26,13 +26,13 @@ GENERATORS = ("diff_inpainting", "blended", "gligen")
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
     """Held-out crops, fewer than the cards were written from."""
-    from harness.tiny_training import pool
+    from harness.tiny_training import pool_crops
 
-    before, pool._CHUNK = pool._CHUNK, 48
+    before, pool_crops._CHUNK = pool_crops._CHUNK, 48
     try:
         return draw_pool(tmp_path_factory.mktemp("pool"), seed=HELD_OUT, count=48)
     finally:
-        pool._CHUNK = before
+        pool_crops._CHUNK = before
 
 
 def test_all_of_it_is_small():
@@ -57,7 +57,7 @@ def test_weights_are_half_precision_safetensors():
 @pytest.mark.parametrize("part", ["text_encoder", "clip", "vae", "judge", *GENERATORS])
 def test_each_has_a_card(part):
     text = (TINY / part / "README.md").read_text()
-    assert "Apache-2.0" in text and f"harness.tiny_training.train {part}" in text
+    assert "Apache-2.0" in text and f"harness.tiny_training {part}" in text
     facts = json.loads((TINY / part / "training.json").read_text())
     assert facts["steps"] > 0 and facts["losses_of_50_steps"][-1] < facts["losses_of_50_steps"][0]
     assert Image.open(TINY / part / "loss.png").width > 100

@@ -10,7 +10,7 @@ from harness.data.base import DatasetPart, Frame
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import LabelSet
 from harness.data.streets import STREETS_VERSION
-from harness.data.streets.names import frame_name
+from harness.data.streets.cities import frame_name
 from harness.data.tree import Tree
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.base import Frame
-from harness.data.streets.names import CITIES, frame_name
+from harness.data.streets.cities import CITIES, frame_name
 from harness.data.streets.scene import draw_scene
 from harness.data.streets.street import PLAIN, Style
 from harness.data.tree import Tree

@@ -10,7 +10,7 @@ import torch
 from harness.data.labels import LabelSet
 from harness.segmenters import checkpoint
 from harness.segmenters.base import SegmenterPart
-from harness.segmenters.deeplab2.names import Variable, sources
+from harness.segmenters.deeplab2.variables import Variable, sources
 from harness.weights import tensors
 from harness.weights.tensor_bundle import Bundle
 

@@ -31,7 +31,7 @@ from harness.core.seeds import derive
 from harness.data.labels import Label, LabelSet
 from harness.data.mix import Stream
 from harness.data.prediction import Instance, Prediction, Segment
-from harness.export.coco import write
+from harness.export.coco_json import write
 from harness.export.registration import register
 from harness.segmenters.checkpoint import STATE, read_state
 from harness.segmenters.detectron2.options import Inference, Model, Training, config_path

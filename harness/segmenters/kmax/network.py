@@ -11,20 +11,20 @@ from torch import Tensor
 from harness.data.labels import IGNORE, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
-from harness.segmenters.deeplab_backbones.images import deeplab_pixels
 from harness.segmenters.deeplab_backbones.layers import ACTIVATIONS, norm_layer, resized
+from harness.segmenters.deeplab_backbones.normalise import deeplab_pixels
 from harness.segmenters.deeplab_backbones.options import backbone_options
 from harness.segmenters.deeplab_backbones.weights import DeepLab, start
-from harness.segmenters.kmax import answers, criterion
+from harness.segmenters.kmax import answers, kmax_loss
 from harness.segmenters.kmax.options import Inference, Model
 from harness.segmenters.kmax.pixel_decoder import PixelDecoder
 from harness.segmenters.kmax.transformer import Clusters, Transformer
 from harness.segmenters.loader import Batch
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
+from harness.segmenters.panoptic_deeplab.centre_targets import targets
 from harness.segmenters.panoptic_deeplab.decoder import Head
 from harness.segmenters.panoptic_deeplab.losses import semantic_loss
-from harness.segmenters.panoptic_deeplab.targets import targets
 from harness.segmenters.postprocess import elected
 from harness.segmenters.targets import targets as masks_of
 
@@ -87,7 +87,7 @@ class KMaXNetwork(DeepLab[Inference]):
         owners, kinds, classes, weights = [], [], [], []
         for sample in samples:
             found = masks_of(sample.ids, "panoptic", self.labels, self.labels.evaluated)
-            owner = np.full(sample.ids.shape, criterion.NOBODY, np.int64)
+            owner = np.full(sample.ids.shape, kmax_loss.NOBODY, np.int64)
             for number, mask in enumerate(found.masks):
                 owner[mask] = number
             options = self.options
@@ -98,7 +98,7 @@ class KMaXNetwork(DeepLab[Inference]):
                 small_area=options.small_area,
                 small_weight=options.small_weight,
             )
-            owners.append(F.pad(torch.from_numpy(owner), grown, value=criterion.NOBODY))
+            owners.append(F.pad(torch.from_numpy(owner), grown, value=kmax_loss.NOBODY))
             kinds.append(torch.from_numpy(found.classes))
             classes.append(F.pad(torch.from_numpy(maps.classes), grown, value=IGNORE))
             weights.append(F.pad(torch.from_numpy(maps.weights), grown))
@@ -114,13 +114,13 @@ class KMaXNetwork(DeepLab[Inference]):
         """Weighted losses: class, dice, mask and contrast over all predictions, and semantic."""
         found, semantic = self.answers(batch["pixels"])
         truths = [
-            criterion.truth(_strided(owner, found[-1].masks), _strided(classes, found[-1].masks) != IGNORE, kinds)
+            kmax_loss.truth(_strided(owner, found[-1].masks), _strided(classes, found[-1].masks) != IGNORE, kinds)
             for owner, classes, kinds in zip(batch["owners"], batch["classes"], batch["kinds"], strict=True)
         ]
         own = semantic_loss(
             semantic, _strided(batch["classes"], semantic), _strided(batch["weights"], semantic), self.options.hardest
         )
-        losses = criterion.losses(found, truths, self.options)
+        losses = kmax_loss.losses(found, truths, self.options)
         return losses | {"semantic": self.options.semantic_weight * own}
 
     def answers(self, inputs: Tensor) -> tuple[list[Clusters], Tensor]:

@@ -11,17 +11,17 @@ from torch import Tensor
 from harness.data.labels import IGNORE, LabelSet
 from harness.data.prediction import Prediction
 from harness.segmenters.deeplab_backbones.axial_resnet import AxialResNet
-from harness.segmenters.deeplab_backbones.images import deeplab_pixels
 from harness.segmenters.deeplab_backbones.layers import NormLayer, norm_layer, resized
+from harness.segmenters.deeplab_backbones.normalise import deeplab_pixels
 from harness.segmenters.deeplab_backbones.options import backbone_options
 from harness.segmenters.deeplab_backbones.weights import DeepLab, start
 from harness.segmenters.loader import Batch
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Backbone
 from harness.segmenters.panoptic_deeplab import grouping, losses
+from harness.segmenters.panoptic_deeplab.centre_targets import Targets, targets
 from harness.segmenters.panoptic_deeplab.decoder import Decoder, Head, Pyramid
 from harness.segmenters.panoptic_deeplab.options import Inference, Model
-from harness.segmenters.panoptic_deeplab.targets import Targets, targets
 from harness.segmenters.postprocess import elected
 
 

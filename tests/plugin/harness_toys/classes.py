@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.metrics.base import Arrays, Metric, Target
 from harness.metrics.info import MetricInfo
-from harness.metrics.predictions import LabelMap
+from harness.metrics.prediction_views import LabelMap
 
 
 class MeanAccuracy(Metric):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import toy
 
 from harness.data.cityscapes import CITYSCAPES
-from harness.segmenters.kmax import answers, criterion
+from harness.segmenters.kmax import answers, kmax_loss
 from harness.segmenters.kmax.adapter import KMaX
 from harness.segmenters.kmax.options import Inference, Model
 from harness.segmenters.network import Sample
@@ -69,7 +69,7 @@ def test_a_batch_names_the_mask_of_every_pixel():
     batch = network.collate([sample(0, size=(60, 120))])
     assert batch["pixels"].shape == (1, 3, 65, 129)
     owner, kinds = batch["owners"][0], batch["kinds"][0]
-    assert (owner[60:] == criterion.NOBODY).all() and (owner[:, 120:] == criterion.NOBODY).all()
+    assert (owner[60:] == kmax_loss.NOBODY).all() and (owner[:, 120:] == kmax_loss.NOBODY).all()
     ids = sample(0, size=(60, 120)).ids
     for number in np.unique(ids):
         found = owner[:60, :120][torch.from_numpy(ids == number)].unique()
@@ -83,7 +83,7 @@ def random_case(seed, *, slots=6, masks=4, pixels=40):
     owner = torch.randint(-1, masks, (1, pixels))
     owner[owner == 2] = 3
     known = (owner >= 0) | (torch.rand(1, pixels) < 0.5)
-    truth = criterion.truth(owner, known, torch.randint(0, len(CITYSCAPES.evaluated), (masks,)))
+    truth = kmax_loss.truth(owner, known, torch.randint(0, len(CITYSCAPES.evaluated), (masks,)))
     clusters = torch.randn(slots, len(CITYSCAPES.evaluated) + 1), 2 * torch.randn(slots, pixels)
     return truth, clusters, owner[0]
 
@@ -99,7 +99,7 @@ def test_masks_without_a_pixel_are_left_out():
 def test_masks_are_matched_for_the_largest_sum_of_dice_times_class(seed):
     truth, (classes, masks), _ = random_case(seed)
     chances = masks.softmax(0)
-    found = criterion.match(classes, chances, truth)
+    found = kmax_loss.match(classes, chances, truth)
 
     def value(mask, slot):
         inside = chances[slot, truth.owner == mask].sum()
@@ -119,19 +119,19 @@ def test_masks_are_matched_for_the_largest_sum_of_dice_times_class(seed):
 def test_losses_are_those_of_loops(seed):
     truth, (classes, masks), _ = random_case(seed)
     chances = masks.softmax(0)
-    matched = criterion.match(classes, chances, truth)
+    matched = kmax_loss.match(classes, chances, truth)
     slot_of = {m.item(): s.item() for m, s in zip(matched.masks, matched.slots, strict=True)}
     owned = truth.owner >= 0
     mask_terms = [-masks[:, p].log_softmax(0)[slot_of[truth.owner[p].item()]].item() for p in owned.nonzero()[:, 0]]
-    assert criterion.mask_loss(masks, truth, matched).item() == pytest.approx(np.mean(mask_terms), rel=1e-5)
+    assert kmax_loss.mask_loss(masks, truth, matched).item() == pytest.approx(np.mean(mask_terms), rel=1e-5)
     dice = 0.0
     for n, (mask, slot) in enumerate(zip(matched.masks, matched.slots, strict=True)):
         inside, area = chances[slot, truth.owner == mask].sum(), (truth.owner == mask).sum()
         dice += (1 - (2 * inside + 1) / (chances[slot, owned].sum() + area + 1)) * max(matched.chance[n], 1e-5)
-    assert criterion.dice_loss(masks, truth, matched).item() == pytest.approx(
+    assert kmax_loss.dice_loss(masks, truth, matched).item() == pytest.approx(
         (dice * 0.75 / len(masks)).item(), rel=1e-5
     )
-    weights, terms = criterion._class_weights(chances, truth, matched), []
+    weights, terms = kmax_loss._class_weights(chances, truth, matched), []
     for slot in range(len(masks)):
         mask = next((m for m, s in slot_of.items() if s == slot), None)
         wanted = len(CITYSCAPES.evaluated) if mask is None else truth.classes[mask]
@@ -140,7 +140,7 @@ def test_losses_are_those_of_loops(seed):
         weight = 0.25 * max(void, 1e-5) if mask is None else 0.75 * max(matched.dice[place].item(), 1e-5)
         assert weights[slot].item() == pytest.approx(weight, rel=1e-4)
         terms.append(-classes[slot].log_softmax(0)[wanted].item() * weight)
-    assert criterion.class_loss(classes, truth, matched, weights).item() == pytest.approx(np.mean(terms), rel=1e-4)
+    assert kmax_loss.class_loss(classes, truth, matched, weights).item() == pytest.approx(np.mean(terms), rel=1e-4)
 
 
 def test_contrast_is_that_of_a_loop_when_every_pixel_is_drawn():
@@ -152,36 +152,36 @@ def test_contrast_is_that_of_a_loop_when_every_pixel_is_drawn():
         logits = torch.stack([embedding[:, p] @ embedding[:, q] / 0.3 for q in owned])
         alike = torch.stack([truth.owner[p] == truth.owner[q] for q in owned]).float()
         terms.append(-(alike / alike.sum() * logits.log_softmax(0)).sum().item())
-    found = criterion.contrast_loss(embedding, truth, Model(samples=1000))
+    found = kmax_loss.contrast_loss(embedding, truth, Model(samples=1000))
     assert found.item() == pytest.approx(np.mean(terms), rel=1e-4)
 
 
 def test_pixels_are_drawn_once_and_those_of_small_masks_more_often():
     owner = torch.zeros(1, 1000, dtype=torch.int64)
-    owner[0, :50], owner[0, 50:100] = 1, criterion.NOBODY
-    truth = criterion.truth(owner, owner >= 0, torch.tensor([0, 1]))
+    owner[0, :50], owner[0, 50:100] = 1, kmax_loss.NOBODY
+    truth = kmax_loss.truth(owner, owner >= 0, torch.tensor([0, 1]))
     torch.manual_seed(0)
     small = {}
     for temperature in (0.0, 1.0):
-        found = criterion.sampled(truth, Model(samples=100, sample_temperature=temperature))
+        found = kmax_loss.sampled(truth, Model(samples=100, sample_temperature=temperature))
         assert len(found.unique()) == 100 and (truth.owner[found] >= 0).all()
         small[temperature] = (truth.owner[found] == 1).sum().item()
     assert small[0.0] < 15 and small[1.0] > 25  # 50 of 950 pixels have the small mask
-    assert len(criterion.sampled(truth, Model(samples=5000))) == 950
+    assert len(kmax_loss.sampled(truth, Model(samples=5000))) == 950
 
 
 def test_a_crop_without_masks_teaches_only_that_there_are_none():
-    owner = torch.full((1, 30), criterion.NOBODY)
-    truth = criterion.truth(owner, torch.zeros(1, 30, dtype=torch.bool), torch.zeros(0, dtype=torch.int64))
+    owner = torch.full((1, 30), kmax_loss.NOBODY)
+    truth = kmax_loss.truth(owner, torch.zeros(1, 30, dtype=torch.bool), torch.zeros(0, dtype=torch.int64))
     classes, masks = torch.randn(6, 20, requires_grad=True), torch.randn(6, 30, requires_grad=True)
-    matched = criterion.match(classes.detach(), masks.detach().softmax(0), truth)
-    weights = criterion._class_weights(masks.detach().softmax(0), truth, matched)
+    matched = kmax_loss.match(classes.detach(), masks.detach().softmax(0), truth)
+    weights = kmax_loss._class_weights(masks.detach().softmax(0), truth, matched)
     embedding = torch.randn(4, 30, requires_grad=True)
     total = (
-        criterion.class_loss(classes, truth, matched, weights)
-        + criterion.dice_loss(masks, truth, matched)
-        + criterion.mask_loss(masks, truth, matched)
-        + criterion.contrast_loss(embedding, truth, Model())
+        kmax_loss.class_loss(classes, truth, matched, weights)
+        + kmax_loss.dice_loss(masks, truth, matched)
+        + kmax_loss.mask_loss(masks, truth, matched)
+        + kmax_loss.contrast_loss(embedding, truth, Model())
     )
     total.backward()
     assert torch.isfinite(total) and classes.grad[:, -1].abs().sum() > 0

@@ -12,8 +12,8 @@ from harness.data.streets import render
 from harness.data.streets.street import Style
 from harness.data.tree import Tree
 from harness.segmenters.panoptic_deeplab import grouping
+from harness.segmenters.panoptic_deeplab.centre_targets import targets
 from harness.segmenters.panoptic_deeplab.losses import heatmap_loss, mean_of_nonzero, offset_loss, semantic_loss
-from harness.segmenters.panoptic_deeplab.targets import targets
 
 ROAD, SKY, PERSON, CAR, TRAILER, LICENCE = 7, 23, 24, 26, 30, 1
 THINGS = torch.tensor([label.is_thing for label in CITYSCAPES.evaluated])

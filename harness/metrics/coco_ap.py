@@ -14,7 +14,7 @@ import numpy as np
 from harness.metrics.base import Arrays, Target, Weighted
 from harness.metrics.instance import class_type
 from harness.metrics.pixels import Under
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 from harness.metrics.table import infos_of
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -8,7 +8,7 @@ from result_rows import MINI, PAPER, measured, quoted, run, suite, table1
 
 from harness.core.errors import HarnessError
 from harness.report import table_for
-from harness.report.table import Table, signatures
+from harness.report.result_table import Table, signatures
 from harness.results.rows import Budget, Row, SeedResult
 
 
@@ -195,8 +195,8 @@ def test_a_wrong_table_definition_is_one_error(given, complaint):
 
 def test_reports_import_nothing_slow():
     code = (
-        "import sys, harness.report, harness.report.table, harness.report.markdown, harness.report.latex, "
-        "harness.report.html, harness.report.data, harness.report.console, harness.results.check\n"
+        "import sys, harness.report, harness.report.result_table, harness.report.markdown, harness.report.latex, "
+        "harness.report.html, harness.report.csv_json, harness.report.console, harness.results.check\n"
         "slow = {'torch', 'numpy', 'scipy', 'pandas', 'jinja2', 'transformers', 'harness.stages'}\n"
         "slow |= {'harness.running.scheduler'}\n"
         "sys.exit(', '.join(sorted(slow & set(sys.modules))) or 0)"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harness.tiny_training import pool
-from harness.tiny_training.pool import box_of, detail, draw_pool, phrase
+from harness.tiny_training import pool_crops
+from harness.tiny_training.pool_crops import box_of, detail, draw_pool, phrase
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_a_killed_drawing_draws_only_what_is_missing(tmp_path, monkeypatch):
         drawn.append(start)
         return (_Crop(start + number) for number in range(count))
 
-    monkeypatch.setattr("harness.data.streets.pool_crops", crops)
-    monkeypatch.setattr(pool, "_CHUNK", 4)
+    monkeypatch.setattr("harness.data.streets.pool", crops)
+    monkeypatch.setattr(pool_crops, "_CHUNK", 4)
     first = draw_pool(tmp_path, seed=0, count=10)
     assert drawn == [0, 4, 8]
     (tmp_path / "pool-0-4.npz").unlink()

@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.numbers import number
 from harness.report.cells import Cell, CellInterval, difference_text, score_text
 from harness.report.columns import Column
-from harness.report.table import Line, Table
+from harness.report.result_table import Line, Table
 
 FORMAT = 1
 META = ("title", "caption", "columns", "notes", "groups", "marks", "intervals", "signatures")

@@ -17,9 +17,9 @@ from harness.data import rle
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.tree import Tree
 from harness.metrics.base import Target
-from harness.metrics.coco import CocoAP
+from harness.metrics.coco_ap import CocoAP
 from harness.metrics.evaluation import evaluate
-from harness.metrics.predictions import Detection
+from harness.metrics.prediction_views import Detection
 
 METRIC = CocoAP(CITYSCAPES)
 COCO_SCORES = [info.key for info in CocoAP.infos]

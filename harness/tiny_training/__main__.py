@@ -1,6 +1,6 @@
 """This module trains the tiny checkpoints again, one command each, on a CPU or a GPU:
 
-    python -m harness.tiny_training.train diff_inpainting --minutes 30 --device cpu --out DIR
+    python -m harness.tiny_training diff_inpainting --minutes 30 --device cpu --out DIR
 
 What it needs and DIR lacks (tokenizer, text encoder, autoencoder, for gligen and blended the inpainting UNet) is taken
 from the shipped checkpoints; `everything` starts from nothing. Killed at any moment, the same command goes on where it
@@ -99,7 +99,7 @@ def throttled(what: str, every: float = 10.0) -> Callable[[int, int, str], None]
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m harness.tiny_training.train", description="train a tiny checkpoint again"
+        prog="python -m harness.tiny_training", description="train a tiny checkpoint again"
     )
     parser.add_argument("part", choices=(*PARTS, "everything"))
     parser.add_argument("--minutes", type=float, help="budget; CPU minutes on a CPU, wall-clock on a GPU")

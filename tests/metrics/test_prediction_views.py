@@ -11,7 +11,7 @@ from harness.core.errors import HarnessError
 from harness.data import png, rle
 from harness.data.cityscapes import CITYSCAPES
 from harness.metrics.base import Target
-from harness.metrics.predictions import Detection, LabelMap, Segmentation, locate
+from harness.metrics.prediction_views import Detection, LabelMap, Segmentation, locate
 from harness.metrics.reader import reader
 
 NAME = "city_000000_000001"
