@@ -42,7 +42,7 @@ def test_a_killed_drawing_draws_only_what_is_missing(tmp_path, monkeypatch):
         drawn.append(start)
         return (_Crop(start + number) for number in range(count))
 
-    monkeypatch.setattr("harness.data.streets.pool", crops)
+    monkeypatch.setattr("harness.data.streets.pool_crops", crops)
     monkeypatch.setattr(pool_crops, "_CHUNK", 4)
     first = draw_pool(tmp_path, seed=0, count=10)
     assert drawn == [0, 4, 8]
