@@ -310,7 +310,7 @@ def run(
     ends. What failed is in `failed` of the rows and raises nothing; the same call tries it again.
     """
     from harness.core import upkeep
-    from harness.planning.demands import refuse_trackers
+    from harness.planning.demands import refuse
     from harness.report.written import write_reports
     from harness.running.local import Local
     from harness.running.scheduler import run as make
@@ -327,7 +327,7 @@ def run(
         settings=settings,
     )
     place = _store(store)
-    refuse_trackers(made, place)
+    refuse(made, place)
     failed: dict[str, str] = {}
     if missing := made.missing(place):
         place.open()

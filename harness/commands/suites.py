@@ -95,10 +95,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from harness.planning.demands import refuse_trackers
+    from harness.planning.demands import demands, missing_checkpoints, of_missing, refuse, sentences
 
     plan, store = planned(options)
-    refuse_trackers(plan, store)
+    refuse(plan, store)
     steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
     minutes = {key: _minutes(plan, store, step, begun) for key, step in missing.items()}
     if options.json:
@@ -123,11 +123,10 @@ def _plan(options: argparse.Namespace) -> int:
     out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
     if not listed:
         out.print("--steps lists every step")
-    if None in minutes.values():
-        from harness.planning.demands import demands, sentences
-
-        for line in sentences(demands(plan, store), store):
-            out.print(line, soft_wrap=True, markup=False, highlight=False)
+    takes_days = None in minutes.values()
+    told = sentences(demands(plan, store), store) if takes_days else of_missing(missing_checkpoints(plan, store))
+    for line in told:
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     out.print(f"store: {store.root}", soft_wrap=True)
     return 0
 
@@ -245,11 +244,11 @@ def _print_kinds(
 def _run_suite(options: argparse.Namespace) -> int:
     from harness.core import upkeep
     from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN
-    from harness.planning.demands import refuse_trackers
+    from harness.planning.demands import missing_checkpoints, of_missing, refuse
     from harness.report.written import write_reports
 
     plan, store = planned(options)
-    refuse_trackers(plan, store)
+    refuse(plan, store)
     missing = plan.missing(store)
     out = console(stderr=True)
     failed: dict[str, Failure] = {}
@@ -260,6 +259,8 @@ def _run_suite(options: argparse.Namespace) -> int:
             f"{plan.suite.title}: {len(missing)} steps to do, profile {plan.profile_name}, store {store.root}",
             soft_wrap=True,
         )
+        for line in of_missing(missing_checkpoints(plan, store)):
+            out.print(line, soft_wrap=True, markup=False, highlight=False)
         failed = _make(plan, store, options)
         if options.detach:
             out.print("the workers go on: `harness status` looks at them; the same command without --detach waits")

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.config import parse_json
 from harness.core.errors import HarnessError
-from harness.core.files import replace, sync
+from harness.core.files import replace, sync, write_through
 
 CONTENTS = "contents.json"
 MANIFEST = "manifest.json"
@@ -40,11 +40,11 @@ def seal(folder: Path) -> dict[str, Any]:
     }
 
 
-def problems(folder: Path, sealed: dict[str, Any] | None) -> list[str]:
+def problems(folder: Path, sealed: dict[str, Any] | None, *, additions: bool = True) -> list[str]:
     """Return the differences between `folder` and the record `sealed` that `seal` gave of it; empty when there are
     none.
 
-    Every byte is read.
+    Every byte is read. `additions`: whether files that were not there then are differences.
     """
     listed, wrong = _listed(folder, sealed)
     if wrong:
@@ -65,10 +65,17 @@ def problems(folder: Path, sealed: dict[str, Any] | None) -> list[str]:
             found.append(f"{name}: {read[0]} bytes, expected {size}")
         elif read[1] != digest:
             found.append(f"{name}: changed")
-    return found + [f"{name}: not in the list" for name in sorted(there - listed.keys())]
+    return found + [f"{name}: not in the list" for name in sorted(there - listed.keys()) if additions]
 
 
-def _damage(folder: Path) -> str:
+def close(folder: Path, kind: str) -> None:
+    """Write list and manifest of a finished folder outside of a store, so that `damage` knows it."""
+    manifest = vouched_for({"version": _FIRST_SEALED, "kind": kind, "contents": seal(folder)})
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    replace(folder / MANIFEST, lambda temporary: write_through(temporary, text))
+
+
+def damage(folder: Path, *, additions: bool = True) -> str:
     """Return the first thing that is wrong with a finished artifact; empty when it is whole, or no artifact at all.
 
     Every byte is read. Artifacts of versions that kept no list of contents are believed.
@@ -81,7 +88,9 @@ def _damage(folder: Path) -> str:
         return f"{MANIFEST}: not readable: {error}"
     if not isinstance(manifest, dict) or not is_vouched_for(manifest):
         return f"{MANIFEST}: changed"
-    return next(iter(problems(folder, manifest["contents"])), "") if "contents" in manifest else ""
+    if "contents" not in manifest:
+        return ""
+    return next(iter(problems(folder, manifest["contents"], additions=additions)), "")
 
 
 class DamagedError(HarnessError):
@@ -95,7 +104,7 @@ class DamagedError(HarnessError):
 
 def refuse_damaged(folder: Path) -> None:
     """Raise DamagedError when a finished artifact is not as it was made."""
-    if wrong := _damage(folder):
+    if wrong := damage(folder):
         raise DamagedError(folder, wrong)
 
 

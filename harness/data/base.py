@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from harness.core.config import Specification
+from harness.core.errors import HarnessError
 from harness.core.progress import Report
 from harness.core.registry import Adapter, Registry
 from harness.data import frame_names, png
@@ -61,6 +62,18 @@ class Frame:
     def annotated_as(self, other: Self) -> Self:
         """This image with the annotation of another frame of the same data set."""
         return replace(self, instance_ids=other.instance_ids)
+
+
+def known_ids(frame: Frame, labels: LabelSet) -> np.ndarray:
+    """The ids of a frame, uint16 [H, W]; HarnessError when one is of no label."""
+    ids = frame.read_ids()
+    strange = ~labels.known[ids]
+    if strange.any():
+        raise HarnessError(
+            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no label of {labels.name}",
+            hint=f"ids are a label id, or, of a class with instances, {labels.divisor} x label id + number",
+        )
+    return ids
 
 
 class DatasetPart(Specification):

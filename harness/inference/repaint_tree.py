@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from harness.core import contents
 from harness.core.config import parse
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, silent
@@ -37,7 +38,7 @@ def synthesize(
     """A synthesis on its own: `generator` and `recipe` are names of configs/, taken as `profile` has them.
 
     `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
-    facts of `run`; errors as there, and for unknown names.
+    facts of `run`; errors as there, for unknown names, and for an `out` of which a file changed since or is gone.
     """
     part, path = load_part("generators", generator, profile)
     if part.get("adapter") == "none":
@@ -62,6 +63,8 @@ def synthesize(
     inputs, out = Inputs(dataset=dataset), Path(os.path.abspath(out))
     refuse_inside(out, dataset.root)
     if holds_something(out):
+        if wrong := contents.damage(out, additions=False):
+            raise HarnessError(f"{out}: not as it was made: {wrong}", hint=f"remove {out}, and it is made again")
         return run(spec, inputs, out, report)  # the same synthesis, whole; or an error
     unfinished = out.with_name(f"{out.name}.part")
     fresh = not unfinished.exists()
@@ -71,5 +74,6 @@ def synthesize(
         if fresh and not (unfinished / "batches").exists():  # nothing to go on from
             shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    contents.close(unfinished, "synthesize")
     os.replace(unfinished, out)
     return facts

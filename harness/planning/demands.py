@@ -6,7 +6,7 @@ such, they are not measured, and nothing is guessed.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +18,15 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_text
 from harness.core.paths import results_folder
 from harness.core.store import Store
-from harness.data.base import Dataset, open_dataset
+from harness.data.base import Dataset, known_ids, open_dataset
 from harness.planning.plan import Plan, chain
 from harness.segmenters.options import Training
 from harness.stages.synthesize import SynthesisSpec
 from harness.stages.train import TrainSpec
 from harness.weights.checkpoints import Need
 
+_LOOKED_AT = 32
+"""Frames of a split, evenly chosen, whose ids are looked at before anything is made; all of a small one."""
 _GENERATED = 2.0
 """Bytes a pixel of a painted square's PNG: about those of a photograph."""
 _PREDICTION = 2 * 2**20
@@ -66,6 +68,41 @@ class Demands:
     device: str
     missing: dict[str, tuple[Need, ...]]
     """By the part that reads them."""
+
+
+def refuse(plan: Plan, store: Store) -> None:
+    """HarnessError for what stops steps still to be made and is known before any: trackers, frames, ids."""
+    refuse_trackers(plan, store)
+    if plan.dataset.external is None or not plan.missing(store):
+        return
+    dataset = open_dataset(plan.dataset.spec, plan.dataset.external)
+    wanted, frames = plan.profile.synthesis.frames, dataset.frames("train")
+    if wanted is not None and len(frames) < wanted:
+        raise HarnessError(
+            f"{plan.dataset.external}: profile {plan.profile_name!r} takes the first {wanted} train frames, "
+            f"and there are {len(frames)}",
+            hint=f"add frames, or --set profiles.{plan.profile_name}.synthesis.frames={len(frames)}",
+        )
+    for some in (frames, dataset.frames("val")):
+        for frame in some[:: -(-len(some) // _LOOKED_AT)]:
+            known_ids(frame, dataset.labels)
+
+
+def missing_checkpoints(plan: Plan, store: Store) -> dict[str, tuple[Need, ...]]:
+    """The checkpoints that steps still to be made read and that are not here, by the part that reads them."""
+    names, needs = _parts(plan)
+    found: dict[str, tuple[Need, ...]] = {}
+    for name in (names[key] for key in plan.missing(store) if key in names):
+        if name not in found and (lacking := tuple(need for need in needs[name] if not need.found)):
+            found[name] = lacking
+    return found
+
+
+def of_missing(missing: Mapping[str, tuple[Need, ...]]) -> Iterator[str]:
+    """Return what to print of missing checkpoints: what reads them, and what brings them."""
+    for name, needs in missing.items():
+        yield f"missing: {name} reads {', '.join(need.names[0] for need in needs)}"
+        yield from (f"  {need.remedy}" for need in needs)
 
 
 def refuse_trackers(plan: Plan, store: Store) -> None:
@@ -112,9 +149,7 @@ def demands(plan: Plan, store: Store, speeds: Speeds | None = None) -> Demands:
         hours=None if unmeasured else hours,
         unmeasured=unmeasured,
         device=speeds.device,
-        missing={
-            name: lacking for name, all_of in needs.items() if (lacking := tuple(n for n in all_of if not n.found))
-        },
+        missing=missing_checkpoints(plan, store),
     )
 
 
@@ -128,9 +163,7 @@ def sentences(found: Demands, store: Store) -> Iterator[str]:
     else:
         each = found.hours / max(len(gpus()), 1)
         yield f"GPU hours: {found.hours:,.1f} by the speeds of {found.device}, {each:,.1f} for each GPU of this machine"
-    for name, needs in found.missing.items():
-        yield f"missing: {name} reads {', '.join(need.names[0] for need in needs)}"
-        yield from (f"  {need.remedy}" for need in needs)
+    yield from of_missing(found.missing)
 
 
 def of_disk(found: Demands, place: Path, room: int) -> str:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from harness.core.errors import HarnessError
 from harness.core.store import Store
-from harness.data.base import Dataset, Frame
+from harness.data.base import Dataset, Frame, known_ids
 from harness.data.labels import LabelSet
 from harness.planning import demands
 from harness.rehearsal import stand_ins
@@ -73,11 +73,9 @@ def data(dataset: Dataset) -> Iterator[Finding]:
 
 def _decoded(frame: Frame, labels: LabelSet) -> tuple[int, int]:
     """The size of a frame; HarnessError when image or labels can't be read, differ, or hold ids of no label."""
-    image, ids = frame.read_image(), frame.read_ids()
+    image, ids = frame.read_image(), known_ids(frame, labels)
     if image.shape[:2] != ids.shape:
         raise HarnessError(f"{frame.instance_ids}: {ids.shape} pixels, but its image has {image.shape[:2]}")
-    if not labels.known[ids].all():
-        raise HarnessError(f"{frame.instance_ids}: holds ids that are of no label of {labels.name}")
     return ids.shape[0], ids.shape[1]
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.data.augment import random_crop
-from harness.data.base import Frame
-from harness.data.labels import LabelSet
+from harness.data.base import Frame, known_ids
 from harness.data.mix import Draw, Stream
 from harness.segmenters.network import Sample
 from harness.segmenters.options import Training
@@ -81,7 +80,7 @@ class Loader:
     def _decoded(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
         found = self.cached.get(frame.name)
         if found is None:
-            found = frame.read_image(), _known(frame, self.stream.labels)
+            found = frame.read_image(), known_ids(frame, self.stream.labels)
             if found[0].shape[:2] != found[1].shape:
                 raise HarnessError(
                     f"{frame.image}: {found[0].shape[:2]} pixels, but its labels have {found[1].shape}",
@@ -92,15 +91,3 @@ class Loader:
                 self.room -= size
                 self.cached[frame.name] = found
         return found
-
-
-def _known(frame: Frame, labels: LabelSet) -> np.ndarray:
-    """The ids of a frame; HarnessError when one is of no label."""
-    ids = frame.read_ids()
-    strange = ~labels.known[ids]
-    if strange.any():
-        raise HarnessError(
-            f"{frame.instance_ids}: instance id {ids[strange].min()} is of no label of {labels.name}",
-            hint=f"ids are a label id, or, of a class with instances, {labels.divisor} x label id + number",
-        )
-    return ids

@@ -31,7 +31,7 @@ from pydantic import Field
 from harness.core.config import Specification, parse_json
 from harness.core.environment import cores, gpus
 from harness.core.errors import HarnessError
-from harness.core.files import write_bytes
+from harness.core.files import hash_into, write_bytes
 from harness.core.progress import Report
 from harness.core.seeds import derive
 from harness.data import png
@@ -426,10 +426,11 @@ def _facts(entries: list[ManifestEntry], read: int) -> dict[str, Any]:
 
 def _claim(work: _Work) -> bytes:
     """Return what `synthesis.json` says: the specification and what identifies frames and weights."""
-    digest = hashlib.sha256()
+    digest = hashlib.blake2b(digest_size=32)
     for frame in work.todo:
-        sizes = [path.stat().st_size for path in (frame.image, frame.instance_ids)]
-        digest.update(f"{frame.city}/{frame.name} {sizes}\n".encode())
+        digest.update(f"{frame.city}/{frame.name}\n".encode())
+        for path in (frame.image, frame.instance_ids):
+            hash_into(digest, path)
     content: dict[str, Any] = {
         "version": VERSION,
         "spec": work.spec.decisive(),

@@ -3,12 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 from test_plugins import tree
 
+from harness.cli import main
+from harness.core.errors import HarnessError
 from harness.core.store import Store
+from harness.data.tree import Tree
 from harness.planning import demands as subject
+from harness.planning.changes import Changes, parse_setting
 from harness.planning.demands import demands, known_speeds, sentences
 from harness.planning.plan import Plan, chain, make_plan
 from harness.weights.checkpoints import Need
@@ -100,3 +105,52 @@ def test_a_need_is_the_first_of_its_names_that_is_here(tmp_path):
     cached(tmp_path / "hub", "owner/name", 1)
     assert need.found.name == "c0"
     assert Need(names=("./no/such/folder",)).found is None
+
+
+def small(tmp_path, *changes: str, frames: int = 4) -> Plan:
+    """A plan of seconds on a tree of the user's own."""
+    root = tmp_path / "own"
+    for split in ("train", "val"):
+        for number in range(frames):
+            Tree(root).write_frame(
+                split, "aa", f"aa_0_{number}", np.zeros((64, 128, 3), np.uint8), np.full((64, 128), 7)
+            )
+    suite = tmp_path / "small.toml"
+    suite.write_text(
+        'title = "t"\nquestion = "q"\n[[rows]]\nmethod = "m"\ngenerator = "focus"\n'
+        'segmenter = "oneformer"\nbackbone = "convnext"\n'
+    )
+    settings = ('profiles.smoke.dataset="cityscapes"', *changes)
+    return make_plan(str(suite), "smoke", data_root=root, changes=Changes(settings=tuple(map(parse_setting, settings))))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_id_of_no_label_is_told_before_anything_is_made(tmp_path, split):
+    store = Store(tmp_path / "store")
+    subject.refuse(small(tmp_path), store)
+    ids = np.full((64, 128), 7)
+    ids[9, 9] = 99
+    image = np.zeros((64, 128, 3), np.uint8)
+    frame = Tree(tmp_path / "own").write_frame(split, "aa", "aa_0_9", image, ids)
+    plan = make_plan(str(tmp_path / "small.toml"), "smoke", data_root=tmp_path / "own", changes=small(tmp_path).changes)
+    with pytest.raises(HarnessError) as refused:
+        subject.refuse(plan, store)
+    assert refused.value.message == f"{frame.instance_ids}: instance id 99 is of no label of cityscapes"
+
+
+def test_fewer_frames_than_the_profile_takes_are_told_before_anything_is_made(tmp_path):
+    with pytest.raises(HarnessError, match="'smoke' takes the first 4 train frames, and there are 3") as refused:
+        subject.refuse(small(tmp_path, frames=3), Store(tmp_path / "store"))
+    setting = refused.value.hint.rpartition("--set ")[2]
+    subject.refuse(small(tmp_path, setting, frames=3), Store(tmp_path / "store"))
+
+
+def test_a_local_checkpoint_that_is_not_there_is_told_by_plan(tmp_path, capsys):
+    small(tmp_path)
+    options = ("--profile", "smoke", "--data-root", tmp_path / "own", "--store", tmp_path / "store")
+    settings = ("--set", 'profiles.smoke.dataset="cityscapes"')
+    settings += ("--set", "segmenters.oneformer.backbones.convnext.checkpoint=./nowhere")
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, ("plan", tmp_path / "small.toml", *options, *settings))))
+    assert ended.value.code == 0
+    assert "missing: oneformer-convnext reads ./nowhere\n  put it at ./nowhere" in capsys.readouterr().out
