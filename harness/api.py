@@ -313,6 +313,7 @@ def run(
     from harness.planning.demands import refuse
     from harness.report.written import write_reports
     from harness.running.local import Local
+    from harness.running.scheduler import heal
     from harness.running.scheduler import run as make
 
     made = plan(
@@ -327,6 +328,8 @@ def run(
         settings=settings,
     )
     place = _store(store)
+    tell = tell or (lambda event: None)
+    heal(made, place, tell)
     refuse(made, place)
     failed: dict[str, str] = {}
     if missing := made.missing(place):
@@ -341,7 +344,7 @@ def run(
             launcher=Local(place, workers=workers),
             resources=needs,
             retry_failed=retry_failed,
-            tell=tell or (lambda event: None),
+            tell=tell,
         )
         failed = {f"{missing[key].kind} {missing[key].label}": each.message for key, each in asked.failed.items()}
     return _rows_of(made, place, failed, write_reports(made, place))

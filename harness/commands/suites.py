@@ -246,11 +246,13 @@ def _run_suite(options: argparse.Namespace) -> int:
     from harness.core.failures import FROM_OUTSIDE, TRIED_AGAIN
     from harness.planning.demands import missing_checkpoints, of_missing, refuse
     from harness.report.written import write_reports
+    from harness.running.scheduler import heal
 
     plan, store = planned(options)
+    out = console(stderr=True)
+    heal(plan, store, lambda event: out.print(f"set aside  {event.note}", markup=False, soft_wrap=True))
     refuse(plan, store)
     missing = plan.missing(store)
-    out = console(stderr=True)
     failed: dict[str, Failure] = {}
     if missing:
         store.open()

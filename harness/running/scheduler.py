@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError
 from harness.core.failures import Failure
 from harness.core.resources import Resources
 from harness.core.store import Store
-from harness.planning.plan import Step
+from harness.planning.plan import Plan, Step
 from harness.running.graph import Graph
 from harness.running.launcher import Ended, Job, Launcher, PullLauncher
 from harness.running.local import Local
@@ -22,7 +22,7 @@ from harness.running.monitor import Monitor
 from harness.running.task import task_of
 from harness.running.watch import Event, Outcome, Tell, Watcher
 
-__all__ = ["Event", "Outcome", "run"]
+__all__ = ["Event", "Outcome", "heal", "run"]
 
 LOOK = 1.0
 """Seconds between two looks at what the running steps say of themselves."""
@@ -97,6 +97,21 @@ def submit(
     monitor = Monitor(_steps(plan, store, devices), store, launcher, lambda event: None, resources or {})
     monitor.old_failures(retry_failed=retry_failed)
     monitor.enlist()
+
+
+def heal(plan: Plan, store: Store, tell: Tell = lambda event: None) -> None:
+    """Set aside the last steps of rows that are not as they were made, so that they are missing.
+
+    No step reads them, and a report refuses them.
+    """
+    for final in {final.key: final for row in plan.rows for final in row.finals.values()}.values():
+        if not store.has(final.kind, final.key):
+            continue
+        try:
+            store.intact(final.kind, final.key)
+        except HarnessError as error:
+            store.set_aside(final.kind, final.key)
+            tell(Event(final, "set aside", note=error.message))
 
 
 class _Push(Watcher):

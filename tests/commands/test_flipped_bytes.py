@@ -33,6 +33,17 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+def test_a_run_makes_an_evaluation_again_that_is_not_as_it_was_made(finished):
+    table = said("report", *ROW, "--store", str(finished), "--format", "csv")
+    for name in ("scores.json", "statistics.npz", "contents.json", "manifest.json"):
+        (path,) = finished.glob(f"artifacts/evaluate/*/{name}")
+        path.write_bytes(path.read_bytes()[:-2] + b"xx")
+        code, output = said("run", *ROW, "--store", str(finished))
+        assert code == 0 and "set aside" in output, output
+        assert said("report", *ROW, "--store", str(finished), "--format", "csv") == table
+
+
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_by_verify_and_refused_by_what_reads_it(finished):
     store, chance = Store(finished), random.Random(0)
     files = sorted(path for path in finished.rglob("*") if path.is_file() and path.stat().st_size)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from steps import COUNT, Steps, drawing, fingerprint
@@ -23,7 +24,7 @@ from harness.core.store import Store
 from harness.planning.plan import Step, make_step
 from harness.running.launcher import Ended
 from harness.running.local import groups_of
-from harness.running.scheduler import run
+from harness.running.scheduler import heal, run
 from harness.running.watch import Watcher
 from harness.segmenters.base import SegmenterPart
 from harness.stages.train import TrainSpec
@@ -103,6 +104,24 @@ def test_an_input_that_is_not_as_it_was_made_is_set_aside_and_made_again(tmp_pat
     assert aside.step == first and label.name in aside.note
     assert fingerprint(store.path(first.kind, first.key)) == whole
     assert [path.name for path in (tmp_path / "damaged").iterdir()] == [f"{first.kind}-{first.key}.1"]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "changed", "manifest"])
+def test_a_last_step_that_is_not_as_it_was_made_is_set_aside_and_made_again(tmp_path, damage):
+    store, whole, last, absent = Store(tmp_path), drawing(2), drawing(3), drawing(4)
+    plan = SimpleNamespace(rows=[SimpleNamespace(finals={0: whole, 1: last}), SimpleNamespace(finals={0: absent})])
+    run(Steps(whole, last), store)
+    before = fingerprint(store.path(last.kind, last.key))
+    heal(plan, store, pytest.fail)
+    path = store.path(last.kind, last.key) / "manifest.json"
+    if damage != "manifest":
+        path = next(path.parent.rglob("*_labelIds.png"))
+    path.unlink() if damage == "deleted" else path.write_bytes(path.read_bytes()[:-1] + b"x")
+    events = []
+    heal(plan, store, events.append)
+    assert [(event.step, event.what) for event in events] == [(last, "set aside")] and path.name in events[0].note
+    assert run(Steps(whole, last), store).made == [last]
+    assert fingerprint(store.path(last.kind, last.key)) == before
 
 
 def test_what_a_stage_warned_of_is_told_when_it_is_done(tmp_path):
