@@ -325,7 +325,7 @@ def _paeth(residual: int, left: int, above: int, corner: int) -> Any:
 
 
 @_compiled
-def decode16(
+def decode(
     data: np.ndarray,
     row: np.ndarray,
     spare: np.ndarray,
@@ -335,9 +335,10 @@ def decode16(
     values: np.ndarray,
     ends: np.ndarray,
 ) -> bool:
-    """Inflated rows of a 16-bit grey PNG as what differs from row to row; False when a row has no valid filter.
+    """Inflated rows of a PNG as what differs from row to row; False when a row has no valid filter.
 
-    `row`, `spare` and `bits` are room to work in, `step` is 2.
+    `step` is the bytes of a pixel: 1 for 8-bit grey, 2 for 16-bit grey, 3 for R + 256 G + 65536 B. `row`, `spare` and
+    `bits` are room to work in.
 
     `moves` and `values` [height * width + 1] get the columns that differ from the row above (of row 0: from zeros) and
     their values, row after row; those of row y end at `ends[y]`. That is far less to read again than the pixels.
@@ -351,8 +352,14 @@ def decode16(
         if count < 0:
             return False
         for k in range(count):
-            x = changed[k]
-            new[k] = np.uint16((np.uint16(row[2 * x]) << 8) | row[2 * x + 1])
+            i = np.int64(changed[k]) * step
+            if step == 1:
+                new[k] = np.uint32(row[i])
+            elif step == 2:
+                new[k] = np.uint32(row[i]) << np.uint32(8) | np.uint32(row[i + 1])
+            else:
+                high = np.uint32(row[i + 1]) << np.uint32(8) | np.uint32(row[i + 2]) << np.uint32(16)
+                new[k] = np.uint32(row[i]) | high
         total += count
         ends[y] = total
     return True
@@ -360,7 +367,7 @@ def decode16(
 
 @_compiled
 def paint(moves: np.ndarray, values: np.ndarray, ends: np.ndarray, ids: np.ndarray) -> None:
-    """The pixels `ids` [H, W] of what `decode16` found."""
+    """The pixels `ids` [H, W] of what `decode` found."""
     start = 0
     for y in range(len(ids)):
         out = ids[y]
@@ -375,7 +382,7 @@ def paint(moves: np.ndarray, values: np.ndarray, ends: np.ndarray, ids: np.ndarr
 
 @_compiled
 def find_moves(ids: np.ndarray, moves: np.ndarray, values: np.ndarray, ends: np.ndarray) -> None:
-    """Return what `decode16` finds, for ids [H, W] that were read in another way."""
+    """Return what `decode` finds, for ids [H, W] that were read in another way."""
     total = 0
     for y in range(len(ids)):
         for x in range(ids.shape[1]):
@@ -517,61 +524,53 @@ def _slot(keys: np.ndarray, key: int) -> Any:
 
 @_compiled
 def pairs(
-    data: np.ndarray,
-    row: np.ndarray,
-    spare: np.ndarray,
-    bits: np.ndarray,
-    step: int,
-    columns: np.ndarray,
-    ids: np.ndarray,
+    pixels: np.ndarray,
+    since: np.ndarray,
+    slots: np.ndarray,
     moves: np.ndarray,
     values: np.ndarray,
     ends: np.ndarray,
+    others: np.ndarray,
+    labels: np.ndarray,
+    stops: np.ndarray,
     keys: np.ndarray,
     counts: np.ndarray,
 ) -> int:
-    """Joint histogram of ids and an inflated 8-bit PNG of `step` channels (1: grey, 3: R + 256 G + 65536 B).
+    """Joint histogram of two images of one size: ids as `decode` finds them (`moves`, `values`, `ends`), and a
+    prediction (`others`, `labels`, `stops`).
 
     Each column is counted in runs from top to bottom: only what differs from the row above is looked at; twice where
-    both do, since a run that ends where it began counts nothing. `moves`, `values`, `ends`: the ids by `decode16`.
-    `row`, `spare`, `bits`, `columns` [3, W + 1] and `ids` [W] are room to work in.
-    Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns the number
-    of pairs; -1 when a row has no valid filter, -2 when the table is too small.
+    both do, since a run that ends where it began counts nothing. `pixels` [2, W], `since` [W] and `slots` [W] are room
+    to work in. Fills the hash table `keys` (id << 24 | value; -1 is free) and `counts`, of a power of two each. Returns
+    the number of pairs; -2 when the table is too small.
     """
-    height, width, n = len(ends), len(ids), len(row)
-    changed, slots, since = columns[0], columns[1], columns[2]
-    _clear(row)
-    _clear(slots)
+    height, width = len(ends), len(since)
+    above, below = pixels[0], pixels[1]
+    _clear(above)
+    _clear(below)
     _clear(since)
-    _clear(ids)
-    used, first = 0, 0
+    _clear(slots)
+    used, first, second = 0, 0, 0
     for y in range(height):
-        start = y * (n + 1)
-        count = _advance(data[start], data[start + 1 : start + 1 + n], row, spare, step, bits, changed)
-        if count < 0:
-            return -1
-        if y == 0:
-            count = width
-            for x in range(width):
-                changed[x] = x
         for k in range(first, ends[y]):
-            ids[moves[k]] = values[k]
-        for places in (changed[:count], moves[first : ends[y]]):
-            for x in places:
-                key = np.int64(ids[x]) << 24
-                if step == 1:
-                    key |= np.int64(row[x])
-                else:
-                    key |= np.int64(row[3 * x]) | np.int64(row[3 * x + 1]) << 8 | np.int64(row[3 * x + 2]) << 16
-                slot = _slot(keys, key)
-                if keys[slot] == -1:
-                    if 2 * used >= len(keys):
-                        return -2
-                    keys[slot] = key
-                    used += 1
-                counts[slots[x]] += y - since[x]
-                slots[x], since[x] = slot, y
-        first = ends[y]
+            above[moves[k]] = values[k]
+        for k in range(second, stops[y]):
+            below[others[k]] = labels[k]
+        mine = ends[y] - first
+        for k in range(mine + stops[y] - second if y else width):
+            x: Any = np.int64(k)
+            if y > 0:
+                x = np.int64(moves[first + k] if k < mine else others[second + k - mine])
+            key = np.int64(above[x]) << 24 | np.int64(below[x])
+            slot = _slot(keys, key)
+            if keys[slot] == -1:
+                if 2 * used >= len(keys):
+                    return -2
+                keys[slot] = key
+                used += 1
+            counts[slots[x]] += y - since[x]
+            slots[x], since[x] = slot, y
+        first, second = ends[y], stops[y]
     for x in range(width):
         counts[slots[x]] += height - since[x]
     return used

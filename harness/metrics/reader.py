@@ -25,7 +25,7 @@ ROOM = 2048
 """Slots for pairs to begin with; a small table stays in the nearest cache."""
 
 Moves = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""What differs from row to row of an id map: `moves`, `values` and `ends` of `_kernels.decode16`."""
+"""What differs from row to row of an image: `moves`, `values` and `ends` of `_kernels.decode`."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class CompiledReader(Reader):
             return super().target(path, labels, depth_files=depth_files)
         data, height, width = found
         moves = _room_for_moves(height, width)
-        if not self._kernels.decode16(data, *_room(2 * width), 2, *moves):
+        if not self._kernels.decode(data, *_room(2 * width), 2, *moves):
             return super().target(path, labels, depth_files=depth_files)
         return _Painted(self, (height, width), moves, labels, str(path), depth_files)
 
@@ -119,15 +119,15 @@ class CompiledReader(Reader):
             moves = _room_for_moves(*target.size)
             self._kernels.find_moves(target.ids, *moves)
         width, slots = target.size[1], ROOM
-        room = *_room(channels * width), channels, np.empty((3, width + 1), np.int32), np.empty(width, np.uint16)
+        others = _room_for_moves(*target.size)
+        if not self._kernels.decode(data, *_room(channels * width), channels, *others):
+            return None
+        room = np.empty((2, width), np.uint32), np.empty(width, np.int32), np.empty(width, np.int32)
         while True:
             keys, counts = np.full(slots, -1, np.int64), np.zeros(slots, np.int64)
-            state = self._kernels.pairs(data, *room, *moves, keys, counts)
-            if state != -2:
+            if self._kernels.pairs(*room, *moves, *others, keys, counts) >= 0:
                 break
             slots *= 8
-        if state < 0:
-            return None
         used = np.flatnonzero(keys >= 0)
         used = used[np.argsort(keys[used])]
         return Pairs(keys[used] >> 24, keys[used] & 0xFFFFFF, counts[used])
@@ -177,7 +177,7 @@ def _room(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _room_for_moves(height: int, width: int) -> Moves:
     room = height * width + 1
-    return np.empty(room, np.int32), np.empty(room, np.uint16), np.empty(height, np.int64)
+    return np.empty(room, np.int32), np.empty(room, np.uint32), np.empty(height, np.int64)
 
 
 @cache
@@ -212,7 +212,7 @@ def is_compiled() -> bool:
     """Return whether the compiled loops lie in their cache, so that loading them takes half a second and no
     compiler."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
-    return any(folder.rglob("_kernels.decode16-*.nbi"))
+    return any(folder.rglob("_kernels.decode-*.nbi"))
 
 
 def sized(prediction: np.ndarray, path: Path, target: Target) -> np.ndarray:
