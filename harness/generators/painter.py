@@ -1,24 +1,21 @@
-"""A painter runs a batch of a diffusion generator: it checks rows, encodes texts once, and halves a batch that is too
-large for memory.
+"""A painter runs a batch of a diffusion generator: it checks rows, encodes texts once, and lets a batch that is too
+large for memory be halved.
 
 What is painted is the adapter's: diff_inpainting, blended, gligen, inpainting.
 """
 
 import functools
-import logging
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from harness.core.environment import checked_device
 from harness.core.errors import HarnessError
+from harness.core.shortage import Halving
 from harness.generators import diffusion
 from harness.generators.base import Generator, Prompt
 from harness.weights import checkpoints
-
-_log = logging.getLogger(__name__)
 
 remembered = functools.lru_cache(256)
 """Keeps what was found for the last 256 texts; the paper has 20 in all."""
@@ -36,7 +33,9 @@ class Painter(Generator[OptionsT]):
     def __init__(self, options: OptionsT, *, device: str) -> None:
         """HarnessError for a device that isn't there, and for all that `_load` refuses."""
         self.options, self.device = options, checked_device(device)
-        self._halving = Halving(self.name)
+        self._halving: Halving[np.ndarray] = Halving(
+            f"generator {self.name!r}", "crops", hint="lower `size`, or precision, or free memory"
+        )
         self._load()
 
     @classmethod
@@ -87,56 +86,3 @@ def check_rows(crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[P
         if crop.shape[:2] != mask.shape or crop.shape[0] != crop.shape[1]:
             found = f"crop {crop.shape[1]}x{crop.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
             raise HarnessError(f"row {row} ({prompts[row].text!r}): {found}; expected two squares of one size")
-
-
-class Halving:
-    """Runs batches, in halves once memory has run out, and says so. `paint(rows)` makes the images of those row
-    numbers."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.most: int | None = None
-        """Rows that went through after memory ran out; none as long as it never did."""
-
-    def __call__(self, count: int, paint: Callable[[range], list[np.ndarray]]) -> list[np.ndarray]:
-        """Images of rows 0..count-1 in order."""
-        step = min(self.most or count, count)
-        return [
-            image
-            for start in range(0, count, max(step, 1))
-            for image in self._part(range(start, min(start + step, count)), paint)
-        ]
-
-    def _part(self, rows: range, paint: Callable[[range], list[np.ndarray]]) -> list[np.ndarray]:
-        try:
-            return paint(rows)
-        except (RuntimeError, MemoryError) as error:
-            if not _memory_ended(error):
-                raise
-            if len(rows) == 1:
-                raise HarnessError(
-                    f"generator {self.name!r}: memory ran out on a single crop",
-                    hint="lower `size`, or precision, or free memory",
-                ) from None
-        _free_memory()
-        self.most = len(rows) // 2
-        _log.warning(
-            "generator %s: memory ran out on %d crops, going on with %d at a time", self.name, len(rows), self.most
-        )
-        return self(len(rows), lambda part: paint(rows[part.start : part.stop]))
-
-
-def _memory_ended(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from harness.core import contents, files
+from harness.core import contents, files, shortage
 from harness.core.errors import HarnessError
 from harness.core.failures import Failure, Kind
 from harness.core.progress import Report, Stopped
@@ -156,13 +156,14 @@ def _failure(error: Exception, work: Work) -> dict[str, Any]:
         error = files.refused(Path(error.filename or work.out), error)
     if isinstance(error, HarnessError):
         kind: Kind = "disk" if isinstance(error, files.DiskError) and error.of_disk else "usage"
+        kind = "memory" if isinstance(error, shortage.TooLargeError) else kind
         failure = Failure(kind=kind, message=error.message, hint=error.hint)
         if isinstance(error, contents.DamagedError):
             name = "/".join(error.folder.parts[-2:])
             failure = failure.model_copy(update={"kind": "damaged", "damaged": name})
         return {"failure": failure.model_dump(mode="json"), "errno": getattr(error, "number", None)}
     traceback.print_exc()  # standard error is the step's log
-    kind = "memory" if _is_out_of_gpu_memory(error) else "error"
+    kind = "memory" if shortage.ran_out(error) else "error"
     message = f"{type(error).__name__}: {error}"
     failure = Failure(kind=kind, message=message, traceback=traceback.format_exc())
     return {"failure": failure.model_dump(mode="json")}
@@ -178,11 +179,6 @@ def _used_a_gpu() -> bool:
     """Return whether the stage touched a GPU, which is then taken for as long as this process runs."""
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_initialized()
-
-
-def _is_out_of_gpu_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _peak_memory() -> int:

@@ -27,6 +27,8 @@ STATE = "state.pt"
 """Where a training that is not finished goes on from."""
 DAMAGED = f"{STATE}.damaged"
 """A state that could not be read, until the training is whole."""
+MEMORY = "memory.json"
+"""How many images a device takes at a time, once its memory has run out, until the training is whole."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ def save(
     )
     text = json.dumps(trained.model_dump(mode="json"), indent=1, sort_keys=True)
     files.write_bytes(folder / CONFIG, f"{text}\n".encode())
-    for name in (STATE, DAMAGED):
+    for name in (STATE, DAMAGED, MEMORY):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -102,6 +104,20 @@ def read_state(path: Path, names: Collection[str], *, set_aside: bool) -> dict[s
             path.replace(path.with_name(DAMAGED))
         return None
     return dict(state)
+
+
+def halved(folder: Path, images: int) -> None:
+    """Keep that a device takes so many images at a time from now on."""
+    files.write_text(folder / MEMORY, json.dumps({"images_at_a_time": images}) + "\n")
+
+
+def images_at_a_time(folder: Path) -> int | None:
+    """Return what `halved` has kept in the folder of an unfinished training; None where memory has not run out."""
+    try:
+        found = parse_json((folder / MEMORY).read_text(encoding="utf-8"))["images_at_a_time"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def is_trained(folder: Path) -> bool:

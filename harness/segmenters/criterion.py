@@ -79,6 +79,13 @@ class SetCriterion(nn.Module):
         """Losses of `layers` against per-image targets: `classes` int64 [n] and `masks` bool [n, H, W]."""
         return self.losses(layers, classes, masks, self.match(layers, classes, masks))
 
+    def counts(self, classes: Sequence[Tensor], queries: int) -> dict[str, float | Tensor]:
+        """The normaliser of each loss for targets like those of `forward` and so many queries an image."""
+        matched = sum(min(len(each), queries) for each in classes)
+        masks = mean_over_ranks(float(sum(map(len, classes))), self.class_weight.device)
+        free = len(classes) * queries - matched
+        return {"class": matched + self.weights.no_object * free, "mask": masks, "dice": masks}
+
     @torch.no_grad()
     def match(
         self,

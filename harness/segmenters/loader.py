@@ -36,7 +36,9 @@ class Loader:
         self.cached: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.room = training.cache_mb * 2**20
         self.pool = ThreadPoolExecutor(training.workers) if training.workers else None
-        self.ahead: dict[tuple[int, int], Future[Batch]] = {}
+        self.ahead: dict[tuple[int, int], Future[list[Batch]]] = {}
+        self.most: int | None = None
+        """Images that go through the network together where memory is short; none: a whole part."""
 
     def draws(self, step: int, part: int) -> list[Draw]:
         """The draws of this process in a part of a step."""
@@ -45,7 +47,12 @@ class Loader:
         return [self.stream.at(first + k) for k in range(self.rank, size, self.ranks)]
 
     def batch(self, step: int, part: int) -> Batch:
-        """The collated batch; with threads, the next ones are put in work too."""
+        """The collated part, as long as nothing has cut it."""
+        (whole,) = self.batches(step, part)
+        return whole
+
+    def batches(self, step: int, part: int) -> list[Batch]:
+        """A collated part, in pieces of `most` images; with threads, the next ones are put in work too."""
         if self.pool is None:
             return self._make(step, part)
         wanted = step * self.training.accumulate + part
@@ -55,13 +62,20 @@ class Loader:
                 self.ahead[key] = self.pool.submit(self._make, *key)
         return self.ahead.pop((step, part)).result()
 
+    def cut(self, most: int) -> None:
+        """Make pieces of so many images from now on."""
+        self.most = most
+        self.ahead.clear()
+
     def close(self) -> None:
         """Stop the threads."""
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, step: int, part: int) -> Batch:
-        return self.collate([self._sample(draw) for draw in self.draws(step, part)])
+    def _make(self, step: int, part: int) -> list[Batch]:
+        samples = [self._sample(draw) for draw in self.draws(step, part)]
+        most = self.most or len(samples)
+        return [self.collate(samples[first : first + most]) for first in range(0, len(samples), most)]
 
     def _sample(self, draw: Draw) -> Sample:
         image, ids = self._decoded(draw.frame)

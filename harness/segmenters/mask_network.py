@@ -124,6 +124,10 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
         """Recompute the backbone's activations in the backward pass instead of keeping them."""
         self.model.model.pixel_level_module.encoder.gradient_checkpointing_enable()
 
+    def counts(self, batch: Batch) -> dict[str, float | Tensor]:
+        """See `Trainable.counts`: class, mask and dice count targets."""
+        return self.criterion.counts(batch["classes"], self.model.config.num_queries)
+
     def _crops(self, samples: Sequence[Sample], tasks: Task | Sequence[Task]) -> Batch:
         """Pixels and targets of crops; one task for all, or one per crop."""
         smallest, with_labels = self.options.min_pixels, self.options.semantic_weight > 0

@@ -17,11 +17,21 @@ _PATIENCE = 0.2
 """Seconds between two looks at the processes."""
 
 
+class HalvedError(Exception):
+    """The memory of a device ran out: the work is to be done again, and will take half as much at a time."""
+
+
 def run(count: int, work: Callable[[Any, Report], Any], argument: Any, report: Report) -> None:
     """Let `count` processes do `work(argument, report)`, which must be importable; HarnessError of any is raised here.
 
-    Each sees RANK, LOCAL_RANK and WORLD_SIZE, and joins the others through accelerate.
+    Each sees RANK, LOCAL_RANK and WORLD_SIZE, and joins the others through accelerate. Where one raises HalvedError,
+    all end and are started again.
     """
+    while _ended_halved(count, work, argument, report):
+        pass
+
+
+def _ended_halved(count: int, work: Callable[[Any, Report], Any], argument: Any, report: Report) -> bool:
     from torch import multiprocessing
 
     told = multiprocessing.get_context("spawn").SimpleQueue()
@@ -38,9 +48,15 @@ def run(count: int, work: Callable[[Any, Report], Any], argument: Any, report: R
             kind, *message = told.get()
             if kind == "failure":
                 raise HarnessError(message[0], hint=message[1]) from None
+            if kind == "halved":
+                for process in running.processes:  # they may wait for the one that has ended
+                    process.kill()
+                    process.join()
+                return True
             report(*message)
     if failure is not None:
         raise failure
+    return False
 
 
 def rank() -> int:
@@ -62,6 +78,9 @@ def _one(index: int, count: int, port: int, work: Callable, argument: Any, told:
         work(argument, silent if index else report)
     except HarnessError as error:
         told.put(("failure", error.message, error.hint))
+        sys.exit(1)
+    except HalvedError:
+        told.put(("halved",))
         sys.exit(1)
     _leave()
 

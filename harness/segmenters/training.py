@@ -11,24 +11,27 @@ import logging
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.core import shortage
 from harness.core.config import parse_json
 from harness.core.errors import HarnessError
 from harness.core.progress import Report, Stopped, silent
 from harness.core.seeds import derive
 from harness.data.mix import Stream
 from harness.segmenters.base import share
-from harness.segmenters.checkpoint import STATE, read_state
+from harness.segmenters.checkpoint import STATE, halved, images_at_a_time, read_state
 from harness.segmenters.loader import Batch, Loader
 from harness.segmenters.network import InferenceT, Network, Sample
 from harness.segmenters.options import Training
+from harness.segmenters.processes import HalvedError
 from harness.weights.tensors import need_disk, replace
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ _KEPT = {"step", "window", "network", "optimizer", "average", "scaler"}
 """What a state holds."""
 _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "position_embeddings", "positional_embedding")
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+
+ResultT = TypeVar("ResultT")
 
 
 class Trainable(Network[Training, InferenceT]):
@@ -56,6 +61,18 @@ class Trainable(Network[Training, InferenceT]):
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses of a batch, scalars by name; their sum is minimised."""
+
+    def counts(self, batch: Batch) -> dict[str, float | Tensor]:
+        """Return how much a batch counts in the mean that a loss is, by its name; those not named are means of images.
+
+        A batch that is too large for memory goes through in pieces, whose losses are weighed by these.
+        """
+        return {}
+
+    @property
+    def couples(self) -> tuple[str, ...]:
+        """Losses that compare images of a batch with each other: the pieces of a batch compare fewer."""
+        return ()
 
     def checkpoint_gradients(self) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
@@ -139,6 +156,20 @@ def parameter_groups(network: Trainable[Any], training: Training) -> list[dict[s
     ]
 
 
+class _Piece(NamedTuple):
+    """Images of a part that go through the network together."""
+
+    batch: Batch
+    shares: Mapping[str, float | Tensor] = {}
+    """Of the piece in the losses of the part, by name."""
+    images: float = 1.0
+    """Its share in the images of the part, which is that in all other losses."""
+
+    def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses so that those of all pieces add up to the losses of the part."""
+        return {name: value * self.shares.get(name, self.images) for name, value in losses.items()}
+
+
 class _Run:
     """The state of one training: what a checkpoint holds, and what is needed to take the next step."""
 
@@ -158,6 +189,9 @@ class _Run:
         self.checks = None
         if validation is not None and training.validate_every:
             self.checks = Loader(validation, _undisturbed(training), network.collate, **ranks)
+        self.images = share(training, self.accelerator.num_processes, "this training")
+        """How many go through the network at a time."""
+        self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
         self.step = 0
         self.window: list[dict[str, float]] = []
 
@@ -176,6 +210,8 @@ class _Run:
                 to_device(state["average"], self.device),
             )
             logger.info("going on from step %d in %s", self.step, path)
+        if (images := images_at_a_time(self.out)) is not None and images < self.images:
+            self._cut(images, "memory ran out before")
         if self.accelerator.is_main_process:
             self._cut_log()
         # wandb writes where it does by default: its service goes on with its logs when the training has ended.
@@ -191,21 +227,10 @@ class _Run:
     def advance(self) -> float:
         """Take one step; the loss."""
         step, training = self.step, self.training
-        torch.manual_seed(derive(self.seed, "step", step, self.accelerator.process_index))
         factor = rate(training, step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        self.wrapped.train()
-        losses: dict[str, float] = {}
-        for part in range(training.accumulate):
-            batch = to_device(self.loader.batch(step, part), self.device)
-            with self.accelerator.autocast():
-                found = self.wrapped(batch)
-            total = sum(found.values()) / training.accumulate
-            self._check(total, found, step, part)
-            self.accelerator.backward(total)
-            for name, value in found.items():
-                losses[name] = losses.get(name, 0.0) + value.item() / training.accumulate
+        losses = self._within_memory(self._gradients)
         if training.grad_clip:
             self.accelerator.clip_grad_norm_(self.network.parameters(), training.grad_clip)
         self.optimizer.step()
@@ -219,6 +244,77 @@ class _Run:
         if self.step % training.checkpoint_every == 0 and self.step < training.iterations:
             self.save()
         return loss
+
+    def _gradients(self) -> dict[str, float]:
+        """Add up the gradients of a step; its losses."""
+        torch.manual_seed(derive(self.seed, "step", self.step, self.accelerator.process_index))
+        self.wrapped.train()
+        losses: dict[str, float] = {}
+        accumulate = self.training.accumulate
+        for part in range(accumulate):
+            for piece in self._pieces(self.loader, self.step, part):
+                with self.accelerator.autocast():
+                    found = self.wrapped(piece.batch)
+                found = piece.weighed(found)
+                total: Any = sum(found.values()) / accumulate
+                self._check(total, found, self.step, part)
+                self.accelerator.backward(total)
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0.0) + value.item() / accumulate
+        return losses
+
+    def _pieces(self, loader: Loader, step: int, part: int) -> Iterator["_Piece"]:
+        """The pieces of a part: one, as long as memory has sufficed."""
+        batches = [to_device(batch, self.device) for batch in loader.batches(step, part)]
+        if len(batches) == 1:
+            yield _Piece(batches[0])
+            return
+        images, most = len(loader.draws(step, part)), loader.most or 0
+        counts = [self.network.counts(batch) for batch in batches]
+        for number, (batch, own) in enumerate(zip(batches, counts, strict=True)):
+            shares = {name: value / sum(each[name] for each in counts) for name, value in own.items()}
+            yield _Piece(batch, shares, min(most, images - number * most) / images)
+
+    def _within_memory(self, work: Callable[[], ResultT]) -> ResultT:
+        """What `work` returns; where memory runs out, it is done again with half as many images at a time."""
+        while True:
+            # A forward pass moves the running means of batch norms; those of a try that failed are taken back.
+            before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in self.norms]
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not shortage.ran_out(error):
+                    raise
+            self.optimizer.zero_grad(set_to_none=True)
+            for norm, kept in zip(self.norms, before, strict=True):
+                for name, buffer in norm.named_buffers():
+                    buffer.copy_(kept[name])
+            shortage.free()
+            self._halve()
+
+    def _halve(self) -> None:
+        """Go on with half as many images at a time; processes that share a batch all begin again from the state."""
+        if self.images == 1:
+            raise shortage.TooLargeError(
+                f"step {self.step + 1} of {self.training.iterations}: memory ran out on a single image",
+                hint="training.gradient_checkpointing keeps fewer activations, training.crop makes images smaller",
+            )
+        halved(self.out, self.images // 2)
+        if self.accelerator.num_processes > 1:
+            raise HalvedError
+        self._cut(self.images // 2, f"step {self.step + 1}: memory ran out on {self.images} images")
+
+    def _cut(self, images: int, why: str) -> None:
+        """Let so many images through the network at a time, and say so."""
+        self.images = images
+        for loader in filter(None, (self.loader, self.checks)):
+            loader.cut(images)
+        said = f"going on with {images} at a time, {self.training.batch_size} a step as before"
+        if self.norms:
+            said += "; batch norms that learn see that many"
+        if self.network.couples:
+            said += f"; so does the loss {', '.join(self.network.couples)}, which compares images"
+        logger.warning("%s, %s", why, said)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to keep: the running mean where there is one."""
@@ -260,7 +356,7 @@ class _Run:
             record["lr"] = learning_rate
             self.window.clear()
         if self.checks is not None and (self.step % training.validate_every == 0 or last):
-            record |= self._validate(self.checks)
+            record |= self._within_memory(partial(self._validate, self.checks))
         if record and self.accelerator.is_main_process:
             self.accelerator.log(record, step=self.step)
             with open(self.out / LOG, "a", encoding="utf-8") as handle:
@@ -270,10 +366,13 @@ class _Run:
     def _validate(self, checks: Loader) -> dict[str, float]:
         self.wrapped.eval()
         torch.manual_seed(derive(self.seed, "validation"))
-        rows = []
+        rows: list[dict[str, float]] = []
         for number in range(self.training.validate_batches):
-            found = self.network(to_device(checks.batch(number, 0), self.device))
-            rows.append({name: value.item() for name, value in found.items()})
+            row: dict[str, float] = {}
+            for piece in self._pieces(checks, number, 0):
+                for name, value in piece.weighed(self.network(piece.batch)).items():
+                    row[name] = row.get(name, 0.0) + value.item()
+            rows.append(row)
         means = {f"val_{name}": float(np.mean([row[name] for row in rows])) for name in rows[0]}
         means = self._over_processes(means)
         return {"val_loss": sum(means.values()), **means}

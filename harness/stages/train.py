@@ -87,6 +87,8 @@ def _train(task: tuple[TrainSpec, Inputs, Path], report: Report) -> dict[str, An
         "synthetic_images": len(frames.synthetic),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
+    if (images := checkpoint.images_at_a_time(out)) is not None:
+        facts["images_at_a_time"] = images
     if processes.rank() == 0:
         checkpoint.save(out, network, weights, part, spec.backbone, facts)
     return facts

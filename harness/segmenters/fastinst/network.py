@@ -127,6 +127,10 @@ class FastInstNetwork(Trainable[Inference]):
             losses |= self.aids.losses(maps[-1], batch["labels"])
         return losses
 
+    def counts(self, batch: Batch) -> dict[str, float | Tensor]:
+        """See `Trainable.counts`: class, mask and dice count targets."""
+        return self.criterion.counts(batch["classes"], self.options.queries)
+
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
         """Instances of images of one size."""

@@ -102,6 +102,11 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
             batch["text_index"] = torch.tensor([[unique.index(line) for line in every] for every in lines])
         return batch
 
+    @property
+    def couples(self) -> tuple[str, ...]:
+        """See `Trainable.couples`."""
+        return ("text",) if self.options.text_contrastive else ()
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses: class, mask, dice, and text where the text branch is on."""
         features = self._features(batch["pixels"])
