@@ -199,13 +199,18 @@ def _load_scheduler(where: Path | str, how: dict[str, Any]) -> Any:
 
 def _quietly(action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Without the libraries' progress bars and reports, which the harness replaces by its own."""
+    quiet()
+    return action(*arguments, **named)
+
+
+def quiet() -> None:
+    """Let libraries say nothing: of a file that is a .bin they log an error, and read it."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
+        library.set_verbosity(logging.CRITICAL)
         library.disable_progress_bar()
-    return action(*arguments, **named)
 
 
 def _ready(found: Components, options: DiffusionOptions, *, device: str, channels: tuple[int, ...]) -> Components:

@@ -117,8 +117,7 @@ def _fingerprint(checkpoint: str, revision: str | None) -> str:
 def _load(options: InpaintingOptions) -> Any:
     import diffusers
 
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
+    diffusion.quiet()
     kind = diffusers.AutoPipelineForInpainting if options.pipeline == AUTO else _pipeline_class(options.pipeline)
     _check_layout(checkpoints.find(options.checkpoint, options.revision))
     more: dict[str, Any] = {}

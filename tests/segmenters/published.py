@@ -8,6 +8,7 @@ facebook, a ResNet of microsoft, `timm` a ResNet of timm.
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,24 @@ _OLD = [
 """Swin's names in transformers 5 and before."""
 
 
-def oneformer(folder: Path, *, names: str = "new", file: str = "safetensors", text: bool = False) -> nn.Module:
-    """A whole OneFormer with Swin for Cityscapes' 19 classes; published ones have no text branch."""
-    from transformers import OneFormerConfig, OneFormerForUniversalSegmentation, SwinConfig
+def oneformer(
+    folder: Path,
+    *,
+    names: str = "new",
+    file: str = "safetensors",
+    text: bool = False,
+    family: str = "swin",
+    classes: int = 19,
+) -> nn.Module:
+    """A whole OneFormer, for Cityscapes' classes by default; published ones have no text branch."""
+    from transformers import CONFIG_MAPPING, OneFormerConfig, OneFormerForUniversalSegmentation
 
-    backbone = SwinConfig(**SWIN, out_features=STAGES)
+    backbone = CONFIG_MAPPING[family](**FAMILIES[family], out_features=STAGES)
     more = {"conv_dim": 64, "mask_dim": 64, "query_dec_layers": 1, "text_encoder_width": 64, "text_encoder_n_ctx": 2}
     config = OneFormerConfig(
         backbone_config=backbone, num_queries=12, is_training=text, text_encoder_num_layers=1, **SIZES, **more
     )
-    return _whole(folder, OneFormerForUniversalSegmentation, config, 19, names, file)
+    return _whole(folder, OneFormerForUniversalSegmentation, config, classes, names, file)
 
 
 def mask2former(folder: Path, *, classes: int, names: str = "new", file: str = "safetensors") -> nn.Module:
@@ -97,6 +106,12 @@ def cached(folder: Path, home: Path, hub_id: str) -> None:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     folder.rename(repository / "snapshots" / commit)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of `folder` beside it."""
+    copy = folder.with_name(f"{folder.name}-copy-{len(list(folder.parent.iterdir()))}")
+    return Path(shutil.copytree(folder, copy))
 
 
 def _whole(folder: Path, kind: Any, config: Any, classes: int, names: str, file: str) -> nn.Module:

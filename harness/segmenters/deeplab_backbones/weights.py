@@ -86,7 +86,7 @@ def _tensors(source: str) -> dict[str, Tensor]:
     path = checkpoints.local(source) or Path(source).expanduser()
     if not (path / WEIGHTS).is_file():
         raise HarnessError(
-            f"{source}: no {WEIGHTS} in it",
+            f"the checkpoint {source!r} can't be read: {f'no {WEIGHTS} in it' if path.is_dir() else 'no such folder'}",
             hint="name the folder of a trained segmenter, or one that `harness convert deeplab2` made",
         )
     return read_tensors(path / WEIGHTS)
