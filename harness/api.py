@@ -264,13 +264,12 @@ def plan(
     `seeds`: how many, or which. `only`, `without`, `added`: names of parts, as --only, --without and --with take them.
     `settings`: keys of parts, {"segmenters.oneformer.training.iterations": 500}.
     """
+    from harness.planning.changes import seeds_of
     from harness.planning.plan import make_plan
     from harness.report import spec_of
     from harness.results.collect import check_published
 
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(sorted(seeds or ()))
-    if len(set(chosen)) < len(chosen) or (seeds is not None and not chosen) or any(seed < 0 for seed in chosen):
-        raise HarnessError(f"seeds {seeds!r}: expected a number above 0, or distinct seeds of at least 0")
+    chosen = () if seeds is None else seeds_of(seeds)
     changes = Changes(
         recipe=recipe,
         only=_names(only),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harness.core.errors import near
+from harness.core.errors import HarnessError, near
 
 if TYPE_CHECKING:
     from harness.core.store import Store
@@ -85,12 +85,12 @@ def listed(text: str) -> tuple[str, ...]:
 
 def seeds(text: str) -> tuple[int, ...]:
     """`5`: the seeds 0 to 4. `0,3,7`: these."""
-    if "," not in text:
-        return tuple(range(count(text)))
-    found = tuple(map(natural, text.split(",")))
-    if len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"expected distinct seeds, found {text!r}")
-    return tuple(sorted(found))
+    from harness.planning.changes import seeds_of
+
+    try:
+        return seeds_of([*map(natural, text.split(","))] if "," in text else count(text))
+    except HarnessError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
 
 
 def _at_least(low: int, text: str) -> int:

@@ -63,7 +63,7 @@ def synthesize(
     inputs, out = Inputs(dataset=dataset), Path(os.path.abspath(out))
     refuse_inside(out, dataset.root)
     if holds_something(out):
-        if wrong := contents.damage(out, additions=False):
+        if out.is_dir() and (wrong := contents.damage(out, additions=False)):
             raise HarnessError(f"{out}: not as it was made: {wrong}", hint=f"remove {out}, and it is made again")
         return run(spec, inputs, out, report)  # the same synthesis, whole; or an error
     unfinished = out.with_name(f"{out.name}.part")

@@ -18,6 +18,8 @@ from harness.data.base import DatasetPart
 from harness.planning.suite import Arm, Profile, Suite, as_dataset_part, load_part, names, profile_table
 from harness.segmenters.base import SegmenterPart
 
+MOST_SEEDS = 1000
+"""A slip of a digit more is told instead of planned."""
 KINDS = ("assessments", "datasets", "generators", "profiles", "recipes", "segmenters")
 """The kinds of parts whose keys can be set."""
 
@@ -67,6 +69,17 @@ class Setting(NamedTuple):
         for key in reversed(outer):
             table = {key: table}
         return table
+
+
+def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
+    """The seeds 0 to `asked` - 1, or these; HarnessError for what is none, stands twice or is too many or too large."""
+    many = range(asked) if isinstance(asked, int) and 0 < asked <= MOST_SEEDS else ()
+    chosen = tuple(many if isinstance(asked, int) else sorted(asked))
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**63 for seed in chosen):
+        raise HarnessError(
+            f"seeds {asked!r}: expected a number from 1 to {MOST_SEEDS}, or distinct seeds from 0 to 2^63 - 1"
+        )
+    return chosen
 
 
 def parse_setting(text: str) -> Setting:

@@ -125,6 +125,8 @@ def test_makefile_targets_all_exist_and_help_lists_them():
         (["plan", "table1", "--profil", "smoke"], ["unknown argument '--profil'", "did you mean '--profile'?"]),
         (["plan", "table1", "-profile", "smoke"], ["unknown argument '-profile'", "did you mean '--profile'?"]),
         (["plan", "table1", "--seeds", "-1"], ["--seeds", "at least 1", "'-1'"]),
+        (["plan", "table1", "--seeds", "9" * 20], ["--seeds", "a number from 1 to 1000"]),
+        (["plan", "table1", "--seeds", "0," + "9" * 20], ["--seeds", "distinct seeds from 0 to 2^63 - 1"]),
         (["plan", "table1", "twice"], ["unknown argument 'twice'", "harness plan --help"]),
         (["--verison"], ["unknown argument '--verison'", "did you mean '--version'?"]),
         (["store", "verfy"], ["unknown command 'verfy'", "did you mean 'verify'?"]),

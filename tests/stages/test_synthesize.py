@@ -571,6 +571,8 @@ def test_wrong_names_and_places_are_one_message_and_leave_nothing(tree, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
         synthesize(Tree(tree), tmp_path / "file" / "out", generator="focus")
+    with pytest.raises(HarnessError, match="exists and is no synthesis"):
+        synthesize(Tree(tree), tmp_path / "file", generator="focus")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
