@@ -49,6 +49,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _print(found: "Status", out: Any) -> None:
     from harness.commands.tables import print_columns
+    from harness.planning.versions import summary
 
     out.print(f"{found.suite}, profile {found.profile}, store {found.store}", soft_wrap=True)
     names = ("done", "running", "waiting", "failed", "blocked")
@@ -58,6 +59,8 @@ def _print(found: "Status", out: Any) -> None:
         heads = ("running", "of", "where", "job", "progress", "beat", "left")
         columns = dict(zip(heads, map(list, zip(*map(_cells, found.running), strict=True)), strict=True))
         print_columns(out, columns, fold=("of", "progress"), spare=("job", "where", "beat"))
+    for line in summary(found.other_versions):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     for bad in found.failed:
         out.print(f"failed: {bad.kind} {bad.label}: {bad.message}\n  {bad.log}", markup=False, soft_wrap=True)
 

@@ -208,6 +208,7 @@ def _chain(store: "Store", key: str) -> list[dict[str, Any]]:
     """An artifact and all it was made from, the newest first."""
     from harness.core.index import index
     from harness.core.upkeep import needed
+    from harness.stages import STAGES
 
     entries = index(store)
     chain = needed(entries, [key])
@@ -217,6 +218,7 @@ def _chain(store: "Store", key: str) -> list[dict[str, Any]]:
         more = {
             "job": manifest.get("job", {}),
             "changed": bool(manifest.get("environment", {}).get("dirty")),
+            "now": STAGES[entry.kind].version if entry.kind in STAGES else None,
             "command": manifest.get("command", "?"),
             "path": str(store.path(entry.kind, entry.key)),
             "log": str(store.log(entry.kind, entry.key)),
@@ -235,7 +237,8 @@ def _print_chain(store: "Store", key: str, indent: int = 0) -> None:
             f"  made {one['started']} in {one['seconds']:.1f} s on {one['host'] or '?'} ({job.get('device', '?')}), "
             f"{job.get('launcher', '?')} {job.get('id', '')}",
             f"  by harness {one['harness'] or '?'}, stage version {one['stage'] or '?'}, commit {one['commit'] or '?'}"
-            + (" with changes" if one["changed"] else ""),
+            + (" with changes" if one["changed"] else "")
+            + (f"; not comparable: version {one['now']} here" if one["now"] not in (None, one["stage"]) else ""),
             f"  asked for by: {one['command']}",
             f"  log: {one['log']}",
         ]

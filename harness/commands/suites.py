@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.core.resources import Resources
     from harness.core.store import Store
     from harness.planning.plan import Plan, Step
+    from harness.planning.versions import OtherVersion
     from harness.report.choice import Chosen
 
 WIDE, SHORT = 100, 12
@@ -96,13 +97,15 @@ def _list(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from harness.planning.demands import demands, missing_checkpoints, of_missing, refuse, sentences
+    from harness.planning.versions import other_versions, summary
 
     plan, store = planned(options)
     refuse(plan, store)
     steps, missing, begun = plan.steps(), plan.missing(store), store.half_done()
     minutes = {key: _minutes(plan, store, step, begun) for key, step in missing.items()}
+    others = other_versions(missing, store)
     if options.json:
-        print_json(_as_values(plan, store, missing, begun))
+        print_json(_as_values(plan, store, missing, begun, others))
         return 0
     out = console()
     out.print(f"{plan.suite.title}\n{plan.suite.question}\n", soft_wrap=True)
@@ -121,6 +124,8 @@ def _plan(options: argparse.Namespace) -> int:
     estimate = f"about {sum(known):.0f} core-minutes" if len(known) == len(minutes) else "no estimate for this profile"
     done = len(steps) - len(missing)
     out.print(f"\n{len(missing)} steps to do ({estimate if missing else 'nothing'}), {done} there already")
+    for line in summary(others.values()):
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     if not listed:
         out.print("--steps lists every step")
     takes_days = None in minutes.values()
@@ -131,7 +136,13 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_values(plan: "Plan", store: "Store", missing: "Collection[str]", begun: "Collection[str]") -> "dict[str, Any]":
+def _as_values(
+    plan: "Plan",
+    store: "Store",
+    missing: "Collection[str]",
+    begun: "Collection[str]",
+    others: "Mapping[str, OtherVersion]",
+) -> "dict[str, Any]":
     """A plan for scripts: its rows with the keys of their last steps, and every step, inputs first."""
     return {
         "suite": plan.name,
@@ -158,6 +169,7 @@ def _as_values(plan: "Plan", store: "Store", missing: "Collection[str]", begun: 
                 "key": step.key,
                 "inputs": {name: needed.key for name, needed in step.inputs.items()},
                 "state": _state(step, missing, begun),
+                "other_version": others[step.key].model_dump(mode="json") if step.key in others else None,
                 "minutes": None if step.external else plan.profile.estimate(step.kind),
             }
             for step in plan.steps().values()

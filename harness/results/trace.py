@@ -6,6 +6,7 @@ from typing import NamedTuple
 from harness.core.errors import HarnessError, near
 from harness.core.store import Store
 from harness.planning.plan import Plan
+from harness.planning.versions import other_versions
 from harness.results.collect import SCORES, rows
 
 
@@ -24,10 +25,14 @@ def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[NumberSou
     if row not in measured:
         raise HarnessError(f"suite {plan.name!r} has no measured row {row!r}", hint=near(row, measured))
     planned = next(found for found in plan.rows if found.arm.name == row)
+    others = other_versions(plan.missing(store), store)
     for run in measured[row].seeds:
         final = planned.finals[run.seed]
         if run.status != "ok":
-            yield NumberSource(run.seed, f"none: {run.status}", run.error.splitlines()[-1] if run.error else "", "")
+            said = run.error.splitlines()[-1] if run.error else ""
+            if final.key in others:
+                said = f"{final.kind} {others[final.key].made}: {others[final.key].text}"
+            yield NumberSource(run.seed, f"none: {run.status}", said, "")
             continue
         if metric not in run.scores:
             raise HarnessError(f"row {row!r} has no metric {metric!r}", hint=near(metric, run.scores))

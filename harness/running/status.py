@@ -12,6 +12,7 @@ from harness.core.config import Strict
 from harness.core.leases import LeaseRecord
 from harness.core.store import Store
 from harness.planning.plan import Plan, Step
+from harness.planning.versions import OtherVersion, other_versions
 from harness.running.graph import Graph
 
 
@@ -67,6 +68,8 @@ class Status(Strict):
     stages: dict[str, StageCount]
     running: list[RunningStep]
     failed: list[FailedStep]
+    other_versions: list[OtherVersion] = []
+    """Missing steps that other code has made: not comparable."""
 
 
 def status(plan: Plan, store: Store) -> Status:
@@ -89,6 +92,7 @@ def status(plan: Plan, store: Store) -> Status:
         stages={kind: StageCount(**found) for kind, found in counts.items()},
         running=[_running(missing[key], path, record, now) for key, (path, record) in held.items()],
         failed=failed,
+        other_versions=list(other_versions(missing, store).values()),
     )
 
 

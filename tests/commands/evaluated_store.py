@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harness import __version__
 from harness.core.progress import silent
 from harness.core.store import Store
 from harness.data.tree import Tree
@@ -50,7 +51,15 @@ def run(tree: Path, folder: Path, *, seeds: Sequence[int], found: float) -> list
         partial = store.partial(final.kind, final.key)
         facts = evaluate.run(EvaluateSpec(), {"dataset": Tree(tree), "predict": predicted}, partial, silent)
         environment = {"commit": "0" * 40, "dirty": False}
-        manifest = {"facts": facts | {"wall_s": 1.0}, "peak_memory_bytes": 2**20, "environment": environment}
+        code = {"harness": __version__, "stage": evaluate.VERSION}
+        manifest = {
+            "identity": final.identity,
+            "label": final.label,
+            "code": code,
+            "facts": facts | {"wall_s": 1.0},
+            "peak_memory_bytes": 2**20,
+            "environment": environment,
+        }
         store.commit(final.kind, final.key, manifest)
     return [str(suite), "--profile", "smoke", "--store", str(store.root)]
 
