@@ -90,11 +90,9 @@ def observed(jobs: list[FrameJob], workers: int) -> Iterator[dict[str, Arrays]]:
 
 
 def _shared(jobs: list[FrameJob], workers: int) -> Iterator[dict[str, Arrays]]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    from harness.core import pools
 
-    # Fresh processes: a fork of a process that runs threads (torch, OpenMP) can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = pools.fresh(workers)
     try:
         yield from pool.map(observe, jobs, chunksize=max(1, min(8, len(jobs) // (4 * workers))))
     finally:

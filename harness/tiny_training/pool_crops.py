@@ -6,13 +6,12 @@ scored on. Drawn once per folder in chunks, so that a killed run draws nothing t
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from harness.core.pools import fresh
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 
@@ -72,7 +71,7 @@ def _drawn(missing: list[tuple[Path, int, int]], workers: int) -> Iterator[None]
     if workers == 1 or len(missing) < 2:
         yield from itertools.starmap(_draw, missing)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+    with fresh(workers) as executor:
         yield from executor.map(_draw, *zip(*missing, strict=True))
 
 

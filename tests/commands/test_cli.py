@@ -66,7 +66,7 @@ def test_answers_without_importing_anything_heavy(arguments, tmp_path):
         ),
         (["dataset", "--profile", "paper", "--output", "/tmp/x"], ["Cityscapes is found on disk"]),
         (["dataset", "--profile", "smoke", "--output", "/usr"], ["/usr: holds something else"]),
-        (["plan", "table1", "--seeds", "0,0"], ["distinct seeds", "'0,0'"]),
+        (["plan", "table1", "--seeds", "0,0"], ["distinct seeds", "[0, 0]"]),
         (["plan", "table1", "--only", ","], ["--only", "names with commas"]),
     ],
 )

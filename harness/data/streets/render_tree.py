@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.core.errors import HarnessError
+from harness.core.pools import fresh
 from harness.core.progress import Report, silent
 from harness.core.seeds import derive
 from harness.data.base import Frame
@@ -77,7 +76,7 @@ def _drawn(jobs: list[_Job], workers: int) -> Iterator[str]:
     if workers == 1 or len(jobs) < 2:
         yield from map(_draw, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+    with fresh(workers) as executor:
         yield from executor.map(_draw, jobs, chunksize=8)
 
 
