@@ -5,6 +5,7 @@ fails is recorded, what needs it fails with it, and everything else still runs. 
 (launcher.py) or what they do (harness/stages).
 """
 
+import contextlib
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -199,6 +200,9 @@ def _set_aside(outcome: Outcome, store: Store, tell: Tell, steps: Mapping[str, S
             if record.damaged == f"{needed.kind}/{needed.key}":
                 damaged[needed.key] = needed, record.message
     for needed, message in damaged.values():
+        with contextlib.suppress(HarnessError):
+            store.intact(needed.kind, needed.key)
+            continue  # another runner has made it again
         store.set_aside(needed.kind, needed.key)
         tell(Event(needed, "set aside", note=message))
     return bool(damaged)

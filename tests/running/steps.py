@@ -39,3 +39,9 @@ def fingerprint(folder: Path) -> str:
 def fingerprints(steps: Iterable[Step], store: Store) -> list[str]:
     """Those of the artifacts of these steps."""
     return [fingerprint(store.path(step.kind, step.key)) for step in steps]
+
+
+def grid(count: int = 60) -> list[Step]:
+    """Four drawings, and four more that need two of them each."""
+    roots = [drawing(count, seed) for seed in range(4)]
+    return roots + [drawing(count, 10 + seed, after=(roots[seed], roots[(seed + 1) % 4])) for seed in range(4)]
