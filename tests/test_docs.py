@@ -22,6 +22,7 @@ from test_plugins import PLUGIN, REPOSITORY, Checkout, tree
 
 from harness.cli import _parser
 from harness.core.config import read_toml
+from harness.core.paths import SUITES
 from harness.data import png, prediction_files
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.coco_panoptic import panoptic
@@ -463,7 +464,7 @@ def test_the_printed_seconds_are_those_of_the_authors():
         assert f"{name} {seconds}" in text
 
 
-@pytest.mark.parametrize("suite", ["table1", "table2", "controls", "recipes"])
+@pytest.mark.parametrize("suite", sorted(path.stem for path in SUITES.glob("*.toml")))
 def test_suites_plan_under_the_paper_profile(suite, tmp_path):
     data = tree(tmp_path / "cityscapes")
     plan = make_plan(suite, "paper", data_root=data)

@@ -57,9 +57,6 @@ def _rehearse(options: argparse.Namespace) -> int:
         names = ", ".join(f"{finding.about} {finding.name}" for finding in stopping)
         out.print(f"the plan can't run yet: {names}", soft_wrap=True, markup=False, highlight=False)
         return FAILED
-    stood = sum(finding.state == "stand-in" and finding.about == "checkpoint" for finding in found)
-    out.print(
-        "the plan would run"
-        + (f" once the {stood} checkpoints are there that random ones stood in for" if stood else "")
-    )
+    stood = len({one.said for one in found if one.state == "stand-in" and one.about == "checkpoint"})
+    out.print("the plan would run" + (f" once what {stood} stand-ins took the place of is there" if stood else ""))
     return 0

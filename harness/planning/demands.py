@@ -20,7 +20,9 @@ from harness.core.paths import results_folder
 from harness.core.store import Store
 from harness.data.base import Dataset, known_ids, open_dataset
 from harness.planning.plan import Plan, chain
+from harness.quality import weight_files
 from harness.segmenters.options import Training
+from harness.stages.assess import AssessSpec
 from harness.stages.synthesize import SynthesisSpec
 from harness.stages.train import TrainSpec
 from harness.weights.checkpoints import Need
@@ -212,7 +214,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _parts(plan: Plan) -> tuple[dict[str, str], dict[str, tuple[Need, ...]]]:
-    """Key of a step to the name of its generator or network, and what each of these reads."""
+    """Key of a step to the name of its generator or network, or "image quality"; and what each of these reads."""
     names: dict[str, str] = {}
     needs: dict[str, tuple[Need, ...]] = {}
     for row in plan.rows:
@@ -224,6 +226,10 @@ def _parts(plan: Plan) -> tuple[dict[str, str], dict[str, tuple[Need, ...]]]:
                 spec = cast(TrainSpec, step.spec)
                 names[step.key] = name = f"{row.arm.segmenter}-{row.arm.backbone}"
                 needs[name] = spec.segmenter.needs(spec.backbone)
+            elif step.kind == "assess":
+                names[step.key] = "image quality"
+                networks = cast(AssessSpec, step.spec).networks.values()
+                needs["image quality"] = tuple(weight_files.need(one) for one in networks if not one.optional)
     return names, needs
 
 

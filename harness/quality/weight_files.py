@@ -8,6 +8,7 @@ from typing import NamedTuple
 from harness.core.errors import HarnessError
 from harness.quality.measurement import ClipSpec, FeatureSpec, LocalWeights, LpipsSpec
 from harness.weights import TINY
+from harness.weights.checkpoints import Need
 
 EMBEDDED = "embedded:"
 """Begins the names of shipped checkpoints, as in the options of the generators."""
@@ -45,6 +46,13 @@ def locate(spec: LocalWeights) -> WeightFile:
     raise HarnessError(f"the weights of {what} are not there: {', '.join(map(str, places))}", hint=known.hint)
 
 
+def need(spec: LocalWeights) -> Need:
+    """The file of `spec` as a plan tells of it."""
+    what, known = _known(spec)
+    places = [_path(spec.weights)] if spec.weights else known.places
+    return Need(names=tuple(map(str, places)), bring=f"{what}: {known.hint}")
+
+
 def vocabulary(spec: ClipSpec) -> Path | None:
     """The `tokenizer.json` of a CLIP with a reduced vocabulary; None for CLIP's own."""
     if not spec.tokenizer:
@@ -56,8 +64,8 @@ def vocabulary(spec: ClipSpec) -> Path | None:
 
 
 def fingerprint(specs: list[LocalWeights | None]) -> str:
-    """Return what identifies the files that the specifications name: their hashes; absent optional ones count as
-    absent."""
+    """Return what identifies the files that the specifications name: their hashes. What is absent, or not the file that
+    is asked for, counts as absent: whoever loads it is told."""
     return " ".join(_tag(spec) for spec in specs if spec is not None)
 
 
@@ -72,8 +80,6 @@ def _tag(spec: LocalWeights) -> str:
     try:
         tag = locate(spec).sha256
     except HarnessError:
-        if not spec.optional:
-            raise
         return f"{type(spec).__name__}:absent"
     words = vocabulary(spec) if isinstance(spec, ClipSpec) else None
     return f"{type(spec).__name__}:{tag}" + (f"+{_sha256(words, *_identity(words))}" if words else "")

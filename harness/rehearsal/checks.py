@@ -189,5 +189,7 @@ def weights_of_assessments(parts: Parts, *, stand_in: bool) -> Iterator[Finding]
             said = str(weight_files.locate(spec).path)
             yield Finding(about="checkpoint", name=f"metric {name}", state="fine", said=said)
         except HarnessError as error:
-            state: State = "stand-in" if stand_in or spec.optional else "missing"
-            yield Finding(about="checkpoint", name=f"metric {name}", state=state, said=error.message, remedy=error.hint)
+            state: State = "left out" if spec.optional else "stand-in" if stand_in else "missing"
+            more = {"left out": "; the metric is optional", "stand-in": "; a small one stands in"}.get(state, "")
+            said = error.message + more
+            yield Finding(about="checkpoint", name=f"metric {name}", state=state, said=said, remedy=error.hint)

@@ -61,6 +61,8 @@ class _Rehearsal:
         self.folder = store.root / FOLDER
         self.missing: set[str] = set()
         """Generators and networks, whose checkpoint isn't there."""
+        self.lacks_metrics = False
+        """Whether a network of an image metric is stood in for."""
         self.shapes: dict[str, dict[str, Any]] = {}
         """Of networks, by name: what builds them again without weights."""
         self.speeds = demands.known_speeds(store)
@@ -81,7 +83,9 @@ class _Rehearsal:
                 parameters[name] = sum(checks.counted(built).values())
                 self.shapes[name] = built.shape
             yield finding
-        yield from checks.weights_of_assessments(self.parts, stand_in=self.stand_in)
+        for finding in checks.weights_of_assessments(self.parts, stand_in=self.stand_in):
+            self.lacks_metrics = self.lacks_metrics or finding.state == "stand-in"
+            yield finding
         self.speeds = self.speeds.model_copy(update={"parameters": parameters})
         yield checks.disk(self._demands(), self.store)
 
@@ -158,9 +162,9 @@ class _Rehearsal:
         for name, step in self.parts.assessments.items():
             if name not in made:
                 continue
-            lacking = self.stand_in
+            lacking = self.lacks_metrics
             assess = short.assessment(step, made[name], stand_in=lacking)
-            yield from self._run(f"metrics of {name}", {assess.key: assess}, lacking)
+            yield from self._run(f"metrics of {name}", {assess.key: assess}, lacking or name in self.missing)
 
     @property
     def _store(self) -> Store:
@@ -202,7 +206,7 @@ class _Rehearsal:
 
 
 _WHAT = {
-    "synthesize": "one crop painted and pasted",
+    "synthesize": "a crop painted and pasted",
     "train": "two steps",
     "predict": "one frame answered",
     "evaluate": "its answers scored",

@@ -88,7 +88,8 @@ def _small(frame: Frame) -> Small:
 
 
 def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
-    """One crop of a synthesis; `folder`: where a stand-in is written."""
+    """One crop of a synthesis, one for each of two frames where it goes into the other; `folder`: where a stand-in is
+    written."""
     spec = generator_of(step)
     part = spec.generator
     if stand_in:
@@ -101,7 +102,7 @@ def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
         "generator": part.model_copy(update={"batch_size": 1}),
         "top_k": 1,
         "variants": 1,
-        "limit": 1,
+        "limit": 1 if part.placement == "in_place" else 2,
         "weights": "",
     }
     return make_step("synthesize", step.label, spec.model_copy(update=once), {"dataset": data})

@@ -51,12 +51,12 @@ def backbone(given: Backbone) -> Backbone:
     """
     name = given.checkpoint or given.weights or ""
     known = public.backbones().get(name)
-    if known is None and (given.family is None or not given.config):
+    if known is None and not given.config:
         raise HarnessError(
             f"backbone {given.label}: nothing is known of the sizes of {name!r}",
-            hint="give `family` and `config` beside it, or bring the checkpoint",
+            hint="give its sizes beside it (`config`, and `family` of one of transformers), or bring the checkpoint",
         )
-    sizes = {"family": known.family, "config": known.config | given.config} if known else {}
+    sizes = {"family": known.family or given.family, "config": known.config | given.config} if known else {}
     return given.model_copy(update={"weights": None, "checkpoint": None, **sizes})
 
 

@@ -117,8 +117,7 @@ class Score(NamedTuple):
 
 
 def fingerprint(spec: AssessSpec) -> str:
-    """Return what identifies the weights that the scores come from; HarnessError for a file that must be there and
-    isn't."""
+    """Return what identifies the weights that the scores come from; a file that is not there counts as absent."""
     return weight_files.fingerprint(list(spec.networks.values()))
 
 

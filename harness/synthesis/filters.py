@@ -81,8 +81,7 @@ class Judgement(NamedTuple):
 
 
 def fingerprint(filters: Filters) -> str:
-    """Return what the filters' weights add to a content key; empty where none are needed. HarnessError for a missing
-    file."""
+    """Return what the filters' weights add to a content key; empty where none are needed."""
     return weight_files.fingerprint(list(filters.networks))
 
 

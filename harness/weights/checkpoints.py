@@ -45,6 +45,8 @@ class Need:
 
     names: tuple[str, ...]
     revision: str | None = None
+    bring: str = ""
+    """What brings it, where that can't be told by its name."""
 
     @property
     def found(self) -> Path | None:
@@ -54,6 +56,8 @@ class Need:
     @property
     def remedy(self) -> str:
         """Return what brings it."""
+        if self.bring:
+            return self.bring
         from harness.weights import public
 
         known = [public.backbones()[name].bring for name in self.names if name in public.backbones()]

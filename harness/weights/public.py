@@ -43,13 +43,14 @@ class Checkpoint(Strict):
 
 
 class BackboneSizes(Strict):
-    """The feature extractor of a checkpoint: its architecture in transformers and what that takes."""
+    """The feature extractor of a checkpoint: its architecture in transformers and what that takes; neither where the
+    part that names it says its sizes."""
 
     license: str
     bring: str = ""
     """Commands that bring it, where it is no hub id."""
-    family: Literal["swin", "convnext", "convnextv2", "resnet"]
-    config: dict[str, Any]
+    family: Literal["swin", "convnext", "convnextv2", "resnet"] | None = None
+    config: dict[str, Any] = {}
 
 
 class _Table(Strict):

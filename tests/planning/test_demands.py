@@ -154,3 +154,17 @@ def test_a_local_checkpoint_that_is_not_there_is_told_by_plan(tmp_path, capsys):
         main(list(map(str, ("plan", tmp_path / "small.toml", *options, *settings))))
     assert ended.value.code == 0
     assert "missing: oneformer-convnext reads ./nowhere\n  put it at ./nowhere" in capsys.readouterr().out
+
+
+def test_weights_of_image_metrics_are_told_like_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    store = Store(tmp_path / "store")
+    plan = make_plan("ablation", "paper", data_root=tree(tmp_path / "tree"))
+    text = "\n".join(sentences(demands(plan, store), store))
+    assert "missing: image quality reads " in text and "clip.load('ViT-B/32'" in text and "fid_weights" in text
+    assert "lpips.weights" not in text, "it is optional"
+    cache = tmp_path / ".cache" / "clip"
+    cache.mkdir(parents=True)
+    (cache / "ViT-B-32.pt").write_bytes(b"other weights")  # its hash is looked at by the rehearsal and by the run
+    again = make_plan("ablation", "paper", data_root=tree(tmp_path / "tree"))
+    assert "clip.load" not in "\n".join(sentences(demands(again, store), store))

@@ -277,5 +277,6 @@ def test_fingerprint_follows_the_content_of_the_files(tmp_path: Path, monkeypatc
         [ClipSpec(weights=str(two))]
     )
     assert weight_files.fingerprint([LpipsSpec(), None]) == "LpipsSpec:absent"
+    assert weight_files.fingerprint([FeatureSpec()]) == "FeatureSpec:absent", "a plan is made without it"
     with pytest.raises(HarnessError, match="not there"):
-        weight_files.fingerprint([FeatureSpec()])
+        weight_files.locate(FeatureSpec())

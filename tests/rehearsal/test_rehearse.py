@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from test_plugins import tree
 
@@ -12,11 +13,13 @@ from harness.cli import main
 from harness.core.config import parse
 from harness.core.paths import CONFIGS
 from harness.core.store import Store
+from harness.data.cityscapes import CITYSCAPES
 from harness.generators.base import GeneratorPart
 from harness.planning import demands
 from harness.planning.suite import load_part
 from harness.rehearsal import checks, stand_ins
 from harness.rehearsal.stand_ins import stable_diffusion
+from harness.segmenters.base import SegmenterPart
 
 SEGMENTER = """
 label = "Small"
@@ -223,6 +226,19 @@ def test_every_shipped_generator_has_a_stand_in(name, tmp_path):
         assert need.found is not None and tmp_path in (need.found, *need.found.parents)
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "segmenters").glob("*.toml")))
+def test_every_shipped_backbone_has_a_stand_in(name):
+    """One that names no weights is built at random anyway."""
+    part = parse(SegmenterPart, *load_part("segmenters", name, "paper"))
+    if part.adapter == "detectron2":  # its checkpoint is detectron2's
+        return
+    for backbone in part.backbones:
+        if part.needs(backbone):
+            with torch.device("meta"):
+                network = part.kind.build(stand_ins.backbone(part.chosen(backbone)), part.model, CITYSCAPES)
+            assert checks.counted(network)[""] > 2e7
+
+
 def test_packages_are_those_that_the_installed_harness_asks_for(monkeypatch):
     asked = [
         "numpy>=1",
@@ -243,3 +259,31 @@ def test_packages_are_those_that_the_installed_harness_asks_for(monkeypatch):
     monkeypatch.setattr(checks.metadata, "requires", gone)
     (finding,) = checks.packages()
     assert finding.state == "unknown" and not finding.stops
+
+
+CONTROLS = """
+title = "Controls"
+question = "Do they run?"
+kind = "image_quality"
+
+[[rows]]
+method = "Control"
+generator = ["focus", "duplicate", "recolor", "copy_paste"]
+"""
+
+
+def test_controls_and_image_metrics_run_for_short(here, data, capsys, monkeypatch):
+    """One that pastes into other frames has another frame; metrics without their public networks take small ones."""
+    monkeypatch.setenv("HOME", str(here / "home"))
+    (here / "small.toml").write_text(CONTROLS)
+    code, found = rehearsed(here, data, capsys)
+    assert code == 2
+    for name in ("clip", "features"):
+        finding = found["checkpoint", f"metric {name}"]
+        assert finding["state"] == "missing" and "are not there" in finding["said"] and finding["remedy"]
+    assert found["checkpoint", "metric lpips"]["state"] == "left out"
+    code, found = rehearsed(here, data, capsys, "--stand-in")
+    assert code == 0, found
+    for name in ("focus", "duplicate", "recolor", "copy_paste"):
+        assert found["synthesize", f"generator {name}"]["state"] == "fine"
+        assert found["assess", f"metrics of {name}"]["state"] == "stand-in"

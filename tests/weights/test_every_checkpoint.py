@@ -306,6 +306,8 @@ def test_what_is_absent_is_told_with_what_brings_it(tmp_path):
         first = next(need.names[0] for need in needs if need.names[0] in message)
         if first.startswith("."):
             assert "no such folder" in message and "harness convert" in hint, what
+            told = next(need.remedy for need in needs)
+            assert f"--output {first}" in told and "https://" in told, "plans and rehearsals say where it comes from"
         else:
             assert re.search("cache|can't be had", message) and f"hf download {first}" in hint, what
 
