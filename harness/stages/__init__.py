@@ -60,7 +60,9 @@ ON_GPU = Resources(gpus=1, cpus=4, memory_gb=16.0)
 _NETWORK = ("torch", "torchvision", "accelerate", "transformers")
 
 STAGES = {
-    "dataset": Stage("harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.render_tree",)),
+    "dataset": Stage(
+        "harness.stages.dataset", "DatasetSpec", imports=("harness.data.streets.render_tree", "numpy.random")
+    ),
     "synthesize": Stage("harness.stages.synthesize", "SynthesisSpec", ON_GPU, (*_NETWORK, "diffusers")),
     "images": Stage("harness.stages.images", "ImagesSpec", ON_GPU, quick=True),
     "train": Stage("harness.stages.train", "TrainSpec", ON_GPU, (*_NETWORK, "harness.segmenters.training")),

@@ -11,7 +11,7 @@ from harness.core import contents
 from harness.core.store import Store
 
 STEPS = """
-import resource, sys, time
+import importlib, os, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from steps import Steps, drawing
@@ -22,12 +22,16 @@ from harness.stages import STAGES
 
 count, root = int(sys.argv[1]), Path(sys.argv[2])
 steps = [drawing(1, seed) for seed in range(count)]
-STAGES["dataset"].code.run(steps[0].spec, {}, root / "warm", silent)
-before = time.process_time()
-for number, step in enumerate(steps[:50]):
-    STAGES["dataset"].code.run(step.spec, {}, root / f"alone-{number}", silent)
-alone = (time.process_time() - before) / len(steps[:50])
 spent = lambda: sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+for name in STAGES["dataset"].imports:
+    importlib.import_module(name)
+before = spent()
+for number in range(20):
+    if not (child := os.fork()):
+        STAGES["dataset"].code.run(steps[0].spec, {}, root / f"alone-{number}", silent)
+        os._exit(0)
+    os.waitpid(child, 0)
+alone = (spent() - before) / 20
 before = spent()
 assert len(run(Steps(*steps), Store(root / "store"), workers=2).made) == count
 print((spent() - before) / count - alone)
@@ -35,7 +39,7 @@ print((spent() - before) / count - alone)
 
 
 def per_step(count: int, folder: Path) -> float:
-    """CPU seconds of a step beside what its stage takes: runner, nursery, worker and the process of the stage."""
+    """CPU seconds of a step beside what its stage takes in a new process: runner, nursery, worker."""
     steps = Path(__file__).parents[1] / "running"
     command = [sys.executable, "-c", STEPS, str(count), str(folder), str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
