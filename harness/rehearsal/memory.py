@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.core.errors import HarnessError
 from harness.data.mix import Stream
 from harness.segmenters.loader import Loader
 from harness.segmenters.options import Training
@@ -39,20 +40,28 @@ class Memory(NamedTuple):
 def of_training(network: Trainable[Any], stream: Stream, training: Training) -> Memory:
     """What a training of `network`, which is on the CPU, takes as `training` says. One step goes backward, too."""
     network.train()
+    try:
+        return _extrapolated(network, stream, training, least=1)
+    except HarnessError:  # norms of pooled maps refuse one image
+        return _extrapolated(network, stream, training, least=2)
+
+
+def _extrapolated(network: Trainable[Any], stream: Stream, training: Training, *, least: int) -> Memory:
+    """`least`: images that the network must see at a time."""
     small, large = SIDES
     measured = {}
-    for side, images in ((small, 1), (large, 1), (small, 2)):
+    for side, images in ((small, least), (large, least), (small, least + 1)):
         batch = _batch(network, stream, training, crop=(side, 2 * side), images=images)
         saved, losses = saved_bytes(network, batch, training.precision)
         measured[side, images] = float(saved)
-        if (side, images) == (small, 1):
+        if (side, images) == (small, least):
             sum(losses.values(), torch.zeros(())).backward()
             network.zero_grad(set_to_none=True)
         del losses, batch
     pixels = {side: 2 * side * side for side in SIDES}
-    a_pixel = (measured[large, 1] - measured[small, 1]) / (pixels[large] - pixels[small])
-    an_image = measured[small, 2] - measured[small, 1] - a_pixel * pixels[small]
-    constant = measured[small, 1] - an_image - a_pixel * pixels[small]
+    a_pixel = (measured[large, least] - measured[small, least]) / least / (pixels[large] - pixels[small])
+    an_image = measured[small, least + 1] - measured[small, least] - a_pixel * pixels[small]
+    constant = measured[small, least] - least * (an_image + a_pixel * pixels[small])
     height, width = (-(-side // 32) * 32 for side in training.crop)
     together = training.at_a_time
     whole = constant + together * (an_image + a_pixel * height * width)

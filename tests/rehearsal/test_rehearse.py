@@ -13,11 +13,14 @@ from harness.cli import main
 from harness.core.config import parse
 from harness.core.paths import CONFIGS
 from harness.core.store import Store
+from harness.data.base import open_dataset
 from harness.data.cityscapes import CITYSCAPES
+from harness.data.mix import Mix, stream
 from harness.generators.base import GeneratorPart
 from harness.planning import demands
+from harness.planning.plan import make_plan
 from harness.planning.suite import load_part
-from harness.rehearsal import checks, stand_ins
+from harness.rehearsal import checks, memory, stand_ins
 from harness.rehearsal.stand_ins import stable_diffusion
 from harness.segmenters.base import SegmenterPart
 
@@ -287,3 +290,16 @@ def test_controls_and_image_metrics_run_for_short(here, data, capsys, monkeypatc
     for name in ("focus", "duplicate", "recolor", "copy_paste"):
         assert found["synthesize", f"generator {name}"]["state"] == "fine"
         assert found["assess", f"metrics of {name}"]["state"] == "stand-in"
+
+
+def test_memory_is_extrapolated_for_networks_that_refuse_one_image(data):
+    """Pooling whose norm needs two images takes more than one convolution, and is measured."""
+    found = {}
+    for aspp in ("projection", "atrous"):
+        part = parse(SegmenterPart, *load_part("segmenters", "panoptic_deeplab", "mini"))
+        model = part.model.model_copy(update={"aspp": aspp})
+        network = part.kind.build(stand_ins.backbone(part.chosen("swidernet")), model, CITYSCAPES)
+        dataset = open_dataset(make_plan("table1", "paper", data_root=data).dataset.spec, data)
+        found[aspp] = memory.of_training(network, stream(dataset, None, Mix(), 0), part.training)
+        assert found[aspp].saved > found[aspp].state > 0
+    assert found["atrous"].saved > found["projection"].saved
