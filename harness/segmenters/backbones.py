@@ -79,7 +79,7 @@ def pretrained_backbone(backbone: Backbone) -> "PreTrainedModel":
         hint = "the backbone's config must be that of the checkpoint"
         fill_renamed(network, theirs, resnet.torchvision_name, source=backbone.weights, unread=resnet.UNREAD, hint=hint)
         return network
-    return whole_model(backbone.weights, kind, config, r"hidden_states_norms")
+    return whole_model(backbone.weights, kind, config, r"hidden_states_norms")[0]
 
 
 def _named_by_torchvision(weights: str) -> bool:

@@ -76,8 +76,10 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
                     hint=f"name a backbone of the family {found}",
                 )
             config.update(cls.ours(options, labels))
-            network = cls(whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER), options, labels)
+            model, anew = whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER)
+            network = cls(model, options, labels)
             network.aids.place_as_in(backbone.checkpoint)
+            network.begin_from((name for name in model.state_dict() if name not in anew), "model.", backbone)
             return network
         config = cls.Config(**cls.sizes(options, labels) | {"backbone_config": backbone_config(backbone)})
         model = cls.Kind(config)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from harness.core.config import Strict
+from harness.core.config import Grown, Strict
 
 
-class Backbone(Strict):
+class Backbone(Grown):
     """A feature extractor with maps at strides 4, 8, 16, 32.
 
     `config`: what the transformers configuration of `family` takes; with `weights` (a hub id or a local folder of the
@@ -24,6 +24,11 @@ class Backbone(Strict):
     config: dict[str, Any] = {}
     weights: str | None = None
     checkpoint: str | None = None
+    checkpoint_rate: float = Field(default=1.0, ge=0)
+    """Factor on the learning rate of every layer that `checkpoint` filled; below 1 they forget less while the class
+    head, which starts anew, learns."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"checkpoint_rate"})
 
 
 class Budget(Strict):

@@ -6,7 +6,7 @@ They come from the hub, its cache or a folder, or are shipped here. A configurat
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -86,10 +86,13 @@ def whole_config(source: str, kind: type[ConfigT]) -> ConfigT:
     return fetched(source, lambda _: kind.from_dict(known))
 
 
-def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_differ: str) -> ModelT:
-    """A model of transformers with the weights of `source`, a hub id or a local folder.
+def whole_model(
+    source: str, kind: type[ModelT], config: PreTrainedConfig, may_differ: str
+) -> tuple[ModelT, Collection[str]]:
+    """A model of transformers with the weights of `source`, a hub id or a local folder, and the names of the tensors
+    that start anew.
 
-    Tensors whose name matches `may_differ` may be missing or have another shape; they start anew. HarnessError that
+    These match `may_differ`: they may be missing or have another shape. HarnessError that
     names the first other ones: the checkpoint is then of another architecture.
     """
     load: Callable[..., Any] = kind.from_pretrained  # a pair, as asked for; its types know of the model alone
@@ -106,7 +109,7 @@ def whole_model(source: str, kind: type[ModelT], config: PreTrainedConfig, may_d
         raise other_architecture(source, problems, hint=f"expected a checkpoint of {kind.__name__} of transformers")
     if anew:
         logger.info("%s: these tensors start anew: %s", source, ", ".join(anew))
-    return model
+    return model, anew
 
 
 def _by_headers(kind: type[ModelT], place: str, **asked: Any) -> tuple[ModelT, dict[str, Any]]:

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -30,7 +30,7 @@ from harness.segmenters.base import share
 from harness.segmenters.checkpoint import STATE, halved, images_at_a_time, read_state
 from harness.segmenters.loader import Batch, Loader
 from harness.segmenters.network import InferenceT, Network, Sample
-from harness.segmenters.options import Training
+from harness.segmenters.options import Backbone, Training
 from harness.segmenters.processes import HalvedError
 from harness.weights.tensors import need_disk, replace
 
@@ -53,6 +53,14 @@ class Trainable(Network[Training, InferenceT]):
 
     backbone_prefix: str
     """Parameters whose name begins so learn at `backbone_rate` times the rate."""
+    filled: frozenset[str] = frozenset()
+    """Parameters that a checkpoint of a whole model filled learn at `checkpoint_rate` times the rate."""
+    checkpoint_rate = 1.0
+
+    def begin_from(self, names: Iterable[str], prefix: str, backbone: Backbone) -> None:
+        """Say that the checkpoint of `backbone` filled the tensors called `names` below `prefix`."""
+        self.filled = frozenset(f"{prefix}{name}" for name in names)
+        self.checkpoint_rate = backbone.checkpoint_rate
 
     @abstractmethod
     def collate(self, samples: Sequence[Sample]) -> Batch:
@@ -133,10 +141,10 @@ def rate(training: Training, step: int) -> float:
 
 
 def parameter_groups(network: Trainable[Any], training: Training) -> list[dict[str, Any]]:
-    """Parameters by (backbone or not, decayed or not), with their rate `base`; norms, embeddings and position tables
-    don't decay.
+    """Parameters by (backbone or not, decayed or not, filled by a checkpoint or not), with their rate `base`; norms,
+    embeddings and position tables don't decay.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     seen: set[int] = set()
     for prefix, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -145,14 +153,17 @@ def parameter_groups(network: Trainable[Any], training: Training) -> list[dict[s
             seen.add(id(parameter))
             full = f"{prefix}.{name}"
             plain = isinstance(module, (*_NORMS, nn.Embedding)) or any(part in full for part in _NO_DECAY)
-            groups.setdefault((full.startswith(network.backbone_prefix), not plain), []).append(parameter)
+            kind = full.startswith(network.backbone_prefix), not plain, full in network.filled
+            groups.setdefault(kind, []).append(parameter)
     return [
         {
             "params": parameters,
-            "base": training.learning_rate * (training.backbone_rate if backbone else 1.0),
+            "base": training.learning_rate
+            * (training.backbone_rate if backbone else 1.0)
+            * (network.checkpoint_rate if filled else 1.0),
             "weight_decay": training.weight_decay if decayed else 0.0,
         }
-        for (backbone, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (backbone, decayed, filled), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 

@@ -39,7 +39,9 @@ def start(network: DeepLab[Any], backbone: Backbone) -> None:
     Class heads that a checkpoint lacks, or has for another number of classes, start anew.
     """
     if backbone.checkpoint:
-        fill(network, _tensors(backbone.checkpoint), source=backbone.checkpoint, anew=network.class_heads)
+        found = _tensors(backbone.checkpoint)
+        anew = fill(network, found, source=backbone.checkpoint, anew=network.class_heads)
+        network.begin_from((name for name in network.state_dict() if name not in anew), "", backbone)
     elif backbone.weights:
         fill(network.get_submodule("backbone"), _tensors(backbone.weights), source=backbone.weights)
 

@@ -15,7 +15,8 @@ from harness.segmenters.network import Sample
 from harness.segmenters.oneformer.adapter import OneFormer
 from harness.segmenters.oneformer.options import Inference, Model
 from harness.segmenters.oneformer.text import Words
-from harness.segmenters.options import Backbone
+from harness.segmenters.options import Backbone, Training
+from harness.segmenters.training import parameter_groups
 
 
 def build(backbone="convnext", **model):
@@ -176,6 +177,21 @@ def test_a_public_checkpoint_loads_and_its_class_head_is_made_anew(tmp_path):
     loaded = OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
     assert loaded.model.model.transformer_module.decoder.class_embed.out_features == 20
     assert torch.isfinite(sum(loaded(loaded.collate([sample()])).values()))
+
+
+def test_what_a_checkpoint_filled_learns_at_its_own_rate(tmp_path):
+    network = build()
+    network.model.config.update({"num_labels": 65})
+    type(network.model)(network.model.config).save_pretrained(tmp_path)
+    chosen = Backbone(label="x", family="convnext", checkpoint=str(tmp_path), checkpoint_rate=0.1)
+    loaded = OneFormer.build(chosen, parse(Model, toy.ONEFORMER, "toy"), CITYSCAPES)
+    training = parse(Training, toy.TRAINING | {"learning_rate": 1.0, "backbone_rate": 0.5}, "toy")
+    rates = {id(p): group["base"] for group in parameter_groups(loaded, training) for p in group["params"]}
+    for name, parameter in loaded.named_parameters():
+        backbone = name.startswith(loaded.backbone_prefix)
+        anew = "class_embed" in name or not name.startswith("model.")
+        expected = 1.0 if anew else 0.05 if backbone else 0.1
+        assert rates[id(parameter)] == pytest.approx(expected), name
 
 
 @pytest.mark.parametrize("names", [("apple", "pear"), ("a very long name of a fruit", "pear")], ids=["short", "long"])
