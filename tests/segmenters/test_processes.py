@@ -24,6 +24,7 @@ class Plain(nn.Module):
     """A network whose loss is a mean over images: nothing in it depends on who shares the batch."""
 
     backbone_prefix = "backbone."
+    filled: frozenset[str] = frozenset()
 
     def __init__(self):
         super().__init__()

@@ -33,6 +33,7 @@ class Small(nn.Module):
     """A network that learns the mean colour: enough to see what the engine does with one."""
 
     backbone_prefix = "backbone."
+    filled: frozenset[str] = frozenset()
 
     def __init__(self):
         super().__init__()
