@@ -1,4 +1,4 @@
-"""Puts what a command reads beside the code, suites, parts and accepted results, into a wheel (harness/_home).
+"""This build script copies into a wheel what commands read: suites, parts and accepted results (harness/_home).
 
 Everything else about the build is in pyproject.toml.
 """
@@ -14,10 +14,10 @@ SHIPPED = ("suites", "configs", "results/published", "results/baselines")
 
 
 class BuildWithHome(build_py):
-    """As setuptools', and then copies what is shipped; an editable install reads it where it lies."""
+    """Builds as setuptools does, then copies what is shipped; an editable install reads it where it lies."""
 
     def run(self) -> None:
-        """Build."""
+        """Build, then copy what is shipped."""
         super().run()
         if self.editable_mode:
             return

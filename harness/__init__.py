@@ -1,4 +1,4 @@
-"""Tells whether synthesised instances really make a segmenter better.
+"""This package measures whether synthesised instances improve a segmenter.
 
 What Python programs use is in harness/api.py and harness/training_metrics.py, and loaded when it is first asked for.
 """

@@ -59,7 +59,7 @@ class Scores(Mapping[str, float | None]):
         return len(self.scores)
 
     def interval(self, name: str) -> "Interval | None":
-        """The 95 % interval of a score over images, for these predictions; it knows nothing of other seeds."""
+        """Return the 95 % interval of a score over images, for these predictions; it says nothing of other seeds."""
         from harness.metrics.intervals import interval
 
         return interval([self.statistics], name)
@@ -397,7 +397,7 @@ def compare(
 
 
 def draw_dataset(output: PathLike, *, profile: str = "mini", report: Report = silent) -> Path:
-    """Draw the data set of a profile into a folder, to make images of its frames; the folder.
+    """Draw the data set of a profile into a folder, to make images of its frames; return the folder.
 
     The same call goes on in the same folder.
     """

@@ -1,4 +1,4 @@
-"""The command line, with harness/commands, is the only place that prints or exits.
+"""This module runs the command line; only this module and harness/commands print or exit.
 
     harness list | plan SUITE | run SUITE | report SUITE | check SUITE
     harness rehearse SUITE                         whether `run` would end: checks, then short runs

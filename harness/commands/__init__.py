@@ -1,1 +1,1 @@
-"""The subcommands: they parse arguments, call the library and print."""
+"""The subcommands parse arguments, call the library and print."""

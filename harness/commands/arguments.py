@@ -1,4 +1,4 @@
-"""Commands share this: a parser that suggests near names, checked arguments, and the console they print to."""
+"""This module holds what commands share: a parser that suggests near names, checked arguments, and the console."""
 
 import argparse
 import difflib
@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def unknown(self, argument: str, option: str) -> NoReturn:
-        """End with what is near an unknown option."""
+        """Exit with an error that names the options near an unknown one."""
         names = {name.lstrip("-"): name for name in self._option_string_actions if name.startswith("--")}
         close = difflib.get_close_matches(option.lstrip("-"), names, cutoff=0.6)
         hint = near(option, [names[one] for one in close]) if close else near("", names.values())
@@ -84,7 +84,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """`5`: the seeds 0 to 4. `0,3,7`: these."""
+    """Parse seeds: `5` means the seeds 0 to 4, `0,3,7` means these."""
     from harness.planning.changes import seeds_of
 
     try:
@@ -104,7 +104,7 @@ def _at_least(low: int, text: str) -> int:
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Return where text goes: as wide as COLUMNS says, else as the terminal is; in a file, of a fixed width."""
+    """Return the console to print to: as wide as COLUMNS says, else as the terminal is; in a file, of a fixed width."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout

@@ -1,4 +1,4 @@
-"""Completes names on the command line, where argcomplete is installed and the shell asks for it.
+"""This module completes names on the command line, where argcomplete is installed and the shell asks for it.
 
 The shell learns of it by `eval "$(register-python-argcomplete harness)"`. Nothing here is imported otherwise.
 """

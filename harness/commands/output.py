@@ -1,4 +1,4 @@
-"""Standard output accepts every text, and its refusal (closed, full, no reader) raises an error of its own.
+"""This module makes standard output take every text, and raises OutputError where it cannot write (closed, full).
 
 Signs that its encoding lacks are spelt with others: a minus must not become a question mark.
 """
@@ -27,21 +27,21 @@ PLAIN = {
 
 
 class OutputError(Exception):
-    """Standard output took no text."""
+    """Standard output could not be written."""
 
 
 class Output(io.TextIOWrapper):
     """A text stream that raises OutputError, and no OSError, when it can't write."""
 
     def write(self, text: str, /) -> int:
-        """As every text stream."""
+        """Write as every text stream does; OutputError when it is refused."""
         try:
             return super().write(text)
         except (OSError, ValueError) as error:
             raise _refused(error) from None
 
     def flush(self) -> None:
-        """As every text stream."""
+        """Flush as every text stream does; OutputError when it is refused."""
         try:
             super().flush()
         except (OSError, ValueError) as error:
@@ -62,14 +62,14 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Send what is still held back; OutputError when it is refused, or when there is no standard output."""
+    """Flush standard output; OutputError when it is refused, or when there is no standard output."""
     if sys.stdout is None:
         raise OutputError("it is closed")
     sys.stdout.flush()
 
 
 def give_up() -> None:
-    """Let nothing more be written there, or Python would complain of it when it ends."""
+    """Redirect standard output to the null device, or Python would complain of it when it ends."""
     with contextlib.suppress(OSError, ValueError, AttributeError, OutputError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -48,7 +48,7 @@ class Lines(AbstractContextManager["Lines"]):
 
 
 class RunView(AbstractContextManager["RunView"]):
-    """Hears the events of a run and draws them."""
+    """Receives the events of a run and draws its progress."""
 
     def __init__(self, console: Console, forecast: Forecast) -> None:
         self.console, self.forecast = console, forecast

@@ -1,4 +1,4 @@
-"""The commands status and logs look at a run from outside."""
+"""The commands status and logs show how far a run is and what a step logged, from any process."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""The command store lists, verifies, frees, exports and imports what a store holds; why traces a cell."""
+"""The command store lists, verifies, frees, exports and imports artifacts; the command why traces a table cell."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables on a terminal: where it is narrow, texts fold, then columns are left out, and a line says which."""
+"""This module prints tables on a terminal: where it is narrow, it folds texts, then drops columns and says which."""
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence

@@ -32,7 +32,7 @@ class Strict(BaseModel):
 
 
 class Grown(Strict):
-    """A model gained fields after content keys were made of it: such a field is dumped only where it differs from its
+    """This model gained fields after content keys were made: it dumps one only where its value differs from its
     default, so that accepted keys stay.
     """
 

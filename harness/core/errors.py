@@ -1,4 +1,4 @@
-"""Users see one class of error.
+"""This module defines HarnessError, the one class of error that users see.
 
 Anything a user can cause (a bad file, key, path, name) is raised as `HarnessError`; the command line prints it
 without a traceback and exits with 2. Our own mistakes stay ordinary exceptions, so that they are noticed.

@@ -63,7 +63,7 @@ class Holder(NamedTuple):
 
 
 class Tenure(NamedTuple):
-    """A tenure is one holder's time with a folder, here the newest; `record` is None while it cannot be read."""
+    """A tenure is one holder's term of a lease, here the newest; `record` is None while it cannot be read."""
 
     number: int
     record: LeaseRecord | None
@@ -71,7 +71,7 @@ class Tenure(NamedTuple):
 
 @dataclass
 class Watch:
-    """A watch times the beats of others; time counts only while the watcher itself runs and looks."""
+    """A watch measures how long holders are silent; time counts only while the watching process runs and looks."""
 
     expiry: float = EXPIRY
     clock: Callable[[], float] = time.monotonic
@@ -89,7 +89,7 @@ class Watch:
 
 
 class Lease:
-    """A lease is a tenure held by this process; `beat` reports that the holder lives, and how far the work is."""
+    """A lease is a tenure held by this process; `beat` renews it and records how far the work is."""
 
     def __init__(self, folder: Path, number: int, record: LeaseRecord) -> None:
         self.folder, self.number, self.record = folder, number, record

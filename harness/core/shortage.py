@@ -1,4 +1,4 @@
-"""What is done when memory runs out: a batch goes on in halves, which the log says.
+"""This module reacts when memory runs out: it goes on with a batch in halves, and logs that.
 
 `Halving` runs rows of which each has a result of its own. A training, whose images share one loss, cuts its batches in
 harness/segmenters/training.py. Not here: how much memory there is.
@@ -18,7 +18,7 @@ ResultT = TypeVar("ResultT")
 
 
 class TooLargeError(HarnessError):
-    """Memory ran out on the smallest thing there is."""
+    """Memory ran out although the batch was as small as can be."""
 
 
 def ran_out(error: BaseException) -> bool:
@@ -30,7 +30,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Give back what nothing refers to any more; call it when the error is no longer handled, since it holds frames."""
+    """Free memory that nothing refers to; call it when the error is no longer handled, since it holds frames."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -38,7 +38,7 @@ def free() -> None:
 
 
 class Halving(Generic[ResultT]):
-    """Runs batches, in halves once memory has run out, and says so. `who` and `rows` name what runs, and of what;
+    """Runs batches, in halves once memory has run out, and logs it. `who` and `rows` name what runs, and of what;
     `hint` says what helps when a single one is too large."""
 
     def __init__(self, who: str, rows: str, *, hint: str) -> None:

@@ -8,12 +8,12 @@ class Messages(io.TextIOWrapper):
     """A text stream that drops what its file refuses: it is full, closed, or nobody reads it."""
 
     def write(self, text: str, /) -> int:
-        """As every text stream."""
+        """Write as every text stream does; drop what is refused."""
         with contextlib.suppress(OSError, ValueError):
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As every text stream."""
+        """Flush as every text stream does; drop what is refused."""
         with contextlib.suppress(OSError, ValueError):
             super().flush()

@@ -48,7 +48,7 @@ class Frame:
         return self.image, self.instance_ids
 
     def read_image(self) -> np.ndarray:
-        """uint8 [H, W, 3] RGB; HarnessError when the file is missing, truncated or not 8-bit."""
+        """Read the image, uint8 [H, W, 3] RGB; HarnessError when the file is missing, truncated or not 8-bit."""
         return png.read_image(self.image)
 
     def read_ids(self) -> np.ndarray:
@@ -90,7 +90,7 @@ class DatasetPart(Specification):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """As pydantic's; what is parsed as a `DatasetPart` becomes the `Part` of the adapter that it names."""
+        """Parse as pydantic does; what is parsed as a `DatasetPart` becomes the `Part` of the adapter that it names."""
         model: Any = part_model(json.loads(json_data)) if cls is DatasetPart else cls
         parsed: Self = (
             super().model_validate_json(json_data, **options)
@@ -101,7 +101,7 @@ class DatasetPart(Specification):
 
 
 class Dataset(Adapter, ABC):
-    """A data set at its place. The registry names subclasses: one that is `found` lies under a data root of the user,
+    """A data set in its folder. The registry names subclasses: one that is `found` lies under a data root of the user,
     any other is written by `make` into the store.
     """
 
@@ -125,7 +125,7 @@ class Dataset(Adapter, ABC):
     @property
     @abstractmethod
     def labels(self) -> LabelSet:
-        """Return what its ids mean."""
+        """Return the label set, which says what its ids mean."""
 
     @abstractmethod
     def frames(self, split: str) -> Sequence[Frame]:
@@ -136,11 +136,11 @@ class Dataset(Adapter, ABC):
         return {frame.name for frame in self.frames(split)} if self.found else None
 
     def truths(self, split: str) -> Sequence[Frame]:
-        """As `frames`, for an evaluation: the image of a frame may be missing."""
+        """Return the frames of a split for an evaluation: unlike in `frames`, the image of one may be missing."""
         return self.frames(split)
 
     def shortfall(self) -> str:
-        """Return what lacks to the whole benchmark, as a clause; empty where nothing does."""
+        """Return what is missing of the whole benchmark, as a clause; empty where nothing is."""
         if not self.part.whole:
             return f"no printed numbers are about {self.part.label}"
         lacking = []
@@ -152,7 +152,7 @@ class Dataset(Adapter, ABC):
         return "; ".join(lacking)
 
     def fingerprint(self) -> str:
-        """Of a found one: what identifies it, from names and sizes of the files of train and val and from the labels.
+        """Return a hash that identifies a found data set: names and sizes of the files of train and val, and labels.
 
         HarnessError for a folder that is not in the expected layout, and a name that is none of a frame.
         """
@@ -166,7 +166,7 @@ class Dataset(Adapter, ABC):
         return digest.hexdigest()
 
     def make(self, report: Report) -> dict[str, Any]:
-        """Of a made one: write it into `root`, going on where an earlier call stopped; facts for the manifest."""
+        """Write a made data set into `root`, going on where an earlier call stopped; return facts for the manifest."""
         raise NotImplementedError(f"{type(self).__name__} is found, not made")
 
 

@@ -66,7 +66,7 @@ def panoptic(ids: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, list[dict[s
 
 
 def panoptic_of(frame: Frame, labels: LabelSet, ids: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """As `panoptic`, of the ids of a frame, which an error names."""
+    """Return `panoptic` of the ids of a frame; errors name the frame."""
     try:
         return panoptic(ids, labels)
     except HarnessError as error:

@@ -167,7 +167,7 @@ class LabelSet(Strict):
         return hashlib.sha256(self.model_dump_json(exclude=exclude).encode()).hexdigest()[:12]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, but checked again; tables that were made for the old fields do not travel."""
+        """Copy as pydantic does, and check again; tables made for the old fields are not copied."""
         del deep  # every field is frozen
         return type(self)(**({name: getattr(self, name) for name in type(self).model_fields} | dict(update or {})))
 

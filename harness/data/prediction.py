@@ -1,4 +1,4 @@
-"""A prediction holds what a segmenter says of one image: instances, label ids and a panoptic map, as far as it does
+"""A prediction holds a segmenter's output for one image: instances, label ids and a panoptic map, as far as it does
 these tasks."""
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """This holds what a segmenter says of one image; None for a task it does not do.
+    """This holds the prediction for one image; None for a task that the segmenter does not do.
 
     `instances` by falling score; `semantic` uint8 [H, W] label ids; `panoptic` int32 [H, W] segment ids, 0 = void.
     `votes` float32 [K, H, W]: what `semantic` is the largest of, K evaluated classes in train-id order; only from a

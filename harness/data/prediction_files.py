@@ -38,7 +38,7 @@ def write(
     exact: bool = False,
     made_from: str = "",
 ) -> None:
-    """Write one frame's answers; its entry comes last, so a frame with an entry is whole.
+    """Write the predictions of one frame; its entry comes last, so a frame with an entry is whole.
 
     `exact`: scores with all their digits, not eight decimals. `made_from`: what the answers were made from, a hash say.
     The entry holds it, and the hash of each file that was written.
@@ -60,7 +60,7 @@ def write(
 
 
 def written(root: Path, name: str, made_from: str = "") -> bool:
-    """Return whether the frame's answers are whole, unchanged since, and `made_from` this; damage is logged."""
+    """Return whether the frame's predictions are whole, unchanged since, and `made_from` this; damage is logged."""
     path = root / ENTRIES / f"{name}.json"
     if not path.is_file():
         return False
@@ -90,7 +90,7 @@ def hash_of(path: Path) -> str:
 
 
 def finish(root: Path, split: str, names: Sequence[str], labels: LabelSet) -> list[str]:
-    """Join the entries of all frames into the panoptic JSON; the tasks that are there. HarnessError for a missing
+    """Join the entries of all frames into the panoptic JSON; return the tasks. HarnessError for a missing
     frame.
     """
     entries = []

@@ -16,7 +16,7 @@ class Runs(NamedTuple):
 
 
 def decode(counts: str | bytes | list[int], height: int, width: int) -> Runs:
-    """The ones of a mask; HarnessError when the counts don't fill height * width pixels."""
+    """Decode the ones of a mask; HarnessError when the counts don't fill height * width pixels."""
     runs = np.asarray(counts, np.int64) if isinstance(counts, list) else _unpack(counts)
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
         raise HarnessError(

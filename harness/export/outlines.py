@@ -1,4 +1,4 @@
-"""Polygons follow the edges of pixels: filled by pycocotools, they give the mask back pixel by pixel.
+"""This module turns masks into polygons along pixel edges; pycocotools fills them to exactly the same masks.
 
 The corners of a mask, sorted along rows, pair up to its horizontal edges; sorted along columns, to its vertical ones
 (a corner where two pixels touch diagonally counts twice). Following both in turn gives closed outlines. COCO has no

@@ -65,7 +65,7 @@ class Stock(NamedTuple):
     files: Mapping[str, Mapping[int, tuple[Path, ...]]]
 
     def check(self, dataset: Dataset, known: Collection[str], split: str) -> None:
-        """HarnessError when a file is of a frame that is not among `known`, the names of a split."""
+        """Raise HarnessError when a file is of a frame that is not among `known`, the names of a split."""
         for source, instances in self.files.items():
             if source not in known:
                 first = next(iter(instances.values()))[0]
@@ -94,7 +94,7 @@ OptionsT = TypeVar("OptionsT", bound=Strict)
 
 
 class Generator(Adapter, ABC, Generic[OptionsT]):
-    """Batch in, batch out, one seed per item: an item's image depends on its own crop, mask, prompt and seed alone."""
+    """A generator turns a batch into images; an item's image depends on its own crop, mask, prompt and seed alone."""
 
     Options: ClassVar[type[Strict]]
     """The table [options] of the part."""
@@ -107,7 +107,7 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
 
     @classmethod
     def makes(cls, options: OptionsT) -> Literal["crops", "images"]:
-        """crops: `edit_placed` repaints instances (the default). images: `whole` makes annotated images of frames."""
+        """Return "crops" (`edit_placed` repaints instances, the default) or "images" (`whole` makes annotated ones)."""
         return "crops"
 
     @classmethod
@@ -153,11 +153,11 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
         seeds: list[int],
         places: list[Place],
     ) -> list[np.ndarray]:
-        """`edit` for a synthesis, which knows where each crop comes from; most generators make no use of that."""
+        """Repaint as `edit` does, but know where each crop comes from; most generators make no use of that."""
         return self.edit(crops, masks, prompts, seeds)
 
     def whole(self, frame: Frame, labels: LabelSet, seed: int) -> list[Whole]:
-        """The annotated images made from a frame, none, one or several; for a generator that makes images."""
+        """Return the annotated images made from a frame, none, one or several; for a generator that makes images."""
         raise NotImplementedError(f"{type(self).__name__} makes crops")
 
 
@@ -232,7 +232,7 @@ class GeneratorPart(GeneratorHead):
 
     @property
     def makes(self) -> Literal["crops", "images"]:
-        """Return what it makes."""
+        """Return whether it makes "crops" or "images"."""
         return GENERATORS.load(self.adapter).makes(self.options)
 
     @property
@@ -241,7 +241,7 @@ class GeneratorPart(GeneratorHead):
         return GENERATORS.load(self.adapter).stock(self.options)
 
     def check_unchanged(self, planned: str) -> None:
-        """HarnessError when the files that decide the result are not those of a plan, whose fingerprint is `planned`
+        """Raise HarnessError when files that decide the result are not those of a plan, whose fingerprint is `planned`
         (empty: there was no plan)."""
         if planned and self.fingerprint != planned:
             raise HarnessError(

@@ -15,7 +15,7 @@ from harness.generators.diff_inpainting import DiffInpainting, InpaintOptions
 
 
 class BlendedOptions(InpaintOptions):
-    """The checkpoint needs a UNet of 4 channels."""
+    """Settings of blended latent diffusion; the checkpoint needs a UNet of 4 channels."""
 
     background: Literal["next", "current"] = "next"
     """Outside the hole after a step: the source noised to the step that comes next, by one noise all along, so that it

@@ -12,7 +12,7 @@ from harness.generators.base import Generator, Prompt
 
 
 class IdentityOptions(Strict):
-    """None."""
+    """This generator has no options."""
 
 
 class Identity(Generator[IdentityOptions]):
@@ -26,7 +26,7 @@ class Identity(Generator[IdentityOptions]):
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:
-        """The crops themselves."""
+        """Return copies of the crops."""
         return [crop.copy() for crop in crops]
 
 
@@ -50,7 +50,7 @@ class Recolor(Generator[RecolorOptions]):
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:
-        """Each crop with its masked pixels shifted by a step drawn from its seed; all other pixels are untouched."""
+        """Shift the masked pixels of each crop by a step drawn from its seed; all other pixels are untouched."""
         return [
             _shifted(crop, mask, np.random.default_rng(seed).uniform(-self.limits, self.limits))
             for crop, mask, seed in zip(crops, masks, seeds, strict=True)

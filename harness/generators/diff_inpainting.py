@@ -43,7 +43,7 @@ class DiffInpainting(Painter[InpaintT]):
 
     @classmethod
     def parts_of(cls, options: InpaintT) -> tuple[str, ...]:
-        """SDXL has two text encoders."""
+        """Return the components of a checkpoint; SDXL has two text encoders."""
         second = ("text_encoder_2", "tokenizer_2") if options.family == "sdxl" else ()
         return (*diffusion.PARTS, *second)
 

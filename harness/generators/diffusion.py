@@ -1,4 +1,4 @@
-"""All diffusion generators share this: options, loading, samplers, conversion of images, seeded noise.
+"""This module holds what all diffusion generators share: options, loading, samplers, image conversion, seeded noise.
 
 Torch and diffusers are imported inside functions, since the planner reads the options. How a batch runs is in
 painter.py; each adapter (diff_inpainting, blended, gligen) adds its own conditions and the call.

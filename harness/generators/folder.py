@@ -110,7 +110,7 @@ class Folder(Generator[FolderOptions]):
 
     @classmethod
     def makes(cls, options: FolderOptions) -> Literal["crops", "images"]:
-        """Crops where the options name crops."""
+        """Return "crops" where the options name crops, else "images"."""
         return "crops" if options.crops else "images"
 
     @classmethod
@@ -144,7 +144,7 @@ class Folder(Generator[FolderOptions]):
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:
-        """HarnessError: a crop alone does not say which file is its."""
+        """Raise HarnessError: a crop alone does not say which file is its."""
         raise HarnessError("a folder of crops can't paint a crop whose frame and instance it does not know")
 
     def edit_placed(
@@ -155,7 +155,7 @@ class Folder(Generator[FolderOptions]):
         seeds: list[int],
         places: list[Place],
     ) -> list[np.ndarray]:
-        """The file of each place; HarnessError when one can't be read."""
+        """Read the crop of each place from its file; HarnessError when one can't be read."""
         return [self._crop(place) for place in places]
 
     def whole(self, frame: Frame, labels: LabelSet, seed: int) -> list[Whole]:

@@ -21,7 +21,7 @@ SLOTS = 30
 
 
 class GligenOptions(diffusion.DiffusionOptions):
-    """The checkpoint needs a gated UNet of 9 channels: noisy latents 4, latents outside the hole 4, not-hole 1."""
+    """Settings of GLIGEN, whose gated UNet has 9 channels: noisy latents 4, latents outside the hole 4, not-hole 1."""
 
     grounding: float = Field(default=1.0, ge=0, le=1)
     """Share of the steps, from the first on, in which box and phrase are heard."""

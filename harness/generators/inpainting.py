@@ -1,4 +1,4 @@
-"""Any inpainting pipeline of diffusers is a generator: a newer model needs one TOML and no code.
+"""This generator runs any inpainting pipeline of diffusers: a newer model needs one TOML file and no code.
 
 SDXL inpainting, Stable Diffusion 3.5, FLUX.1 Fill, Qwen-Image and ControlNet inpainting have parts in
 configs/generators. The paper's three generators have adapters of their own, because they cache texts and need more
@@ -56,7 +56,7 @@ class InpaintingOptions(diffusion.CheckpointOptions):
 
 
 class Inpainting(Painter[InpaintingOptions]):
-    """One of diffusers' inpainting pipelines, fed with whole heterogeneous batches, one noise source a row."""
+    """Runs one of diffusers' inpainting pipelines on whole mixed batches, with one noise source a row."""
 
     Options = InpaintingOptions
 

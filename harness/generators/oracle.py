@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OracleOptions(Strict):
-    """None."""
+    """This generator has no options."""
 
 
 class _Scene(NamedTuple):
@@ -39,13 +39,13 @@ class Oracle(Generator[OracleOptions]):
 
     @classmethod
     def unfit(cls, dataset: Dataset) -> str:
-        """Return that only streets can be drawn again."""
+        """Return that only streets can be drawn again; empty for a data set of streets."""
         return "" if isinstance(dataset, Streets) else "can only paint frames that streets drew"
 
     def edit(
         self, crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]
     ) -> list[np.ndarray]:
-        """HarnessError: a crop alone does not say which scene it was cut from."""
+        """Raise HarnessError: a crop alone does not say which scene it was cut from."""
         raise HarnessError(
             "the oracle can't paint a crop whose scene it does not know",
             hint="it takes part in syntheses from a data set of streets",
@@ -59,7 +59,7 @@ class Oracle(Generator[OracleOptions]):
         seeds: list[int],
         places: list[Place],
     ) -> list[np.ndarray]:
-        """Each crop with its part of the scene as it looks when the instance is painted anew.
+        """Return each crop with its part of the scene drawn anew, the instance painted as the prompt asks.
 
         HarnessError when the frame is of another data set, or is not what streets draws there.
         """

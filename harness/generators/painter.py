@@ -78,7 +78,7 @@ class Painter(Generator[OptionsT]):
 
 
 def check_rows(crops: list[np.ndarray], masks: list[np.ndarray], prompts: list[Prompt], seeds: list[int]) -> None:
-    """HarnessError unless all four have one length and every mask has the size of its crop."""
+    """Raise HarnessError unless all four have one length and every mask has the size of its crop."""
     if not len(crops) == len(masks) == len(prompts) == len(seeds):
         counts = f"{len(crops)} crops, {len(masks)} masks, {len(prompts)} prompts, {len(seeds)} seeds"
         raise HarnessError(f"a batch needs as many of each: {counts}")

@@ -1,2 +1,2 @@
-"""A trained network predicts for images that belong to no suite; this folder has the windows, the files and the
+"""This folder runs a trained network on images that belong to no suite; it holds the windows, the files and the
 pictures."""

@@ -18,7 +18,7 @@ _GOLDEN = 0.61803398875
 
 
 def overlays(image: np.ndarray, prediction: Prediction, threshold: float, labels: LabelSet) -> dict[str, np.ndarray]:
-    """Pictures (uint8 [H, W, 3]) by what they show: "instances", "panoptic", "semantic", as far as there are answers.
+    """Draw pictures (uint8 [H, W, 3]), by kind: "instances", "panoptic", "semantic", as far as these are predicted.
 
     A panoptic segment of a thing carries the score of the instance it shows (IoU > 0.5), where there is one.
     """

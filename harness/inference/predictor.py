@@ -42,7 +42,7 @@ _PLAIN = re.compile(r"[\w-]+")
 
 
 class InputImage(NamedTuple):
-    """An image to be answered: its name in the results, its file, its size (height, width)."""
+    """An image to predict for: its name in the results, its file, its size (height, width)."""
 
     name: str
     path: Path
@@ -68,7 +68,7 @@ class PredictSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network ready to answer, the table it answers by, and what it is in words."""
+    """A network ready to predict, its inference settings, and a description of its checkpoint."""
 
     network: "Network[Any, Any]"
     inference: Inference
@@ -133,7 +133,7 @@ def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = N
 def predict(
     loaded: Loaded, todo: Sequence[InputImage], out: Path, asked: PredictSettings, report: Report = silent
 ) -> list[str]:
-    """Answer for every picture; the tasks that were answered. Writes instances/, semantic/, panoptic/, overlays/.
+    """Predict for every picture; return the tasks that were done. Writes instances/, semantic/, panoptic/, overlays/.
 
     Images of one size that follow each other are one batch. What is written already is left alone, so a run that was
     stopped goes on; an image that changed, or whose answer did, is answered again. HarnessError when `out` holds

@@ -31,7 +31,7 @@ class Window(NamedTuple):
 
     @property
     def inside(self) -> tuple[slice, slice]:
-        """As an index."""
+        """The window as an index into an array."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
@@ -61,7 +61,7 @@ def slide(
     crop: tuple[int, int],
     overlap: float,
 ) -> Prediction:
-    """The joined answer for an image (uint8 [H, W, 3]); `ask` answers for windows of one size."""
+    """Return the joined prediction for an image (uint8 [H, W, 3]); `ask` predicts for windows of one size."""
     size = image.shape[:2]
     places = windows(size, crop, overlap)
     return joined(size, places, ask([image[place.inside] for place in places]), labels)
@@ -70,7 +70,7 @@ def slide(
 def joined(
     size: tuple[int, int], places: Sequence[Window], answers: Sequence[Prediction], labels: LabelSet
 ) -> Prediction:
-    """The answers of windows as one for the whole image; votes are used up on the way."""
+    """Join the predictions of windows to one for the whole image; votes are used up on the way."""
     first, owner = answers[0], _owners(size, places)
     instances = semantic = panorama = None
     segments: tuple[Segment, ...] = ()

@@ -1,4 +1,4 @@
-"""The anatomy splits lost AP into the six kinds of error of TIDE (Bolya et al., ECCV 2020), for the AP of Cityscapes.
+"""This module splits the AP that is lost into the six error types of TIDE (Bolya et al., ECCV 2020), for Cityscapes.
 
 Every counted false positive has one kind, every object without a hit is claimed by an error or is a miss; the *loss* of
 a kind is how much AP rises when an oracle repairs all errors of that kind and nothing else. As in TIDE:
@@ -34,7 +34,7 @@ SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 2**31)}
 
 
 class Errors(NamedTuple):
-    """Errors at one threshold.
+    """This holds what kind of error each prediction is at one threshold, and which objects are missed.
 
     `kind` [P]: place in KINDS, -1 for none; `object` [P]: row of the object it is about, -1 for none; `missed` [G]:
     objects that are misses.

@@ -4,7 +4,7 @@ one form.
 A metric turns a frame into *statistics* (small arrays that hold all the score needs) and statistics of many frames
 into scores. Statistics join and re-weight, so that a bootstrap never looks at a pixel again. Built-in metrics and those
 of plug-ins are classes like this; what else is known of their scores stands in their infos (harness/metrics/table.py).
-Not here: what is predicted (predictions.py), resampling (intervals.py).
+Not here: what is predicted (prediction_views.py), resampling (intervals.py).
 """
 
 from abc import ABC, abstractmethod
@@ -96,7 +96,7 @@ class Weighted(Metric):
     def replicates(
         self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """As of every metric."""
+        """Return all scores as in `Metric.replicates`, weighing all frames at once."""
 
 
 class Regions(NamedTuple):
@@ -145,7 +145,7 @@ class Target:
         return np.ascontiguousarray(self.ids.T).ravel()
 
     def check(self, ids: np.ndarray) -> None:
-        """HarnessError when one of `ids` is of no label."""
+        """Raise HarnessError when one of `ids` is of no label."""
         unknown = ids[~self.labels.known[ids]]
         if len(unknown):
             raise HarnessError(

@@ -1,4 +1,4 @@
-"""COCO's mask AP (pycocotools, COCOeval "segm") has a name of its own, because it is another metric than Cityscapes'
+"""This module computes COCO's mask AP (COCOeval "segm") under a name of its own: it is another metric than Cityscapes'
 AP.
 
 IoU *at least* the threshold, greedy by score with the best free ground truth, groups as crowds, no void, no least size,

@@ -1,4 +1,4 @@
-"""Evaluates anybody's predictions on a data set, by every metric whose kind of prediction is given.
+"""This module evaluates anybody's predictions on a data set, by every metric whose kind of prediction is given.
 
 What is kept of a frame are statistics (frame_statistics.py): intervals and reports never read an image. Which metrics
 there are stands in table.py; this file knows none by name.

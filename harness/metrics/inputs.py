@@ -82,7 +82,7 @@ def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
 
 
 class Categories(Protocol):
-    """Ids in files of predictions and what they mean; a label set is one."""
+    """Categories say what the ids in files of predictions mean; a label set is one."""
 
     @property
     def name(self) -> str:

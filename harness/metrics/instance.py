@@ -92,7 +92,7 @@ class InstanceAP(Weighted):
         return result
 
     def unavailable(self, statistics: Arrays) -> dict[str, str]:
-        """The nearer ranges without depth."""
+        """Return the scores of nearer objects where depth is unknown."""
         if has_depth(statistics):
             return {}
         near = [info.key for info in self.infos if _range_of(info.key) != "AP"]

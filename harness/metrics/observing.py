@@ -1,4 +1,4 @@
-"""Observing turns files into statistics, frame by frame, in this process or in several.
+"""This module turns files into statistics, frame by frame, in this process or in several.
 
 Every frame is read once: its ground truth, and each prediction that a metric asks for. Which metrics run, and what
 becomes of the statistics, is evaluation.py's business.

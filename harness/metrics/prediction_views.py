@@ -70,7 +70,7 @@ class LabelFile(NamedTuple):
     path: Path
 
     def open(self, read: Reader, target: Target) -> LabelMap:
-        """The map in it."""
+        """Open the label map of the file."""
         return _LabelFile(self.path, read, target)
 
 
@@ -81,7 +81,7 @@ class SegmentFile(NamedTuple):
     labels: dict[int, int]
 
     def open(self, read: Reader, target: Target) -> Segmentation:
-        """The map in it."""
+        """Open the panoptic map of the file."""
         return _SegmentFile(self.path, self.labels, read, target)
 
 
@@ -94,7 +94,7 @@ class MaskFiles(NamedTuple):
     """What its ids mean; None: label ids."""
 
     def open(self, read: Reader, target: Target) -> list[Detection]:
-        """The instances in it."""
+        """Open the instances of the frame."""
         meaning = self.meaning or target.labels
         return [_MaskFile(line, read, target) for line in inputs.mask_lines(self.path, self.root, meaning)]
 
@@ -105,7 +105,7 @@ class RleMasks(NamedTuple):
     entries: list[inputs.RleMask]
 
     def open(self, read: Reader, target: Target) -> list[Detection]:
-        """The instances in it."""
+        """Open the instances of the frame."""
         return [_RunLengths(entry, target) for entry in self.entries]
 
 

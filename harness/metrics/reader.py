@@ -1,4 +1,4 @@
-"""The reader counts a frame's PNGs against its ground truth, by Pillow and numpy or by compiled loops.
+"""The reader counts which predicted pixels meet which true ones in a frame's PNGs, by numpy or by compiled loops.
 
 `Reader` is the definition; `CompiledReader` (libdeflate, numba) gives the same numbers ten times faster on full-size
 frames, and hands every file that is not an ordinary label PNG to `Reader`: palettes, other depths, interlacing, and
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Reader:
-    """Reads with Pillow, counts with numpy."""
+    """Reads the PNGs of a frame with Pillow and counts their pixels with numpy."""
 
     def target(self, path: Path, labels: LabelSet, *, depth_files: tuple[Path, Path] | None = None) -> Target:
         """Ground truth from a 16-bit PNG of ids, and from its disparity and camera files."""
@@ -55,7 +55,7 @@ class Reader:
 
 
 class CompiledReader(Reader):
-    """Inflates with libdeflate, undoes the row filters and counts in one compiled pass, without keeping the image."""
+    """Inflates PNGs with libdeflate, undoes row filters and counts in one compiled pass, without keeping the image."""
 
     def __init__(self) -> None:
         from harness.metrics import _kernels
@@ -209,7 +209,7 @@ def _keep_memory() -> None:
 
 
 def is_compiled() -> bool:
-    """Return whether the compiled loops lie in their cache, so that loading them takes half a second and no
+    """Return whether the compiled loops are in their cache, so that loading them takes half a second and no
     compiler."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "__pycache__")
     return any(folder.rglob("_kernels.decode-*.nbi"))

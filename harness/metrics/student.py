@@ -1,4 +1,4 @@
-"""Intervals and checks share this quantile of Student's t distribution; it needs no numpy.
+"""This module computes quantiles of Student's t distribution for intervals and checks; it needs no numpy.
 
 Closed forms at 1 and 2 degrees of freedom; elsewhere Newton's method on the tail, which is a regularised incomplete
 beta function, and an expansion around the normal quantile (Abramowitz and Stegun 1964, 26.5.8, 26.5.27 and 26.7.5).

@@ -179,7 +179,7 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def check_extra(names: Sequence[str], given: Mapping[str, Any] | None = None) -> None:
-    """HarnessError unless every one of `names` is a plug-in's metric, stands once, and what it reads is `given`."""
+    """Raise HarnessError unless each of `names` is a plug-in's metric, stands once, and what it reads is `given`."""
     keys: set[str] = set()
     for name in names:
         if name in METRICS.builtin or name in _BUILTIN:

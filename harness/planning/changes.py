@@ -1,4 +1,4 @@
-"""A command changes a suite without a file: which rows run, more rows, seeds, single keys of parts.
+"""This module holds what a command changes of a suite without a file: which rows run, more rows, seeds, keys of parts.
 
 A setting is recorded in the rows that it concerns, and names the plan, so that nothing is compared with rows that were
 made otherwise.
@@ -31,7 +31,7 @@ _LONGEST = 60
 
 
 class Selectable(Protocol):
-    """A row as `only` and `without` see it."""
+    """This protocol holds the fields of a row that `only` and `without` look at."""
 
     @property
     def name(self) -> str: ...
@@ -122,7 +122,7 @@ class Changes:
 
     @property
     def suffix(self) -> str:
-        """Return what the plan's name gets: rows that are made otherwise belong to no baseline of the suite."""
+        """Return the suffix of the plan's name: rows that are made otherwise belong to no baseline of the suite."""
         said = [self.recipe] if self.recipe else []
         said += [_slug(*(f"{one.path}={one.value}" for one in self.settings))] if self.settings else []
         return "".join(f"-{one}" for one in said)
@@ -174,14 +174,14 @@ class Changes:
 
 
 class Parts:
-    """The parts of configs/ as a profile has them, with settings laid over them; it remembers which were used."""
+    """Reads the parts of configs/ as a profile has them, with settings laid over them; it remembers which were used."""
 
     def __init__(self, profile_name: str, settings: Iterable[Setting] = ()) -> None:
         self.profile_name, self.settings = profile_name, tuple(settings)
         self._used: set[tuple[str, str]] = set()
 
     def profile(self) -> Profile:
-        """The profile itself."""
+        """Read the profile, with its settings laid over it."""
         table = self._set("profiles", self.profile_name, *profile_table(self.profile_name))
         return parse(Profile, *table).called(self.profile_name)
 
@@ -194,7 +194,7 @@ class Parts:
         return as_dataset_part(*self.part("datasets", name))
 
     def check_used(self) -> None:
-        """HarnessError for a setting of a part that nothing has asked for."""
+        """Raise HarnessError for a setting of a part that nothing has asked for."""
         for one in self.settings:
             if (one.kind, one.name) not in self._used:
                 raise HarnessError(
@@ -210,7 +210,7 @@ class Parts:
         return data, f"{path} with --set {' '.join(one.path for one in mine)}" if mine else path
 
     def concerning(self, row: Arm, recipe: str) -> dict[str, str]:
-        """The settings that decide something of a row, which takes that recipe: path to value."""
+        """Return the settings that affect a row with that recipe: path to value."""
         parts = {
             "generators": row.generator,
             "segmenters": row.segmenter,

@@ -1,4 +1,4 @@
-"""A plan of days demands disk, GPU hours and checkpoints; this module adds them up without torch and never asks the
+"""This module adds up the disk, GPU hours and checkpoints that a plan needs, without torch, and never asks the
 hub.
 
 GPU hours come from the speeds that a rehearsal on a GPU left in the store, or `make gpu` under results/gpu; without
@@ -58,7 +58,7 @@ class Speeds(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Demands:
-    """This holds what the steps still to be made of a plan take (bytes at most, GPU hours or None: not measured), and
+    """This holds what the remaining steps of a plan need (bytes at most, GPU hours or None: not measured), and
     what is missing."""
 
     disk: float
@@ -73,7 +73,7 @@ class Demands:
 
 
 def refuse(plan: Plan, store: Store) -> None:
-    """HarnessError for what stops steps still to be made and is known before any: trackers, frames, ids."""
+    """Raise HarnessError for what stops steps still to be made and is known before any: trackers, frames, ids."""
     refuse_trackers(plan, store)
     if plan.dataset.external is None or not plan.missing(store):
         return
@@ -101,14 +101,14 @@ def missing_checkpoints(plan: Plan, store: Store) -> dict[str, tuple[Need, ...]]
 
 
 def of_missing(missing: Mapping[str, tuple[Need, ...]]) -> Iterator[str]:
-    """Return what to print of missing checkpoints: what reads them, and what brings them."""
+    """Yield the lines to print about missing checkpoints: what reads them, and how to get them."""
     for name, needs in missing.items():
         yield f"missing: {name} reads {', '.join(need.names[0] for need in needs)}"
         yield from (f"  {need.remedy}" for need in needs)
 
 
 def refuse_trackers(plan: Plan, store: Store) -> None:
-    """HarnessError for a tracker that a training still to be made names and that is not installed; where nothing can be
+    """Raise HarnessError for a tracker that a remaining training names and that is not installed; where nothing can be
     trained, nothing is asked of trackers."""
     if find_spec("torch") is None:
         return
@@ -126,7 +126,7 @@ def refuse_trackers(plan: Plan, store: Store) -> None:
 
 
 def demands(plan: Plan, store: Store, speeds: Speeds | None = None) -> Demands:
-    """Look at what is to be made of a plan, and at this machine. `speeds`: default those that are known."""
+    """Compute what the remaining steps of a plan need of this machine. `speeds`: default those that are known."""
     speeds, dataset = speeds or known_speeds(store), open_dataset(plan.dataset.spec, plan.dataset.external)
     names, needs = _parts(plan)
     frame_bytes = _bytes_of_a_frame(dataset)
@@ -156,7 +156,7 @@ def demands(plan: Plan, store: Store, speeds: Speeds | None = None) -> Demands:
 
 
 def sentences(found: Demands, store: Store) -> Iterator[str]:
-    """Return what to print of them."""
+    """Yield the sentences to print about the demands."""
     place, room = free(store)
     short = ": too little, make room or choose another disk with --store" if found.disk > room else ""
     yield f"disk: {of_disk(found, place, room)}{short}"

@@ -17,7 +17,7 @@ _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Tru
 
 
 class Keys(NamedTuple):
-    """This holds what a step is called. `identity`: the key without versions of stage and keys: what was asked for,
+    """This holds the keys of a step. `identity`: the key without versions of stage and keys: what was asked for,
     whoever made it."""
 
     key: str

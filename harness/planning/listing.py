@@ -23,7 +23,7 @@ class ListedItem(NamedTuple):
 
 
 def entries() -> Iterator[ListedItem]:
-    """Everything, kind by kind, sorted by name; plug-ins stand under the adapters. Controls are called so."""
+    """Yield all that can be chosen, kind by kind, sorted by name; plug-ins stand under the adapters."""
     for name in names("suites"):
         yield ListedItem("suite", name, load_suite(name).title, "")
     for name in names("profiles"):

@@ -84,7 +84,7 @@ def dataset_of(profile: str, root: Path | None) -> Dataset:
 
 
 def draw_dataset(profile: str, folder: Path, report: Report) -> DatasetPart:
-    """Draw the data set of a profile into a folder, going on where an earlier call stopped; its part.
+    """Draw the data set of a profile into a folder, going on where an earlier call stopped; return its part.
 
     HarnessError for a data set that lies on disk, and a folder that holds anything else.
     """

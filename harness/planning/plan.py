@@ -41,7 +41,7 @@ NONE = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One piece of work.
+    """A step makes one artifact, or stands for a data set that is found on disk.
 
     `identity`: the key without the versions of the code: what is asked for, whoever makes it. `external`: it is not
     made but found there (a data set on disk).
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A row of the table to be: an arm and the last step of each of its seeds.
+    """This holds a planned row of the table: an arm and the last step of each of its seeds.
 
     `compared_with`: name of another generator to what the difference is called. `segmenter` and `backbone` as printed.
     A row that can't be run has no steps, and `why` says what is missing. `stock`: what its generator has ready.
@@ -78,7 +78,7 @@ class PlannedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All of a suite under a profile. `changes`: what was asked for that stands in no file."""
+    """A plan holds the rows of a suite under a profile. `changes`: what was asked for that stands in no file."""
 
     name: str
     suite: Suite

@@ -63,7 +63,7 @@ class Profile(Strict):
 
     @property
     def name(self) -> str:
-        """That of its file, by which rows know it; the label is what is printed."""
+        """The name of its file, by which rows know it; the label is what is printed."""
         return self._name or self.label
 
     def called(self, name: str) -> "Profile":

@@ -1,1 +1,1 @@
-"""The rehearsal proves on small lengths that a plan will run, and says what it needs, costs and lacks."""
+"""The rehearsal tests by short runs that a plan will run, and says what it needs, costs and lacks."""

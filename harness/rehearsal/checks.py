@@ -1,4 +1,4 @@
-"""These checks look before anything runs: packages, data, checkpoints by their headers, disk."""
+"""These checks examine packages, data, checkpoint headers and disk before anything runs."""
 
 from collections.abc import Iterator
 from importlib import metadata
@@ -26,7 +26,7 @@ BROKEN = (
 
 
 def packages() -> Iterator[Finding]:
-    """Packages of the extra `run` that are missing or of another version than this package asks for."""
+    """Check the packages of the extra `run`: installed, and of the version that this package asks for."""
     from packaging.requirements import Requirement
 
     try:
@@ -53,7 +53,7 @@ def packages() -> Iterator[Finding]:
 
 
 def data(dataset: Dataset) -> Iterator[Finding]:
-    """Both splits: frames, cities, one frame of each city decoded."""
+    """Check both splits: frames, cities, one frame of each city decoded."""
     for split in ("train", "val"):
         try:
             frames = dataset.frames(split)
@@ -80,7 +80,7 @@ def _decoded(frame: Frame, labels: LabelSet) -> tuple[int, int]:
 
 
 def checkpoints(parts: Parts, labels: LabelSet, *, stand_in: bool) -> "Iterator[tuple[Finding, Any]]":
-    """Each generator and network at full size on the meta device, from the headers of its checkpoints or, where these
+    """Build each generator and network at full size on the meta device, from headers of its checkpoints or, where these
     are missing, from what is published of them; with what was built, None where nothing was."""
     from harness.weights.tensors import headers_only
 
@@ -176,7 +176,7 @@ def disk(found: demands.Demands, store: Store) -> Finding:
 
 
 def weights_of_assessments(parts: Parts, *, stand_in: bool) -> Iterator[Finding]:
-    """The networks of image metrics, by their files."""
+    """Check that the weight files of the image metrics are there."""
     from harness.quality import weight_files
     from harness.stages.assess import AssessSpec
 

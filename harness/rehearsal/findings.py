@@ -9,7 +9,7 @@ State = Literal["fine", "stand-in", "missing", "broken", "left out", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """`about`: the kind of thing, `name`: which, `said`: what was seen, `remedy`: what to do where it stops a run."""
+    """`about` is the kind of thing, `name` which one, `said` what was seen, `remedy` what to do if it stops a run."""
 
     about: str
     name: str

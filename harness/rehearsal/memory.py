@@ -5,7 +5,6 @@ forward pass saves, on three small batches, and extrapolated in images and pixel
 moment, and what the allocator leaves unused.
 """
 
-import gc
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,12 +32,12 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> float:
-        """Both."""
+        """The sum of both."""
         return self.state + self.saved
 
 
 def of_training(network: Trainable[Any], stream: Stream, training: Training) -> Memory:
-    """What a training of `network`, which is on the CPU, takes as `training` says. One step goes backward, too."""
+    """Estimate the memory that training `network` on the options `training` takes; `network` is on the CPU."""
     network.train()
     try:
         return _extrapolated(network, stream, training, least=1)
@@ -93,7 +92,7 @@ def saved_bytes(network: nn.Module, batch: Any, precision: str) -> tuple[int, di
 
 
 class Speed(NamedTuple):
-    """Of a training on a GPU: megapixels of crops a second, and the most bytes it had."""
+    """This holds the speed of a training on a GPU: megapixels of crops a second, and its peak memory in bytes."""
 
     megapixels_a_second: float
     peak: int
@@ -147,10 +146,3 @@ def _batch(network: Trainable[Any], stream: Stream, training: Training, *, crop:
         "cache_mb": 0,
     }
     return Loader(stream, training.model_copy(update=smaller), network.collate).batch(0, 0)
-
-
-def free() -> None:
-    """Give back what a measured network took."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""A plan has distinct parts: each generator, network and assessment once, with steps that show them."""
+"""This module lists the distinct parts of a plan: each generator, network and assessment once, with its steps."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
@@ -18,7 +18,7 @@ class Network(NamedTuple):
 
     @property
     def spec(self) -> TrainSpec:
-        """What is trained."""
+        """The specification of its training."""
         return cast(TrainSpec, self.train.spec)
 
     @property
@@ -29,7 +29,7 @@ class Network(NamedTuple):
 
 @dataclass(kw_only=True)
 class Parts:
-    """By name: "gligen", "oneformer-swin"."""
+    """This holds the distinct parts of a plan by name: "gligen", "oneformer-swin"."""
 
     generators: dict[str, Step] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
@@ -54,5 +54,5 @@ def of_plan(plan: Plan) -> Parts:
 
 
 def generator_of(step: Step) -> SynthesisSpec:
-    """What a step synthesises."""
+    """Return the specification of a synthesis step."""
     return cast(SynthesisSpec, step.spec)

@@ -1,4 +1,4 @@
-"""A rehearsal looks at all that a plan needs, then runs each distinct part for a few steps.
+"""A rehearsal checks all that a plan needs, then runs each distinct part for a few steps.
 
 What stops the plan is found within seconds and ends the rehearsal there; only a plan that could run is run for short.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
+from harness.core import shortage
 from harness.core.environment import gpus
 from harness.core.errors import HarnessError
 from harness.core.store import Store
@@ -33,7 +34,7 @@ def rehearse(
     tell: Tell = lambda finding: None,
     doing: Callable[[str], None] = lambda text: None,
 ) -> list[Finding]:
-    """All findings, each told as it is made. `stand_in`: whether random networks may take the place of missing
+    """Rehearse a plan; return all findings, each also given to `tell`. `stand_in`: random networks may replace missing
     checkpoints. `doing`: told what is looked at next, which may take a minute."""
     if plan.dataset.external is None:
         raise HarnessError(
@@ -110,7 +111,7 @@ class _Rehearsal:
             if gpus():
                 yield self._timed(name, built, frames, training)
             del built
-            memory.free()
+            shortage.free()
 
     def _built(self, name: str, network: Network) -> Any:
         """The network on the CPU at full size, at random."""

@@ -37,12 +37,12 @@ SIDE = 128
 
 @dataclass(frozen=True)
 class Some:
-    """Steps to be made, inputs first, as a run wants them."""
+    """This holds steps to be made, inputs first, in the form that a run takes."""
 
     steps: dict[str, Step]
 
     def missing(self, store: Store) -> dict[str, Step]:
-        """Those that the store has not got."""
+        """Return the steps that the store does not hold."""
         return {key: step for key, step in self.steps.items() if not store.has(step.kind, step.key)}
 
 

@@ -65,7 +65,7 @@ def named_table(
     things: "Sequence[str]",
     intervals: "Intervals | None" = None,
 ) -> "Table":
-    """One of TABLES of a suite. `things`: the classes with instances, by name; `intervals`: those of its scores."""
+    """Build a table of a suite, one of TABLES. `things`: classes with instances, by name; `intervals`: of scores."""
     from harness.report import tables
     from harness.report.cells import no_intervals
 

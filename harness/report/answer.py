@@ -24,7 +24,7 @@ QUALITIES = ("CLIPScore", "FID", "SSIM", "PSNR")
 
 
 def first(gains: Sequence[Gain], lead: str, verdict: Sequence[str]) -> Section:
-    """The first screen: the sentence that answers, the differences that it rests on, the instrument's verdict.
+    """Build the first section: the sentence that answers, the differences it rests on, the verdict on the instrument.
 
     Controls whose truth is known are in the verdict.
     """
@@ -34,7 +34,7 @@ def first(gains: Sequence[Gain], lead: str, verdict: Sequence[str]) -> Section:
 
 
 def looks(rows: Sequence[Row], lead: str) -> Section:
-    """The first screen of a suite of image quality: the sentence that answers, and the paper's measures as bars."""
+    """Build the first section for image quality: the sentence that answers, and the paper's measures as bars."""
     measured = [row for row in rows if row.origin == "measured" and row.status == "ok"]
     there = [key for row in measured for key, score in row.scores.items() if score is not None and of_paper(key)]
     entries = [of_score(key) for key in dict.fromkeys(there)]
@@ -53,7 +53,7 @@ def _scaled(score: float | None, entry: Column) -> float | None:
 
 
 def alone(rows: Sequence[Row], intervals: Intervals) -> Section:
-    """The first screen of rows of which none is compared with another: their scores with their intervals."""
+    """Build the first section where no row is compared with another: scores with their intervals."""
     entry = of_score(MAIN)
     known = [row for row in rows if row.origin == "measured" and row.scores.get(MAIN) is not None]
     drawn = [

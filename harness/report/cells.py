@@ -46,7 +46,7 @@ class Cell(Strict):
 
 
 def no_intervals(row: Row, score: str) -> None:
-    """For tables without statistics."""
+    """Return no interval, for tables without statistics."""
 
 
 class Cells(NamedTuple):
@@ -114,7 +114,7 @@ def score_text(value: float, entry: Column, *, std: float | None, interval: Cell
 
 
 def difference_cell(value: float | None, reference: float | None, entry: Column, *, comparable: bool) -> Cell:
-    """Measured minus published, and that; in brackets where they aren't comparable; blank where one is absent."""
+    """Make a cell of measured minus published, and published; bracketed if not comparable, blank if one is absent."""
     if value is None or reference is None:
         return Cell(status="blank", reference=None if reference is None else _printed(reference, entry))
     difference, reference = _printed(value - reference, entry), _printed(reference, entry)

@@ -41,7 +41,7 @@ def parse_filter(text: str) -> Filter:
 
 
 class Chosen(NamedTuple):
-    """The lines that somebody asks for. `sort`: measured lines by a column, the best first; printed ones stay."""
+    """This says which lines are shown. `sort`: measured lines by a column, the best first; printed ones stay."""
 
     sort: str = ""
     filters: tuple[Filter, ...] = ()

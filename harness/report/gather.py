@@ -21,7 +21,7 @@ from harness.results.rows import Row
 
 
 def no_interval(before: Row, after: Row, metric: str) -> None:
-    """A `Paired` for reports without statistics."""
+    """Return no interval: a `Paired` for reports without statistics."""
 
 
 def gather(
@@ -33,7 +33,7 @@ def gather(
     intervals: Intervals = no_intervals,
     quality: Sequence[Row] = (),
 ) -> Page:
-    """The report of a suite. `rows` as collected; `paired` and `intervals`: those of differences and of scores;
+    """Build the report of a suite. `rows` as collected; `paired` and `intervals`: those of differences and of scores;
     `quality`: rows of the image-quality table, for the comparison."""
     profile, runs = plan.profile, runs_of(plan, store, rows)
     table = table_for(plan.suite, profile, rows, intervals=intervals)

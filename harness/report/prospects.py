@@ -66,7 +66,7 @@ def to_table(
 
 
 def to_page(plan: Plan, table: Table, spreads: Sequence[NetworkSpread]) -> Page:
-    """The same with the picture of half-width against seeds."""
+    """Build a page of the table and a figure of half-width against seeds."""
     section = Section(anchor="power", title="Power", figures=(half_widths(spreads),), tables=(table,))
     return Page(
         title=plan.suite.title,

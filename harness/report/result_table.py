@@ -1,4 +1,4 @@
-"""There is one Table: it is built from result rows, and the renderers beside this file print it.
+"""This module builds the one Table from result rows; the renderers beside this file print it.
 
 Ranks are computed once, here, on the printed digits and among measured rows only. Published rows stand apart, and the
 caption says what the numbers may be compared with: rows measured under a profile that isn't the paper's can never be

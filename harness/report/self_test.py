@@ -1,4 +1,4 @@
-"""A report tests its own table: did it see what is known, and how small an effect could it see.
+"""This module tests a table by its controls: did it show what is known, and how small an effect could it show.
 
 The verdict stands beside the answer. Not here: how controls are judged (harness/results/instrument.py).
 """
@@ -43,7 +43,7 @@ def section(found: Instrument, profile: "Profile") -> Section:
 
 
 def power(found: Instrument) -> Section:
-    """Return what more seeds would make of the intervals."""
+    """Show how much narrower the intervals would be with more seeds."""
     drawn = (half_widths([one.spread for one in found.resolutions]),) if found.resolutions else ()
     return Section(anchor="power", title="What more seeds would show", figures=drawn, folded=True)
 
@@ -78,7 +78,7 @@ def smallest_effect(found: Resolution) -> str:
 
 
 def half_widths(spreads: Iterable[NetworkSpread]) -> str:
-    """A figure: half-width of the interval against seeds, and where more seeds alone can't get."""
+    """Draw the half-width of the interval against seeds, and where more seeds alone can't get."""
     series = []
     for spread in spreads:
         scale = of_score(spread.metric).scale

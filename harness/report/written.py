@@ -1,4 +1,4 @@
-"""This module writes the report of a suite: its tables in every format, the HTML page and the rows; and makes each by
+"""This module writes the report of a suite (tables in every format, HTML page, rows), and can make each of them by
 itself.
 
 Reads the store, runs no stage.
@@ -34,7 +34,7 @@ def table_of(plan: "Plan", store: "Store", name: str = "results", *, intervals: 
 
 
 class Intervals(NamedTuple):
-    """This says where a report has intervals from: of differences, of single scores."""
+    """This holds the functions that give a report its intervals: of differences, of single scores."""
 
     paired: "Paired"
     cells: "Single"
@@ -80,7 +80,7 @@ def page(plan: "Plan", store: "Store") -> str:
 
 
 def write_reports(plan: "Plan", store: "Store") -> Path:
-    """Write everything into reports/<suite>-<profile> beside the store; the folder."""
+    """Write everything into reports/<suite>-<profile> beside the store; return the folder."""
     from harness.core.files import write_text
     from harness.report import SUFFIXES, named_table, render
     from harness.results.collect import rows, syntheses

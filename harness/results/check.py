@@ -36,7 +36,7 @@ Source = Literal["stated", "resampling", "seeds", "equal runs"]
 
 
 class Exit(IntEnum):
-    """This holds what `harness check` ends with; 2 is bad input, as everywhere."""
+    """These are the exit codes of `harness check`; 2 is bad input, as everywhere."""
 
     FINE = 0
     WORSE = 1
@@ -68,7 +68,7 @@ Noise = Callable[[Row, Row, str], "Difference | None"]
 
 
 def no_noise(before: Row, now: Row, metric: str) -> None:
-    """A `Noise` for rows without per-image statistics."""
+    """Return no difference: a `Noise` for rows without per-image statistics."""
 
 
 def compare(
@@ -99,7 +99,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> Exit:
 
 
 def additions(new: Baseline) -> list[Verdict]:
-    """Return what a first baseline holds."""
+    """Return a verdict for each row and metric of a first baseline."""
     return [
         Verdict(kind="missing", suite=new.suite, row=row.name, metric=metric, now=row.scores.get(metric), reason="new")
         for row in new.rows

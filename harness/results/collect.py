@@ -139,7 +139,7 @@ def _status(planned: PlannedRow, seeds: tuple[SeedResult, ...]) -> Status:
 
 
 def check_published(plan: Plan) -> None:
-    """HarnessError for a printed table that there is not, or a counterpart that neither the suite nor it knows."""
+    """Raise HarnessError for an unknown printed table, or a counterpart that neither the suite nor it knows."""
     suite = plan.suite
     if suite.published is None:
         if suite.counterparts:

@@ -1,4 +1,4 @@
-"""This module judges the instrument: controls whose truth is known, and the smallest detectable effect of a table.
+"""This module judges what a table can show: its controls of known effect, and its smallest detectable effect.
 
 A control that expects a gain must show one, a control that expects none must show none, and labels of other frames must
 teach nothing. Read from the same rows and intervals as the answer. Not here: the words (harness/report/self_test.py).
@@ -35,7 +35,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Instrument:
-    """All that a table says of itself."""
+    """This holds what the controls of a table showed, and how small an effect it can show."""
 
     trials: tuple[Trial, ...]
     resolutions: tuple[Resolution, ...]
@@ -48,7 +48,7 @@ class Instrument:
 
 
 def examine(rows: Iterable[Row], gains: Sequence[Gain]) -> Instrument:
-    """Return what the controls among the measured `rows` and their `gains` say."""
+    """Judge a table by the controls among its measured `rows` and by their `gains`."""
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(MAIN) is not None]
     trials = [trial for gain in gains if (trial := _trial(gain))]
     trials += [_learns_nothing(row) for row in measured if row.labels == "shuffled"]

@@ -73,7 +73,7 @@ def as_planned(plan: Plan, spread: NetworkSpread) -> Resolution:
 
 
 def prospect(plan: Plan, spread: NetworkSpread, *, effect: float, seeds: int, factor: int = 1) -> Prospect:
-    """Another number of seeds, and `factor` times the images; `effect` in the metric's unit."""
+    """Return what another number of seeds, and `factor` times the images, would show; `effect` in the metric's unit."""
     images = spread.n_images * factor
     rows = len(networks(plan)[spread.segmenter, spread.backbone])
     return Prospect(
@@ -86,7 +86,7 @@ def prospect(plan: Plan, spread: NetworkSpread, *, effect: float, seeds: int, fa
 def needed(
     plan: Plan, spread: NetworkSpread, *, effect: float, chance: float = POWER, factors: Sequence[int] = IMAGES
 ) -> list[Prospect]:
-    """For each factor on the images the fewest seeds that find `effect` with `chance`; none where MOST_SEEDS don't."""
+    """Return, for each factor on the images, the fewest seeds that find `effect` with `chance`; at most MOST_SEEDS."""
     found = []
     rows = len(networks(plan)[spread.segmenter, spread.backbone])
     for factor in factors:

@@ -196,7 +196,7 @@ class Measurement:
 
 
 class RowFile(Record):
-    """This holds what a rows file holds."""
+    """A rows file holds the rows of a suite and the version of its format."""
 
     format: int = ROWS_FORMAT
     """Version of this format."""

@@ -16,7 +16,7 @@ from harness.results.rows import Record, Row
 
 
 class NetworkSpread(Record):
-    """This holds what varies in the scores of a network, so that other numbers of seeds and images can be thought
+    """This holds the variances of a network's scores, so that other numbers of seeds and images can be thought
     through."""
 
     segmenter: str
@@ -144,7 +144,7 @@ def _learnt(gains: Sequence[Gain]) -> NetworkSpread:
 
 
 def place(row: Row) -> tuple[str, ...]:
-    """Return what rows have in common whose spreads may be pooled, beside their networks."""
+    """Return what rows must have in common, beside their network, for their spreads to be pooled."""
     trained = (f"{key}={value}" for key, value in sorted(row.settings.items()) if not key.startswith(_FRAMES))
     return row.profile, row.data, row.labels, *trained
 

@@ -33,7 +33,7 @@ class _Running:
 
 
 class Forecast:
-    """Hears the events of a run.
+    """Receives the events of a run and estimates how long the rest takes.
 
     `steps`: those to be made; `minutes`: by stage, None where the plan knows nothing; `clock`: seconds.
     """

@@ -26,7 +26,7 @@ class Graph:
         return taken
 
     def done(self, key: str) -> None:
-        """The step is made; what waited for it alone becomes ready."""
+        """Mark a step as made; what waited for it alone becomes ready."""
         if key not in self.open:
             return
         self.open.discard(key)
@@ -36,7 +36,7 @@ class Graph:
                 self.ready.append(dependant)
 
     def fail(self, key: str) -> list[str]:
-        """The step failed; the steps that need it, directly or not, each once: they will never be ready."""
+        """Mark a step as failed; return the steps that need it, directly or not: they will never be ready."""
         self.open.discard(key)
         found, waiting = [], deque(self.needed_by[key])
         while waiting:

@@ -61,7 +61,7 @@ class _Places:
 
 
 class Running(NamedTuple):
-    """A job that has its place."""
+    """This holds a running job, its place (GPUs) and the nursery of its worker."""
 
     job: str
     apart: bool
@@ -165,7 +165,7 @@ class Local:
 
 
 class Nursery:
-    """A process that forks workers for steps of some kinds; started with the first order."""
+    """A handle to the process that forks workers for steps of some kinds; the first order starts it."""
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self.kinds = kinds
@@ -176,7 +176,7 @@ class Nursery:
 
     @property
     def answers(self) -> IO[bytes]:
-        """Return where it and its workers answer."""
+        """The pipe on which the process and its workers answer."""
         assert self.process is not None and self.process.stdout is not None
         return self.process.stdout
 
@@ -190,7 +190,7 @@ class Nursery:
         self._say({"kill": place.number})
 
     def hear(self) -> list[tuple[int, str]]:
-        """Numbers and outcomes of orders that are done with."""
+        """Return the numbers and outcomes of orders that are done with."""
         *lines, self.heard = (self.heard + os.read(self.answers.fileno(), 2**20)).split(b"\n")
         answers = [json.loads(line) for line in lines]
         for answer in answers:
@@ -205,13 +205,13 @@ class Nursery:
         return silent or self.process.poll() is not None
 
     def leave(self) -> None:
-        """Tell it that the runner goes: it ends its workers and itself."""
+        """Tell the process to end its workers and itself."""
         if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
 
     def end(self, seconds: float) -> None:
-        """End it, with force when it is still there after so many seconds."""
+        """End the process, by force when it is still there after so many seconds."""
         if self.process is None:
             return
         self.leave()

@@ -28,7 +28,7 @@ UNREADABLE = Failure(kind="error", message="it failed, and its record is gone")
 
 
 class Monitor(Watcher):
-    """A run on a launcher whose workers pull."""
+    """Watches a run on a launcher whose workers look for steps themselves."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Monitor(Watcher):
         """How much had happened when the last worker ended."""
 
     def run(self, *, retry_failed: bool) -> Outcome:
-        """Until every step is made or has failed."""
+        """Watch the run until every step is made or has failed."""
         kept = self.old_failures(retry_failed=retry_failed)
         path = self.enlist()
         while self.view.graph.open:

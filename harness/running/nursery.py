@@ -1,4 +1,4 @@
-"""Forks workers from a process that has imported everything already: a worker then starts in milliseconds.
+"""This fork server has imported everything already and forks workers: each then starts in milliseconds.
 
 One JSON line on standard input is an order for a worker, which makes one step after the other, or the number of one to
 be killed; one line on standard output tells that an order is done with. When standard input closes, the runner is gone:

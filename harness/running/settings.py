@@ -25,7 +25,7 @@ class LauncherTable(Strict):
 
 
 class UserFile(Strict):
-    """The user's file: what belongs to him and his machines, and decides no result."""
+    """The user's file describes the machines of the user; it decides no result."""
 
     launcher: LauncherTable = LauncherTable()
 

@@ -1,4 +1,4 @@
-"""A worker ends at a signal, or when its launcher ends. It waits here, so that it hears that at once."""
+"""This module tells a worker at once that it must end: by a signal, or because its launcher has ended."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Signals:
-    """Hears that the worker is to end, and wakes whoever waits. `life`: a descriptor that ends with the launcher."""
+    """Notices that the worker must end, and wakes whoever waits. `life`: a descriptor that ends with the launcher."""
 
     def __init__(self, life: int | None = None) -> None:
         self.life = life
@@ -40,7 +40,7 @@ class Signals:
         os.close(self._writing)
 
     def wait(self, seconds: float) -> None:
-        """Until something happens, at most so long."""
+        """Wait until something happens, at most so long."""
         for key, _ in self.selector.select(seconds):
             if key.fd == self._reading:
                 read(self._reading)

@@ -136,13 +136,13 @@ class Slurm:
 
 
 def margin(resources: Resources) -> int:
-    """Seconds before its end at which a worker is told of it."""
+    """Return how many seconds before its end a worker is warned."""
     least, most = MARGIN
     return min(most, max(least, round(6 * resources.minutes))) if resources.minutes else 2 * least
 
 
 def here() -> Holder | None:
-    """Return who a worker is that runs in a job of Slurm; None elsewhere."""
+    """Return the holder that a worker in a job of Slurm is; None elsewhere."""
     if (job := os.environ.get("SLURM_JOB_ID")) is None:
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")

@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Work(NamedTuple):
-    """This holds what the process does. `variables`: its environment, laid over that of the worker."""
+    """This holds the work of a stage process. `variables`: its environment, laid over that of the worker."""
 
     kind: str
     spec: dict[str, Any]

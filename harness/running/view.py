@@ -1,4 +1,4 @@
-"""The view says what the store holds of the steps of a run, for whoever does not make them all himself."""
+"""The view shows the state of a run's steps in the store, for a process that does not make them all itself."""
 
 import os
 

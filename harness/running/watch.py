@@ -1,4 +1,4 @@
-"""The watch shows a runner its steps: it reads the store, reports what happens, and keeps what became of each step."""
+"""The watcher follows the steps of a run in the store: it reports events and keeps what became of each step."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Watcher:
-    """The steps of a run, inputs first, with what has become of them."""
+    """Follows the steps of a run, inputs first, and keeps what has become of them."""
 
     def __init__(self, steps: dict[str, Step], store: Store, tell: Tell) -> None:
         self.steps, self.store, self.tell = steps, store, tell
@@ -49,7 +49,7 @@ class Watcher:
         """Steps that a worker has begun, with their last progress."""
 
     def old_failures(self, *, retry_failed: bool) -> dict[str, Failure]:
-        """Forget the failures that are tried again; the others: those steps would fail in the same way.
+        """Forget the failures that are tried again; return the others, whose steps would fail in the same way.
 
         A step is tried again, whatever happened to it, when one of its inputs is made anew.
         """
@@ -66,13 +66,13 @@ class Watcher:
         return kept
 
     def begin(self, key: str) -> None:
-        """A worker has begun the step, or it ended before that was seen."""
+        """Record that a worker has begun the step, or that it ended before that was seen."""
         if key not in self.begun:
             self.begun[key] = 0, 0, ""
             self.tell(Event(self.steps[key], "start"))
 
     def made(self, key: str) -> None:
-        """The step is made."""
+        """Record that the step is made."""
         self.begin(key)
         step = self.steps[key]
         self.outcome.made.append(step)
@@ -85,14 +85,14 @@ class Watcher:
             return []  # whoever reads the artifact refuses it
 
     def failed(self, key: str, record: Failure, dependants: Collection[str]) -> None:
-        """The step failed, and what needs it with it."""
+        """Record that the step failed, and with it the steps that need it."""
         self.begin(key)
         self.outcome.failed[key] = record
         self.tell(Event(self.steps[key], "failed", note=record.message, dependants=tuple(dependants)))
         self.outcome.failed.update(dict.fromkeys(dependants, INPUT_FAILED))
 
     def look(self, keys: Collection[str], over: Mapping[str, int] | None = None) -> list[str]:
-        """Tell the progress of those of `keys` that are held; those whose holders are silent for too long.
+        """Report the progress of those of `keys` that are held; return those whose holders are silent for too long.
 
         `over`: numbers of tenures up to which a dead holder is an earlier worker's, not that of the one at work.
         """

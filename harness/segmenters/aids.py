@@ -42,7 +42,7 @@ class Aids(nn.Module):
             self.place.load_state_dict(found)
 
     def locate(self, features: Tensor) -> Tensor:
-        """Mask features [B, C, h, w] with their position."""
+        """Add their position to mask features [B, C, h, w]."""
         return features if self.place is None else features + self.place(waves(features))
 
     def losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:

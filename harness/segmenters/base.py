@@ -28,7 +28,7 @@ ModelT = TypeVar("ModelT", bound=Strict)
 
 
 class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
-    """This holds what the registry names. A subclass sets `Model` and `Inference` and builds a network; the rest has
+    """An adapter builds the network of a segmenter. A subclass sets `Model` and `Inference` and builds it; the rest has
     defaults."""
 
     Model: ClassVar[type[Strict]]
@@ -59,7 +59,7 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
 
     @classmethod
     def on(cls, model: ModelT, generators: Iterable[str], backbone: str) -> list[str]:
-        """Those of some generators on whose frames it can be trained, or was; default: all."""
+        """Return the generators on whose frames it can be trained, or was; default: all."""
         return list(generators)
 
     @classmethod

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Trained(Strict):
-    """config.json of a finished training."""
+    """This holds the config.json of a finished training."""
 
     format: Literal[1] = 1
     adapter: str

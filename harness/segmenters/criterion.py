@@ -56,7 +56,7 @@ DEFAULT_WEIGHTS, DEFAULT_POINTS = LossWeights(), Points()
 
 
 class SetCriterion(nn.Module):
-    """Weighted losses `class`, `mask`, `dice`, each summed over layers."""
+    """Computes the weighted losses `class`, `mask`, `dice`, each summed over layers."""
 
     class_weight: Tensor
 

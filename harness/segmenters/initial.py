@@ -1,4 +1,4 @@
-"""OneFormer and Mask2Former draw their first weights as their authors do.
+"""This module initialises the weights of OneFormer and Mask2Former as their authors do.
 
 transformers draws most of them from N(0, 0.02), the queries of OneFormer included: all queries then start alike, and a
 network trained from scratch stays blind for hundreds of steps (it does not even fit one batch). Published weights are

@@ -36,7 +36,7 @@ InferenceT = TypeVar("InferenceT", bound=MaskInference)
 
 
 class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
-    """`model`: what `Kind` of transformers makes; its own criterion is left aside."""
+    """A network around a `model` of transformers (class `Kind`), whose own criterion is not used."""
 
     Kind: type[KindT]
     Config: ClassVar[type[PreTrainedConfig]]
@@ -100,7 +100,7 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
 
     @classmethod
     def ours(cls, options: ModelT, labels: LabelSet) -> dict[str, Any]:
-        """Return what holds whatever the configuration of a checkpoint says."""
+        """Return the settings that hold whatever the configuration of a checkpoint says."""
         return {"num_labels": len(cls.classes_of(options, labels))}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The stages see a network as a torch module that predicts for images and can be built again from its shape.
+"""A network is a torch module that predicts for images and can be built again from its shape.
 
 How it is trained is its own matter; training.py has the engine and what it asks of a network.
 """
@@ -55,11 +55,11 @@ class Network(nn.Module, ABC, Generic[TrainingT, InferenceT]):
     def fit(
         self, frames: Stream, validation: Stream | None, training: TrainingT, *, out: Path, report: Report = silent
     ) -> dict[str, Tensor]:
-        """Train on `frames`, or go on from the state in `out`; the weights to keep.
+        """Train on `frames`, or go on from the state in `out`; return the weights to keep.
 
         `validation`: the val split, where the options ask for its loss. HarnessError when a loss is not finite.
         """
 
     @abstractmethod
     def predict(self, images: Sequence[np.ndarray], inference: InferenceT) -> list[Prediction]:
-        """Answers for images of one size, uint8 [H, W, 3]."""
+        """Predict for images of one size, uint8 [H, W, 3]."""

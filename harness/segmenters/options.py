@@ -150,7 +150,7 @@ class SetLoss(Strict):
 
 
 class MaskModel(SetLoss):
-    """Sizes of a network that answers with one class and one mask per query (Mask2Former, OneFormer)."""
+    """Sizes of a network that predicts one class and one mask per query (Mask2Former, OneFormer)."""
 
     hidden: int
     queries: int
@@ -174,7 +174,7 @@ class InstanceInference(Inference):
 
 
 class MaskInference(InstanceInference):
-    """The panoptic map too."""
+    """This says how instances and the panoptic map are read from predictions."""
 
     object_threshold: float = Field(default=0.8, ge=0, le=1)
     overlap_threshold: float = Field(default=0.8, ge=0, le=1)

@@ -1,4 +1,4 @@
-"""Pretrained models are read here: configurations and models of transformers, named tensors.
+"""This module reads pretrained models: configurations and models of transformers, named tensors.
 
 They come from the hub, its cache or a folder, or are shipped here. A configuration is data: the code that it may name
 (`auto_map`) is never run. A model must hold every tensor that is read; what may be missing is said by the caller.

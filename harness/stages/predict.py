@@ -23,7 +23,7 @@ VERSION = 2
 
 
 class PredictSpec(Specification):
-    """This says which answers are read from a trained network: the inference table decides, the rest is in the key of
+    """This says which predictions a trained network makes: the inference table decides, the rest is in the key of
     the training."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {

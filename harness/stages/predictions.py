@@ -37,7 +37,7 @@ _GROUP = 32
 
 
 class PredictionsSpec(Specification):
-    """This says which predictions: those that the fingerprint of the folder names."""
+    """This says which predictions are read: those that the fingerprint of the folder identifies."""
 
     NOT_IN_KEY: ClassVar[dict[str, Any]] = {
         "segmenter": {"label": True, "backbones": True, "training": True, "inference": True},
@@ -54,7 +54,7 @@ class PredictionsSpec(Specification):
 
 
 class Theirs(NamedTuple):
-    """This holds what ids in their files mean."""
+    """This says what the ids in somebody's prediction files mean."""
 
     name: str
     by_id: Mapping[int, Label]

@@ -465,7 +465,7 @@ def holds_something(out: Path) -> bool:
 
 
 def refuse_inside(out: Path, root: Path) -> None:
-    """HarnessError when `out` lies in the source tree `root`."""
+    """Raise HarnessError when `out` lies in the source tree `root`."""
     if out.resolve().is_relative_to(root.resolve()):
         raise HarnessError(
             f"{out}: lies in the source tree {root}, which is never written to", hint="choose another folder"

@@ -132,7 +132,7 @@ def first_variants(folder: Path) -> dict[Key, ManifestEntry]:
 
 
 def shared(syntheses: Iterable[Mapping[Key, ManifestEntry]]) -> list[ManifestEntry]:
-    """An entry of each instance that most syntheses have, which are those of all unless some choose for themselves."""
+    """Return one entry of each instance that the largest number of syntheses repainted."""
     syntheses = list(syntheses)
     counts = Counter(key for entries in syntheses for key in entries)
     most = max(counts.values(), default=0)

@@ -82,7 +82,7 @@ class Recipe(Grown):
         return self
 
     def check(self, labels: LabelSet) -> None:
-        """HarnessError for phrases of a class that `labels` has not, or that has no instances.
+        """Raise HarnessError for phrases of a class that `labels` has not, or that has no instances.
 
         The phrases that stand here when a recipe names none are those for Cityscapes; other data sets may lack a class.
         """

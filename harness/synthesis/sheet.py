@@ -1,4 +1,4 @@
-"""The sample sheet shows a person what a synthesis made, before he believes it.
+"""The sample sheet shows what a synthesis made, so that a person can check it.
 
 Rows are spread over the classes; each shows the real crop, the mask, the prompt, what the generator returned and the
 training image that came of it.

@@ -47,7 +47,7 @@ _FEW_STEPS = (999, 839, 679, 499, 339, 179)
 
 
 class Frozen(NamedTuple):
-    """This holds what the generators share and none of them trains."""
+    """This holds the encoders and the tokenizer that the generators share and none of them trains."""
 
     encoder: Patchwise
     tokenizer: object

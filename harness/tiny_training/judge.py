@@ -28,7 +28,7 @@ BATCH = 64
 
 
 class Judge(nn.Module):
-    """Images [N, 3, 64, 64] in -1..1 -> (class scores [N, 8], detail scores [N, 14])."""
+    """Classifies images [N, 3, 64, 64] in -1..1: class scores [N, 8] and detail scores [N, 14]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Judge(nn.Module):
 def train_judge(
     pool: Pool, *, seed: int, batch: int = BATCH, budget: TimeBudget, state: Path, device: str, report: Report = silent
 ) -> tuple[Judge, History]:
-    """Cross-entropy on class and detail; crops are mirrored, blurred and made noisy, as generated ones are."""
+    """Train the judge on class and detail; crops are mirrored, blurred and made noisy, as generated ones are."""
     torch.manual_seed(derive(seed, "judge"))
     judge = Judge().to(device)
     classes = torch.from_numpy(np.searchsorted(LABEL_IDS, pool.label_ids)).to(device)
@@ -80,7 +80,7 @@ def _worn(images: torch.Tensor, rng: np.random.Generator, step: int) -> torch.Te
 
 
 class Verdicts(NamedTuple):
-    """Per crop, bool [N]: are the asked class and detail there, by the classifier; is the asked colour there, by the
+    """This says, bool [N] per crop: are the asked class and detail there, by the classifier; the asked colour, by the
     pixels; does the prompt name a colour at all."""
 
     classes: np.ndarray

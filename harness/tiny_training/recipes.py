@@ -58,7 +58,7 @@ def _finish(
 
 
 def train_text_encoder(order: TrainingOrder, report: Report) -> Path:
-    """The tokenizer, and the text tower of a CLIP: what the generators hear."""
+    """Train the tokenizer and the text tower of a CLIP, by which the generators read prompts."""
     from transformers import CLIPTextModel
 
     build_tokenizer(order.out / "tokenizer")
@@ -71,7 +71,7 @@ def train_text_encoder(order: TrainingOrder, report: Report) -> Path:
 
 
 def train_clip(order: TrainingOrder, report: Report) -> Path:
-    """The CLIP that scores images; another one than the generators hear, or they would be judged by what taught
+    """Train the CLIP that scores images; it is not the one of the generators, or they would be judged by what taught
     them."""
     need(order.out, "tokenizer")
     model, history, scores = _contrast(order, report)
@@ -87,7 +87,7 @@ def _contrast(order: TrainingOrder, report: Report) -> tuple[Any, History, dict[
 
 
 def train_vae(order: TrainingOrder, report: Report) -> Path:
-    """The autoencoder."""
+    """Train the autoencoder."""
     model, history = vae.train_vae(_pool(order, report), **_common(order, report))
     folder = order.out / "vae"
     save(model, folder)
@@ -95,7 +95,7 @@ def train_vae(order: TrainingOrder, report: Report) -> Path:
 
 
 def train_judge(order: TrainingOrder, report: Report) -> Path:
-    """The classifier that judges the generators."""
+    """Train the classifier that judges the generators."""
     from safetensors.torch import save_file
 
     model, history = judge.train_judge(_pool(order, report), **_common(order, report))
@@ -111,7 +111,7 @@ def train_judge(order: TrainingOrder, report: Report) -> Path:
 
 
 def train_unet(order: TrainingOrder, report: Report) -> Path:
-    """One of the three UNets, its scheduler, and a sample sheet."""
+    """Train one of the three UNets, and write its scheduler and a sample sheet."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     frozen = load_frozen(order.out)
@@ -133,7 +133,7 @@ def train_unet(order: TrainingOrder, report: Report) -> Path:
 
 
 def train_segmenter(order: TrainingOrder, report: Report) -> Path:
-    """The weights that a mini segmenter starts from; `crops` counts scenes."""
+    """Train the weights that a mini segmenter starts from; `crops` counts scenes."""
     start = segmenter.STARTS[order.part]
     common = _common(order, report)
     work = order.out / "work"

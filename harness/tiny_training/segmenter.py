@@ -1,4 +1,4 @@
-"""The mini segmenters start from these weights, which stand for the Mapillary and ImageNet weights of the published
+"""This module trains what the mini segmenters start from, for the Mapillary and ImageNet weights of the published
 ones.
 
 A network of configs/segmenters learns from scenes of the pool, drawn apart from every train and val split, in its mini

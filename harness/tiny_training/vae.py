@@ -116,7 +116,7 @@ def encode(vae: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 class Patchwise:
-    """The encoder as the linear map that it is: 100 times cheaper and equal to 1e-3, so training needs no stored
+    """Computes the encoder as a linear map: 100 times cheaper and equal to 1e-3, so that training needs no stored
     latents."""
 
     def __init__(self, vae: Any) -> None:

@@ -55,7 +55,7 @@ class Need:
 
     @property
     def remedy(self) -> str:
-        """Return what brings it."""
+        """Return how to get it."""
         if self.bring:
             return self.bring
         from harness.weights import public
@@ -130,7 +130,7 @@ def find(checkpoint: str, revision: str | None = None) -> Source:
 
 
 def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ...]) -> None:
-    """HarnessError unless the folder of `source` holds `parts` and a UNet of one of those numbers of input channels."""
+    """Raise HarnessError unless the folder of `source` holds `parts` and a UNet of one of the input `channels`."""
     folders = {part: source.component(part) for part in ("unet", *parts)}
     missing = [part for part in parts if folders[part] is None]
     unet = folders["unet"]
@@ -148,7 +148,7 @@ def check_layout(source: Source, parts: tuple[str, ...], channels: tuple[int, ..
 
 
 def check_channels(name: str, found: int | None, channels: tuple[int, ...]) -> None:
-    """HarnessError unless `found`, the input channels of a UNet, is among `channels`."""
+    """Raise HarnessError unless `found`, the input channels of a UNet, is among `channels`."""
     if found not in channels:
         kinds = {4: "a text-to-image model", 8: "an image-editing model", 9: "an inpainting model"}
         wanted = " or ".join(f"{count} ({kinds.get(count, 'unknown')})" for count in channels)

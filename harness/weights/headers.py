@@ -1,4 +1,4 @@
-"""Headers of files tell names, shapes and types of a checkpoint's tensors, without reading the tensors.
+"""This module reads names, shapes and types of a checkpoint's tensors from the headers of its files.
 
 Within `tensors.headers_only()` readers of weights give tensors on the meta device, which hold no numbers. A network
 that is built there takes no memory, so that a broken, an incomplete or another checkpoint is found within seconds, and

@@ -1,4 +1,4 @@
-"""Integrity of a checkpoint's files is looked at before a library loads them: what is wrong is then said of the file,
+"""This module checks a checkpoint's files before a library loads them: what is wrong is then said of the file,
 and not as a library's advice about its hub or its options. Torch-free.
 """
 
@@ -17,14 +17,14 @@ _AGAIN = "fetch or make the file again"
 
 
 def check_folder(folder: Path) -> None:
-    """HarnessError for the first damaged file of a folder, those below it included."""
+    """Raise HarnessError for the first damaged file of a folder, those below it included."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             check_file(path)
 
 
 def check_file(path: Path) -> None:
-    """HarnessError for a Git LFS pointer, a configuration without an object, a safetensors file that is not whole."""
+    """Raise HarnessError for a Git LFS pointer, a configuration that is no object, a damaged safetensors file."""
     refuse_pointer(path)
     if path.name.endswith(_OBJECTS):
         try:
@@ -38,7 +38,7 @@ def check_file(path: Path) -> None:
 
 
 def refuse_pointer(path: Path) -> None:
-    """HarnessError for the text that Git LFS leaves in the place of a file that was not fetched."""
+    """Raise HarnessError for the text that Git LFS leaves in the place of a file that was not fetched."""
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise HarnessError(

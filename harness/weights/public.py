@@ -1,4 +1,4 @@
-"""The table public.toml says of public checkpoints what is known without having them: classes, configurations, sizes,
+"""The table public.toml describes public checkpoints that need not be here: their classes, configurations, sizes,
 licences.
 
 Torch-free. Building a network of them, on the meta device or at random, is `empty`.

@@ -182,7 +182,7 @@ def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") 
 
 
 def need_disk(folder: Path, size: int, what: str) -> None:
-    """HarnessError unless `size` bytes are free where `folder` (which exists) lies."""
+    """Raise HarnessError unless `size` bytes are free where `folder` (which exists) lies."""
     free = shutil.disk_usage(folder).free
     if free < size:
         raise HarnessError(
@@ -192,7 +192,7 @@ def need_disk(folder: Path, size: int, what: str) -> None:
 
 
 def need_new(folder: Path) -> None:
-    """HarnessError when `folder` is there and holds something."""
+    """Raise HarnessError when `folder` is there and holds something."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HarnessError(f"{folder} is there already", hint="name a new folder, or remove it")
 

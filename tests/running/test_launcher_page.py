@@ -33,3 +33,10 @@ def test_the_launcher_of_the_page_makes_each_step_once(tmp_path):
     assert fingerprints(steps, store) == fingerprints(steps, undisturbed)
     assert not launcher.running and not launcher.waiting
     assert str(store.root) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+
+
+def test_the_command_line_offers_every_launcher():
+    from harness.commands.suites import LAUNCHERS
+    from harness.running.settings import NAMES
+
+    assert LAUNCHERS == NAMES

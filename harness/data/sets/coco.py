@@ -63,7 +63,7 @@ class CocoPanoptic(Foreign):
         return [self._json(split) for split in ("train", "val")]
 
     def found_of(self, split: str) -> Iterator[Found]:
-        """HarnessError for a file that is listed and missing, and for a list that is not in the format."""
+        """Yield each frame's files; HarnessError for a listed file that is missing, or a list in another format."""
         path, files = self._json(split), self._files(split)
         content, meaning = self._content(split), self.meaning
         if content["categories"] != self._content("val")["categories"]:

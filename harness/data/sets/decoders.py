@@ -17,7 +17,7 @@ from harness.data.sets.meaning import Meaning
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder(ABC):
-    """It reads the ids of a frame."""
+    """A decoder reads the ids of a frame from its annotation file."""
 
     meaning: Meaning
 
@@ -28,7 +28,7 @@ class Decoder(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Grey(Decoder):
-    """One channel of 8 or 16 bits: class x `base` + number of the instance; without a base, the class alone.
+    """Decodes one channel of 8 or 16 bits: class x `base` + number of the instance; without a base, the class alone.
 
     `plain`: a value below the base is the class alone, of a group or of stuff. A number below `first` is none.
     """
@@ -51,7 +51,7 @@ class Grey(Decoder):
 
 @dataclass(frozen=True, kw_only=True)
 class Channels(Decoder):
-    """8-bit channels by their letters: the class in one, the number of the instance in others, the higher first.
+    """Decodes 8-bit channels: the class in one, the number of the instance in others, the higher byte first.
 
     A number below `first` is none, and none is where a channel of flags has one of the bits `group_bits`.
     """
@@ -88,7 +88,7 @@ class Channels(Decoder):
 
 @dataclass(frozen=True, kw_only=True)
 class Panoptic(Decoder):
-    """COCO's panoptic picture of one frame, with its segments: id, category and whether it is a crowd."""
+    """Decodes COCO's panoptic picture of a frame, with its segments: id, category and whether it is a crowd."""
 
     segments: tuple[tuple[int, int, bool], ...]
 

@@ -1,4 +1,4 @@
-"""Data sets of others share this base: a frame is an image, an annotation file and the decoder of that file.
+"""This module holds the base of data sets of others: a frame is an image, an annotation file and its decoder.
 
 A class of this package says where the files lie, what their values mean and which decoder reads them.
 """
@@ -25,7 +25,7 @@ from harness.data.sets.meaning import Meaning
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignFrame(Frame):
-    """A frame whose ids a decoder makes of the file of annotation."""
+    """A frame whose ids a decoder reads from the annotation file."""
 
     is_plain: ClassVar[bool] = False
     decoder: Decoder
@@ -47,7 +47,7 @@ class Found(NamedTuple):
 
 
 class Foreign(Dataset):
-    """A data set of others at its place."""
+    """A data set of others, read in its own layout."""
 
     @property
     @abstractmethod
@@ -56,7 +56,7 @@ class Foreign(Dataset):
 
     @abstractmethod
     def found_of(self, split: str) -> Iterator[Found]:
-        """Return what lies there of a split; HarnessError when a file is missing."""
+        """Yield the files of each frame of a split; HarnessError when a file is missing."""
 
     def described_by(self) -> Iterable[Path]:
         """Files beside those of the frames that decide what the ids are."""
@@ -98,7 +98,7 @@ class Foreign(Dataset):
         return cache
 
     def fingerprint(self) -> str:
-        """As that of every data set, and of the part and of the files that describe the others."""
+        """Return a hash as of every data set, and of the part and of the files of `described_by`."""
         digest = hashlib.blake2b(super().fingerprint().encode())
         digest.update(json.dumps(self.part.decisive(), sort_keys=True).encode())
         for path in self.described_by():
@@ -141,7 +141,7 @@ class Foreign(Dataset):
             raise HarnessError(error.message, hint=self.hint) from None
 
     def require(self, lacking: list[str], of: int, hint: str) -> None:
-        """HarnessError when the list is not empty, with its first and how many there are `of` all."""
+        """Raise HarnessError when the list is not empty, with its first and how many there are `of` all."""
         if lacking:
             more = f" (and so {len(lacking) - 1} more of {of})" if len(lacking) > 1 else ""
             raise HarnessError(f"{lacking[0]}{more}", hint=hint)

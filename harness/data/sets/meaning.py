@@ -127,7 +127,7 @@ def own(name: str, classes: Iterable[Class], where: object, void: Iterable[int] 
 
 
 def cityscapes(classes: Iterable[Class], where: object, void: Iterable[int] = ()) -> Meaning:
-    """The classes as the labels of Cityscapes that they name; HarnessError, with `where`, for a name of none."""
+    """Map the classes to the labels of Cityscapes that they name; HarnessError, with `where`, for an unknown name."""
     classes = list(classes)
     _once([one.code for one in classes] + list(void), where)
     named = {one.code: one.name if one.cityscapes is None else one.cityscapes for one in classes if one.evaluated}

@@ -1,4 +1,4 @@
-"""Mapillary Vistas has two sets of classes for the same images; a file of the data set lists each.
+"""This module reads Mapillary Vistas, whose images have two sets of classes; a file of the data set lists each.
 
 Pixels are read from instances/, where a value is class x 256 + number. Not here: polygons and panoptic pictures, which
 hold the same.
@@ -105,7 +105,7 @@ class Vistas(Foreign):
         return [self._config]
 
     def found_of(self, split: str) -> Iterator[Found]:
-        """HarnessError for an image without annotation, and the reverse."""
+        """Yield the files of each frame; HarnessError for an image without annotation, and the reverse."""
         if split not in FOLDERS:
             raise HarnessError(f"{self.part.label}: no split {split!r}", hint=f"known: {', '.join(FOLDERS)}")
         decoder, folder = Grey(meaning=self.meaning, base=256), FOLDERS[split]

@@ -1,4 +1,4 @@
-"""The adapter makes streets a data set of the harness: it parses the part (configs/datasets) and writes the tree into
+"""The adapter offers the drawn streets as a data set: it parses the part (configs/datasets) and writes the tree into
 the store."""
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +36,7 @@ class StreetsPart(DatasetPart):
 
 
 class Streets(Tree):
-    """A drawn tree with the labels of Cityscapes."""
+    """The data set of drawn streets: a tree with the labels of Cityscapes."""
 
     Part = StreetsPart
     found = False
@@ -45,11 +45,11 @@ class Streets(Tree):
 
     @property
     def labels(self) -> LabelSet:
-        """Known before the tree is drawn."""
+        """The labels of Cityscapes; they are known before the tree is drawn."""
         return CITYSCAPES
 
     def names(self, split: str) -> list[str]:
-        """Known before the tree is drawn."""
+        """Return the names of the frames of a split, which are known before the tree is drawn."""
         count = self.part.counts.get(split, 0)  # type: ignore[call-overload]  # of a split that it has not: none
         return [frame_name(split, index, count)[1] for index in range(count)]
 

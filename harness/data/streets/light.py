@@ -119,7 +119,7 @@ _KINDS = {
 
 
 def choose_light(rng: random.Random, domain: str) -> Light:
-    """The narrow domain has one light, the wide ones all."""
+    """Choose the light of a scene: the narrow domain has one, the wide ones all."""
     name = "overcast" if domain == "train" else rng.choices(list(_KINDS), (30, 28, 16, 12, 14))[0]
     ambient, diffuse, tint, haze, metres, top, low, clouds, shadow, up, wet, lamps, grain = _KINDS[name]
     azimuth = rng.uniform(0.6, 2.5) * rng.choice((-1, 1))

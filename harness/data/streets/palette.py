@@ -1,4 +1,4 @@
-"""The palette names colours and says which of them a class wears in a domain: the train split is narrow, val and pool
+"""The palette names colours and says which of them a class can have in a domain: train is narrow, val and pool
 are wide."""
 
 import random

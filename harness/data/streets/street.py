@@ -29,7 +29,7 @@ class Street:
 
 @dataclass(frozen=True, kw_only=True)
 class Prop:
-    """A piece of stuff: kind, its label id, position, length along z (or height), seed."""
+    """An object of a stuff class: kind, its label id, position, length along z (or height), seed."""
 
     kind: str
     label_id: int

@@ -12,7 +12,7 @@ from harness.data.streets.thing import LABELS, Thing
 
 
 class Crowd:
-    """Collects things and keeps vehicles from standing in one another."""
+    """Collects the things of a scene and refuses a vehicle where another one stands."""
 
     def __init__(self, rng: random.Random, domain: str, street: Street, style: Style) -> None:
         self.rng, self.street, self.style, self._domain = rng, street, style, domain

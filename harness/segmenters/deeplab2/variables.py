@@ -21,7 +21,7 @@ from harness.segmenters.panoptic_deeplab.network import PanopticDeepLabNetwork
 
 
 class Variable(NamedTuple):
-    """`name` of DeepLab2's variable, and what makes its value ours."""
+    """A variable of DeepLab2: its `name`, and the function that turns its value into ours."""
 
     name: str
     layout: Callable[[np.ndarray], np.ndarray]
@@ -32,7 +32,7 @@ Sources = Iterator[tuple[str, Variable]]
 
 
 def sources(network: nn.Module) -> dict[str, Variable]:
-    """Of all tensors of a network, counts of batches left out."""
+    """Return the variable of each tensor of a network, by name; counts of batches are left out."""
     if isinstance(network, KMaXNetwork):
         return dict(_kmax(network))
     assert isinstance(network, PanopticDeepLabNetwork)

@@ -39,7 +39,7 @@ class Maps(NamedTuple):
 
 
 class AxialResNet(nn.Module):
-    """[B, 3, H, W] -> the raw sums after the stem and each stage; `activated` gives what decoders see.
+    """Maps [B, 3, H, W] to the raw sums after the stem and each stage; `activated` gives what decoders see.
 
     `channels`: of the five maps. `recompute`: blocks are computed again in the backward pass instead of being kept.
     """
@@ -218,7 +218,7 @@ class Block(nn.Module):
 
 
 class ActivatedAttention(nn.Module):
-    """Attention and an activation, where a convolution would stand."""
+    """Applies attention and an activation, in the place of a convolution."""
 
     def __init__(self, attention: AxialAttention2d, activation: Activation) -> None:
         super().__init__()

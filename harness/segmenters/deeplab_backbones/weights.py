@@ -1,4 +1,4 @@
-"""A network of the DeepLab line starts from these weights: of the backbone alone, or of a whole model."""
+"""This module loads the weights that a network of the DeepLab line starts from: of its backbone, or of all of it."""
 
 import json
 import logging
@@ -59,7 +59,7 @@ def keep(network: DeepLab[Any], folder: Path) -> None:
 
 
 def fill(network: nn.Module, found: Mapping[str, Tensor], *, source: str, anew: str = "") -> list[str]:
-    """Load tensors by name; the names of those that start anew. HarnessError for any other difference."""
+    """Load tensors by name; return the names of those that start anew. HarnessError for any other difference."""
     wanted = network.state_dict()
     absent = [name for name in wanted if name not in found and not _counts(name)]
     problems = [f"{name}: missing" for name in absent if not re.fullmatch(anew, name)]

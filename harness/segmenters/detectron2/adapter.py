@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Detectron2(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds networks of detectron2."""
 
     Model = options.Model
     Training = options.Training
@@ -52,7 +52,7 @@ class Detectron2(SegmenterAdapter[options.Model]):
 
     @classmethod
     def needs(cls, backbone: Backbone, model: options.Model) -> tuple[Need, ...]:
-        """None that could be looked for: detectron2 has names and places of its own."""
+        """Return none, since none can be looked for: detectron2 has names and places of its own."""
         return ()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The stages see a model of detectron2 as a network: built from its configuration, trained on our stream, asked for
+"""This module wraps a model of detectron2 as a network: built from its configuration, trained on our stream, asked for
 predictions.
 
 Frames come in the order of the stream and each is mapped under its own seed, so that budget and mix mean what they mean
@@ -47,7 +47,7 @@ _PARTS = ("model", "optimizer", "schedule", "scaler")
 
 
 class Detectron2Network(Network[Training, Inference]):
-    """`model`: what detectron2 builds from `cfg`."""
+    """A network around the `model` that detectron2 builds from `cfg`."""
 
     def __init__(self, cfg: CfgNode, options: Model, labels: LabelSet) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Detectron2Network(Network[Training, Inference]):
 
     @property
     def reads(self) -> Literal["ids", "outlines"]:
-        """As its own data sets: polygons for instances, else panoptic images."""
+        """What detectron2's own data sets hold: polygons for instances, else panoptic images."""
         return "outlines" if self.options.task == "instance" else "ids"
 
     @property
@@ -104,7 +104,7 @@ class Detectron2Network(Network[Training, Inference]):
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images (uint8 [H, W, 3] RGB), shown at the size that the configuration says."""
+        """Predict for images (uint8 [H, W, 3] RGB), shown at the size that the configuration says."""
         found = self.model([self._input(image) | inference.inputs for image in images])
         return [self._answer(output, inference) for output in found]
 
@@ -225,7 +225,7 @@ class _Run:
 
 
 class Frames(torch.utils.data.Dataset):
-    """Positions of the stream, mapped to what the model wants; each under a seed of its own."""
+    """Maps positions of the stream to the inputs of the model, each under a seed of its own."""
 
     def __init__(self, cfg: CfgNode, options: Model, stream: Stream, training: Training, out: Path) -> None:
         from detectron2.data import DatasetMapper

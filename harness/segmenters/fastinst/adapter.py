@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FastInst(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds FastInst."""
 
     Model = options.Model
     Inference = options.Inference

@@ -35,7 +35,7 @@ class Decoded(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """`depth` layers with prediction heads before the first and after each."""
+    """Updates queries and pixels in `depth` layers, and predicts before the first layer and after each."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class FeedForward(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] in and out."""
+        """Turn [..., C] into the same shape."""
         return self.norm(x + self.outer(F.relu(self.inner(x))))
 
 

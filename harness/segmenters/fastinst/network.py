@@ -1,4 +1,4 @@
-"""The training engine sees FastInst as batches, losses and predictions (FastInst, sections 3.3 and 3.4)."""
+"""This module connects FastInst to the training engine: batches, losses and predictions (sections 3.3 and 3.4)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -68,7 +68,7 @@ class FastInstNetwork(Trainable[Inference]):
 
     @property
     def reads(self) -> Literal["outlines"]:
-        """The instance data sets of detectron2, which the authors' code trains on, hold polygons."""
+        """Polygons, as the instance data sets of detectron2 hold, which the authors' code trains on."""
         return "outlines"
 
     @classmethod
@@ -133,7 +133,7 @@ class FastInstNetwork(Trainable[Inference]):
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Instances of images of one size."""
+        """Predict the instances of images of one size."""
         inputs, view = shown(images, inference.short_side)
         last = self.decoder(self._maps(inputs.to(next(self.parameters()).device))).layers[-1]
         return [

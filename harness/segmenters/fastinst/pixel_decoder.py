@@ -10,7 +10,7 @@ POOLS = (1, 2, 3, 6)
 
 
 class PixelDecoder(nn.Module):
-    """Maps of strides 8, 16, 32 (published; or 4 to 32) to maps of `hidden` channels, coarsest first."""
+    """Turns maps of strides 8, 16, 32 (published; or 4 to 32) into maps of `hidden` channels, coarsest first."""
 
     def __init__(self, channels: Sequence[int], hidden: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class PyramidPooling(nn.Module):
         self.bottleneck = nn.Conv2d(hidden + len(POOLS) * (hidden // len(POOLS)), hidden, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, hidden, h, w] in and out."""
+        """Turn [B, hidden, h, w] into the same shape."""
         size = features.shape[-2:]
         priors = [
             F.interpolate(F.relu(stage(F.adaptive_avg_pool2d(features, side))), size=size, mode="bilinear")

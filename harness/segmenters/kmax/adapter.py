@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class KMaX(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds kMaX-DeepLab."""
 
     Model = options.Model
     Inference = options.Inference

@@ -1,5 +1,4 @@
-"""This module turns slots into predictions: a mask-wise panoptic map (kMaX-DeepLab, section 3.3), instances and
-votes."""
+"""This module turns slots into predictions: a mask-wise panoptic map (kMaX-DeepLab, section 3.3) and instances."""
 
 from collections.abc import Sequence
 

@@ -50,7 +50,7 @@ class Match(NamedTuple):
 
 
 def truth(owner: Tensor, known: Tensor, classes: Tensor) -> Truth:
-    """Owners [h, w] without the masks that have no pixel left at this size."""
+    """Make the truth of owners [h, w], without the masks that have no pixel left at this size."""
     present = torch.bincount(owner[owner >= 0], minlength=len(classes)) > 0
     numbers = torch.where(present, present.cumsum(0) - 1, NOBODY)
     renumbered = F.pad(numbers, (0, 1), value=NOBODY)[owner.flatten()]
@@ -123,7 +123,7 @@ def mask_loss(masks: Tensor, truth: Truth, matched: Match) -> Tensor:
 
 
 def contrast_loss(embedding: Tensor, truth: Truth, options: Model) -> Tensor:
-    """Pixels of one mask are to be alike, all others not (CMT-DeepLab, Yu et al., CVPR 2022, section 3.3).
+    """Pull pixels of one mask together, push all others apart (CMT-DeepLab, Yu et al., CVPR 2022, section 3.3).
 
     `embedding` [C, P] of length one.
     """

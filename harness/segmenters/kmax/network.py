@@ -1,4 +1,4 @@
-"""The engine sees kMaX-DeepLab as batches, losses and predictions."""
+"""This module connects kMaX-DeepLab to the training engine: batches, losses and predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ STRIDE = 32
 
 
 class KMaXNetwork(DeepLab[Inference]):
-    """Backbone, pixel decoder, transformer; a semantic head on the backbone's last map that only teaches."""
+    """Backbone, pixel decoder, transformer; a semantic head on the backbone's last map serves the training alone."""
 
     class_heads = r"(semantic_head\.predict|transformer\.(layers\.\d+\.)?predictor\.class_head)\.(weight|bias)"
     options: Model
@@ -124,14 +124,14 @@ class KMaXNetwork(DeepLab[Inference]):
         return losses | {"semantic": self.options.semantic_weight * own}
 
     def answers(self, inputs: Tensor) -> tuple[list[Clusters], Tensor]:
-        """Return what the transformer says of normalised pixels [B, 3, H, W], its last word last, and class logits at
+        """Return what the transformer predicts from normalised pixels [B, 3, H, W], layer by layer, and class logits at
         stride 32."""
         maps = self.backbone(inputs)
         return self.transformer(self.pixel_decoder(maps)), self.semantic_head(maps.res5)
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images of one size."""
+        """Predict for images of one size."""
         inputs = self._pixels(images).to(next(self.parameters()).device)
         last = self.answers(inputs)[0][-1]
         height, width = images[0].shape[:2]

@@ -60,7 +60,7 @@ class Predictor(nn.Module):
         self.void = math.log(num_classes * VOID_PRIOR / (1 - VOID_PRIOR))
 
     def forward(self, pixels: Tensor, for_class: Tensor, for_mask: Tensor) -> Clusters:
-        """pixels [B, C, h, w]; centres [B, hidden, slots, 1] for either answer."""
+        """Predict from pixels [B, C, h, w] and centres [B, hidden, slots, 1], given for the class and for the mask."""
         embedding = F.normalize(self.pixel_norm(self.pixel_head(pixels)).float(), dim=1)
         kernels = self.mask_head(for_mask)[..., 0]
         masks = torch.einsum("bchw,bcs->bshw", embedding, kernels.float())
@@ -71,7 +71,7 @@ class Predictor(nn.Module):
 
 
 class KMeansLayer(nn.Module):
-    """Centres gather the pixels that they win, attend to one another, and think: [B, hidden, slots, 1] -> the same."""
+    """Centres [B, hidden, slots, 1] gather the pixels they win, attend to one another and pass a feed-forward net."""
 
     def __init__(self, pixels: int, options: Model, num_classes: int, norm: NormLayer, activation: Activation) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class KMeansLayer(nn.Module):
         self.drop_path = DropPath(options.drop_path)
 
     def forward(self, pixels: Tensor, centres: Tensor) -> tuple[Tensor, Clusters]:
-        """`pixels`: a raw map [B, C, h, w]. Also what the pixels were assigned by."""
+        """Return the new centres, and the prediction that pixels were assigned by; `pixels`: a raw map [B, C, h, w]."""
         inner, seen = self.centre_in(centres), self.pixel_in(self.activation(pixels))
         clusters = self.predictor(seen, inner, inner)
         gathered = self._gather(self.value(seen), clusters.masks)
@@ -141,7 +141,7 @@ class Transformer(nn.Module):
         self.predictor = Predictor(channels[-1], options, num_classes, norm, chosen)
 
     def forward(self, maps: list[Tensor]) -> list[Clusters]:
-        """Return what each layer assigned by, and the last prediction at the end."""
+        """Return the prediction that each layer assigned pixels by, and the last one at the end."""
         centres = self.centres.weight.T[None, :, :, None].expand(len(maps[0]), -1, -1, -1)
         found = []
         for level, layer in zip(self.levels, self.layers, strict=True):

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Mask2Former(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds Mask2Former."""
 
     Model = options.Model
     Inference = options.Inference
 
     @classmethod
     def reading(cls, checkpoint: str, model: options.Model, labels: LabelSet) -> options.Model:
-        """For the task of the checkpoint, which its number of classes tells."""
+        """Return the options for the task of the checkpoint, which its number of classes tells."""
         from harness.segmenters.pretrained import described
 
         tasks = {len(labels.things): "instance", len(labels.evaluated): "panoptic"}

@@ -23,7 +23,7 @@ deformable.install(modeling_mask2former)
 
 
 class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model, Inference]):
-    """One question, which the options name: instances, or all three answers from the panoptic one."""
+    """Mask2Former for the one task that the options name: instances, or panoptic, which gives all three predictions."""
 
     Kind, Config = Mask2FormerForUniversalSegmentation, Mask2FormerConfig
     MAY_DIFFER = r"class_predictor|criterion|swin\.layernorm"
@@ -41,7 +41,7 @@ class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model,
 
     @classmethod
     def classes_of(cls, options: Model, labels: LabelSet) -> tuple[Label, ...]:
-        """Things alone, or all."""
+        """Return the classes of things for the instance task, else all classes."""
         return labels.things if options.task == "instance" else labels.evaluated
 
     @classmethod
@@ -63,7 +63,7 @@ class Mask2FormerNetwork(MaskNetwork[Mask2FormerForUniversalSegmentation, Model,
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images of one size."""
+        """Predict for images of one size."""
         inputs, view = shown(images, inference.short_side)
         last = self._layers(self._features(inputs.to(next(self.parameters()).device)))[-1]
         asked = ("instance",) if self.options.task == "instance" else ("instance", "semantic", "panoptic")

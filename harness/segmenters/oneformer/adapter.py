@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class OneFormer(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds OneFormer."""
 
     Model = options.Model
     Inference = options.Inference
 
     @classmethod
     def reading(cls, checkpoint: str, model: options.Model, labels: LabelSet) -> options.Model:
-        """Without the text branch, which the published files lack."""
+        """Return the options without the text branch, which the published files lack."""
         return model.model_copy(update={"text_contrastive": False})
 
     @classmethod

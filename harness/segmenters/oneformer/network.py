@@ -30,7 +30,7 @@ deformable.install(modeling_oneformer)
 
 
 class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inference]):
-    """Three questions, told by a text; in training also the texts of what a crop shows."""
+    """OneFormer for three tasks, each named by a text; in training it also reads the texts of what a crop shows."""
 
     Kind, Config = OneFormerForUniversalSegmentation, OneFormerConfig
     MAY_DIFFER = r"class_embed|text_mapper|criterion|swin\.layernorm"
@@ -53,7 +53,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
 
     @classmethod
     def classes_of(cls, options: Model, labels: LabelSet) -> tuple[Label, ...]:
-        """All of them."""
+        """Return all classes."""
         return labels.evaluated
 
     @classmethod
@@ -81,7 +81,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
         }
 
     def train(self, mode: bool = True) -> "OneFormerNetwork":
-        """As torch's; also for the dropout of the pixel decoder, which transformers ties to the text branch: on in
+        """Set the mode as torch does, and the dropout of the pixel decoder, which transformers ties to the texts: on in
         every prediction of a network with texts, and off in every training without.
         """
         for layer in self.model.model.pixel_level_module.decoder.encoder.layers:
@@ -123,7 +123,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images of one size; all questions share backbone and pixel decoder."""
+        """Predict for images of one size; all tasks share backbone and pixel decoder."""
         device = next(self.parameters()).device
         inputs, view = shown(images, inference.short_side)
         features = self._features(inputs.to(device))

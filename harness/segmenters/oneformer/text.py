@@ -96,7 +96,7 @@ class Words:
 
 
 def task_text(task: str) -> str:
-    """The question put to the network."""
+    """Return the text that names the task."""
     return f"the task is {task}"
 
 

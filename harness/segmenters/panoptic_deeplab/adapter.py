@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PanopticDeepLab(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter builds Panoptic-DeepLab and Axial-DeepLab."""
 
     Model = options.Model
     Inference = options.Inference

@@ -12,7 +12,7 @@ from harness.data.labels import IGNORE, LabelSet
 
 
 class Targets(NamedTuple):
-    """Of a crop [H, W]: `classes` int64, train ids or IGNORE; `weights` float32 of the semantic loss;
+    """The targets of a crop [H, W]: `classes` int64, train ids or IGNORE; `weights` float32 of the semantic loss;
     `heatmap` float32 in 0..1; `heatmap_weights` float32, 0 on void and groups; `offsets` float32 [2, H, W], (dy, dx) in
     pixels; `offset_weights` float32, 1 on numbered things.
     """

@@ -74,7 +74,7 @@ class AtrousPyramid(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the coarsest map to stride 4, over the finer ones: [B, channels, H / 4, W / 4].
+    """Decodes the coarsest map to stride 4, with the help of the finer ones: [B, channels, H / 4, W / 4].
 
     `inputs`: channels of the coarsest map and of the `low_level` ones, coarse to fine; `projected`: what the latter are
     projected to.

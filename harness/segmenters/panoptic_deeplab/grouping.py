@@ -47,7 +47,7 @@ def centres(heatmap: Tensor, *, threshold: float, kernel: int, top_k: int) -> Te
 
 
 def group(chances: Tensor, heatmap: Tensor, offsets: Tensor, peaks: Tensor, things: Tensor) -> Grouped:
-    """Thing pixels by their nearest peak.
+    """Assign thing pixels to their nearest peak.
 
     chances [K, H, W] of the classes, heatmap [H, W], offsets [2, H, W] in pixels, peaks [N, 2], things bool [K].
     A score is the mean chance of the instance's class in its mask times the heatmap at its peak.

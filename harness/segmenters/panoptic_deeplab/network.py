@@ -1,4 +1,4 @@
-"""The engine sees Panoptic-DeepLab as batches, losses and predictions."""
+"""This module connects Panoptic-DeepLab to the training engine: batches, losses and predictions."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from harness.segmenters.postprocess import elected
 
 
 class Answers(NamedTuple):
-    """At the size of the input: class logits [B, K, H, W], heatmap [B, H, W], offsets [B, 2, H, W] in pixels."""
+    """Head outputs at input size: class logits [B, K, H, W], heatmap [B, H, W], offsets [B, 2, H, W] in pixels."""
 
     semantic: Tensor
     heatmap: Tensor
@@ -96,7 +96,7 @@ class PanopticDeepLabNetwork(DeepLab[Inference]):
         }
 
     def answers(self, inputs: Tensor) -> Answers:
-        """Return what the heads say of normalised pixels [B, 3, H, W], at their size."""
+        """Return the outputs of the heads for normalised pixels [B, 3, H, W], at their size."""
         size, corners = (inputs.shape[-2], inputs.shape[-1]), self.options.align_corners
         maps = self.backbone.activated(self.backbone(inputs))
         finer = list(maps)[len(self.options.low_level) : 0 : -1]
@@ -114,7 +114,7 @@ class PanopticDeepLabNetwork(DeepLab[Inference]):
 
     @torch.no_grad()
     def predict(self, images: Sequence[np.ndarray], inference: Inference) -> list[Prediction]:
-        """Answers for images of one size."""
+        """Predict for images of one size."""
         found = self.answers(self._pixels(images).to(next(self.parameters()).device))
         height, width = images[0].shape[:2]
         whole = Answers(*(part[..., :height, :width].float() for part in found))

@@ -25,7 +25,7 @@ KINDS = ("instances", "semantic", "panoptic")
 
 
 class Predictions(SegmenterAdapter[options.Model]):
-    """The adapter."""
+    """This adapter reads predictions that were made elsewhere, and trains nothing."""
 
     Model = options.Model
     Training = options.Stated
@@ -49,7 +49,7 @@ class Predictions(SegmenterAdapter[options.Model]):
 
     @classmethod
     def on(cls, model: options.Model, generators: Iterable[str], backbone: str) -> list[str]:
-        """Those whose folder is there; real frames alone where the folder is the same for all."""
+        """Return the generators whose folder is there; real frames alone where the folder is the same for all."""
         if "{generator}" not in model.folder:
             return [BASELINE]
         return [one for one in generators if run_folder(model, one, backbone).is_dir()]
@@ -58,7 +58,7 @@ class Predictions(SegmenterAdapter[options.Model]):
     def build(
         cls, backbone: Backbone, model: options.Model, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> "Network[Any, Any]":
-        """HarnessError: there is no network."""
+        """Raise HarnessError: there is no network."""
         raise HarnessError("predictions made elsewhere have no network: nothing is trained, and no image is answered")
 
 
