@@ -2,7 +2,7 @@
 
 Weights, gradients and two moments are counted. What the backward pass needs is measured: bytes of all tensors that the
 forward pass saves, on three small batches, and extrapolated in images and pixels. Not here: what kernels take for a
-moment, and what the allocator leaves unused.
+moment, what the allocator leaves unused, and what gradient checkpointing computes again, one block at a time.
 """
 
 import time
@@ -37,8 +37,12 @@ class Memory(NamedTuple):
 
 
 def of_training(network: Trainable[Any], stream: Stream, training: Training) -> Memory:
-    """Estimate the memory that training `network` on the options `training` takes; `network` is on the CPU."""
+    """Estimate the memory that training `network` on the options `training` takes; `network` is on the CPU, and
+    checkpoints its gradients from then on where they say so.
+    """
     network.train()
+    if training.gradient_checkpointing:
+        network.checkpoint_gradients()
     try:
         return _extrapolated(network, stream, training, least=1)
     except HarnessError:  # norms of pooled maps refuse one image

@@ -236,6 +236,8 @@ def _memory(name: str, state: float, saved: float, training: Any) -> Finding:
         f"{total / 1e9:.1f} GB at {training.at_a_time} x {height} x {width}: weights, gradients and moments "
         f"{state / 1e9:.1f}, activations {saved / 1e9:.1f}"
     )
+    if training.gradient_checkpointing:
+        said += " and those of one block at a time, computed again"
     if not torch.cuda.is_available():
         return Finding(
             about="memory", name=f"segmenter {name}", state="unknown", said=f"{said}; no GPU to hold it here"
