@@ -28,10 +28,12 @@ class Aids(nn.Module):
         self.place = nn.Conv2d(4 * len(WAVES), hidden, 1) if located else None
         self.semantic = nn.Conv2d(hidden, num_classes + 1, 1) if semantic_weight else None
 
-    def place_as_in(self, checkpoint: str) -> None:
-        """Take the projection of the waves from a whole network that was learnt with one; otherwise it starts anew."""
+    def place_as_in(self, checkpoint: str) -> list[str]:
+        """Take the projection of the waves from a whole network that was learnt with one; otherwise it starts anew.
+        Return the names of the tensors that were taken.
+        """
         if self.place is None:
-            return
+            return []
         from harness.segmenters.pretrained import named_tensors
 
         prefix = "aids.place."
@@ -40,6 +42,7 @@ class Aids(nn.Module):
         }
         if found:
             self.place.load_state_dict(found)
+        return [f"place.{name}" for name in found]
 
     def locate(self, features: Tensor) -> Tensor:
         """Add their position to mask features [B, C, h, w]."""

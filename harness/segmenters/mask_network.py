@@ -78,8 +78,9 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
             config.update(cls.ours(options, labels))
             model, anew = whole_model(backbone.checkpoint, cls.Kind, config, cls.MAY_DIFFER)
             network = cls(model, options, labels)
-            network.aids.place_as_in(backbone.checkpoint)
-            network.begin_from((name for name in model.state_dict() if name not in anew), "model.", backbone)
+            filled = [f"model.{name}" for name in model.state_dict() if name not in anew]
+            filled += [f"aids.{name}" for name in network.aids.place_as_in(backbone.checkpoint)]
+            network.begin_from(filled, backbone)
             return network
         config = cls.Config(**cls.sizes(options, labels) | {"backbone_config": backbone_config(backbone)})
         model = cls.Kind(config)

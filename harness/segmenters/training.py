@@ -57,9 +57,9 @@ class Trainable(Network[Training, InferenceT]):
     """Parameters that a checkpoint of a whole model filled learn at `checkpoint_rate` times the rate."""
     checkpoint_rate = 1.0
 
-    def begin_from(self, names: Iterable[str], prefix: str, backbone: Backbone) -> None:
-        """Say that the checkpoint of `backbone` filled the tensors called `names` below `prefix`."""
-        self.filled = frozenset(f"{prefix}{name}" for name in names)
+    def begin_from(self, names: Iterable[str], backbone: Backbone) -> None:
+        """Say that the checkpoint of `backbone` filled the tensors called `names`."""
+        self.filled = frozenset(names)
         self.checkpoint_rate = backbone.checkpoint_rate
 
     @abstractmethod

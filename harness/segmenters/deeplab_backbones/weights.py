@@ -41,7 +41,7 @@ def start(network: DeepLab[Any], backbone: Backbone) -> None:
     if backbone.checkpoint:
         found = _tensors(backbone.checkpoint)
         anew = fill(network, found, source=backbone.checkpoint, anew=network.class_heads)
-        network.begin_from((name for name in network.state_dict() if name not in anew), "", backbone)
+        network.begin_from((name for name in network.state_dict() if name not in anew), backbone)
     elif backbone.weights:
         fill(network.get_submodule("backbone"), _tensors(backbone.weights), source=backbone.weights)
 

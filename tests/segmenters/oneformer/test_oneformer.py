@@ -10,6 +10,7 @@ from harness.core.errors import HarnessError
 from harness.core.seeds import derive
 from harness.data.cityscapes import CITYSCAPES
 from harness.data.labels import Label, LabelSet
+from harness.planning.suite import load_part
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.network import Sample
 from harness.segmenters.oneformer.adapter import OneFormer
@@ -192,6 +193,13 @@ def test_what_a_checkpoint_filled_learns_at_its_own_rate(tmp_path):
         anew = "class_embed" in name or not name.startswith("model.")
         expected = 1.0 if anew else 0.05 if backbone else 0.1
         assert rates[id(parameter)] == pytest.approx(expected), name
+
+
+def test_the_shipped_network_fills_all_but_the_class_head():
+    part = parse(SegmenterPart, *load_part("segmenters", "oneformer", "mini"))
+    network = part.build("convnext", CITYSCAPES)
+    anew = {name for name, _ in network.named_parameters() if name not in network.filled}
+    assert anew and all("class_embed" in name for name in anew), anew
 
 
 @pytest.mark.parametrize("names", [("apple", "pear"), ("a very long name of a fruit", "pear")], ids=["short", "long"])
