@@ -47,7 +47,7 @@ class Scores(Mapping[str, float | None]):
     statistics: "Statistics" = field(repr=False, compare=False)
 
     def __getitem__(self, name: str) -> float | None:
-        """A score; HarnessError with the nearest names for one that was not evaluated."""
+        """Return a score; HarnessError with the nearest names for one that was not evaluated."""
         if name not in self.scores:
             raise UnknownNameError(f"no score {name!r}", hint=near(name, self.scores))
         return self.scores[name]
@@ -87,7 +87,7 @@ class Synthesis:
         return read_manifest(self.folder)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One line for each entry."""
+        """Return one line for each entry."""
         return _pandas().DataFrame([entry.model_dump() for entry in self.entries])
 
 
@@ -111,7 +111,7 @@ class Rows(Sequence[Row]):
     @overload
     def __getitem__(self, index: slice) -> "Rows": ...
     def __getitem__(self, index: int | str | slice) -> "Row | Rows":
-        """The row at a place or of a name, or some of them; HarnessError for a name that there is not."""
+        """Return the row at a place or of a name, or some of them; HarnessError for a name that there is not."""
         if isinstance(index, slice):
             return self._only(self.rows[index])
         if isinstance(index, int):
@@ -133,7 +133,7 @@ class Rows(Sequence[Row]):
         return Rows(self.name, rows, self.statistics, self.failed, self.reports)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One line for each row and seed: names, status, budget, cost and scores, the latter as fractions."""
+        """Return one line for each row and seed: names, status, budget, cost and scores, the latter as fractions."""
         lines = []
         for row in self.rows:
             about = {
@@ -168,7 +168,7 @@ class Comparisons(Sequence[Any]):
         return len(self.found)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """One line for each comparison."""
+        """Return one line for each comparison."""
         return _pandas().DataFrame([one.model_dump() for one in self.found])
 
 
@@ -259,7 +259,7 @@ def plan(
     added: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> "Plan":
-    """The steps of a suite, with their keys; nothing is run.
+    """Return the steps of a suite, with their keys; nothing is run.
 
     `seeds`: how many, or which. `only`, `without`, `added`: names of parts, as --only, --without and --with take them.
     `settings`: keys of parts, {"segmenters.oneformer.training.iterations": 500}.
@@ -357,7 +357,7 @@ def rows(
     store: PathLike | None = None,
     **changes: Any,
 ) -> Rows:
-    """The rows that are there already: of a suite in a store, of a baseline, or of a rows file; nothing is run.
+    """Return the rows that are there already: of a suite in a store, of a baseline, or of a rows file; nothing is run.
 
     `source`: as `harness compare` takes it, SUITE, FILE.json, and either with `:ROW`. `changes`: as of `plan`;
     of a file `only` and `without` alone.

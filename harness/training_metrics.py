@@ -55,7 +55,7 @@ class _Scores(Base):
         self.lengths.append(lengths)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """Every score by name as a fraction, float64; NaN where it is undefined. With `classwise` also "AP/car".
+        """Return every score by name as a fraction, float64; NaN where it is undefined. With `classwise` also "AP/car".
 
         HarnessError before the first update.
         """
@@ -159,7 +159,7 @@ def _array(value: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def _map(value: torch.Tensor | np.ndarray) -> np.ndarray:
-    """A map of whole numbers [H, W]; HarnessError for what is none."""
+    """Return a map of whole numbers [H, W]; HarnessError for what is none."""
     found = _array(value)
     if found.ndim != 2 or found.dtype.kind not in "iu":
         raise HarnessError(f"a map is {found.dtype} {found.shape}: expected whole numbers [H, W]")
@@ -175,6 +175,6 @@ def _ids(value: torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def _joined(state: Sequence[torch.Tensor] | torch.Tensor) -> np.ndarray | None:
-    """A state as one array, whether torchmetrics has concatenated it or not; None: nothing was counted."""
+    """Return a state as one array, whether torchmetrics has concatenated it or not; None: nothing was counted."""
     parts = [state] if isinstance(state, torch.Tensor) else list(state)
     return np.concatenate([_array(part) for part in parts]) if parts else None

@@ -66,17 +66,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1."""
+    """Return a whole number of at least 1."""
     return _at_least(1, text)
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0."""
+    """Return a whole number of at least 0."""
     return _at_least(0, text)
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
+    """Return names with commas between them."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
         raise argparse.ArgumentTypeError(f"expected names with commas between them, found {text!r}")
@@ -173,12 +173,12 @@ def changes_of(options: argparse.Namespace) -> "Changes":
 
 
 def given_root(options: argparse.Namespace) -> Path | None:
-    """The data root that the command line names; None for that of the environment, where a profile wants one."""
+    """Return the data root that the command line names; None for that of the environment, where a profile wants one."""
     return Path(options.data_root).absolute() if options.data_root else None
 
 
 def planned(options: argparse.Namespace) -> tuple["Plan", "Store"]:
-    """The plan of the suite that a command names, under its profile, and the store."""
+    """Return the plan of the suite that a command names, under its profile, and the store."""
     from harness.core.paths import store_root
     from harness.core.store import Store
     from harness.planning.plan import make_plan

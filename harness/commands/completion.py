@@ -56,7 +56,7 @@ def _completer(name: str) -> Callable[..., Iterable[str]] | None:
 
 
 def _of_list(prefix: str, **_: Any) -> list[str]:
-    """Names after the last comma of what stands there already."""
+    """Return names after the last comma of what stands there already."""
     from harness.planning.suite import names
 
     begun, comma, _rest = prefix.rpartition(",")

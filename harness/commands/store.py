@@ -247,7 +247,7 @@ def _print_chain(store: "Store", key: str, indent: int = 0) -> None:
 
 
 def _key(beginning: str, entries: dict[str, Any]) -> str:
-    """The one key that begins so; HarnessError for none and for several."""
+    """Return the one key that begins so; HarnessError for none and for several."""
     found = [key for key in entries if key.startswith(beginning)]
     if len(found) != 1:
         raise HarnessError(

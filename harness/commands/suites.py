@@ -143,7 +143,7 @@ def _as_values(
     begun: "Collection[str]",
     others: "Mapping[str, OtherVersion]",
 ) -> "dict[str, Any]":
-    """A plan for scripts: its rows with the keys of their last steps, and every step, inputs first."""
+    """Return a plan for scripts: its rows with the keys of their last steps, and every step, inputs first."""
     return {
         "suite": plan.name,
         "profile": plan.profile_name,

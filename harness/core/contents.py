@@ -126,7 +126,7 @@ def _seal_of(manifest: dict[str, Any]) -> str:
 
 
 def _listed(folder: Path, sealed: dict[str, Any] | None) -> tuple[dict[str, tuple[int, str]], str]:
-    """The list of `folder`, or what is wrong with it."""
+    """Return the list of `folder`, or what is wrong with it."""
     if not isinstance(sealed, dict):
         return {}, "the manifest says nothing of the contents"
     try:
@@ -139,7 +139,7 @@ def _listed(folder: Path, sealed: dict[str, Any] | None) -> tuple[dict[str, tupl
 
 
 def _files(folder: Path) -> list[str]:
-    """All files below `folder` but the manifest and the list, relative, sorted."""
+    """Return all files below `folder` but the manifest and the list, relative, sorted."""
     found = []
     for root, _, names in os.walk(folder):
         relative = os.path.relpath(root, folder)

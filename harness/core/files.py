@@ -171,7 +171,7 @@ def _replace(path: Path, temporary: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _umask() -> int:
-    """The mask of this process, which can only be read by setting it."""
+    """Return the mask of this process, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

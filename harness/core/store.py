@@ -227,7 +227,7 @@ class Store:
         return self.root / "leases" / f"{kind}-{key}"
 
     def _partials(self, kind: str, key: str) -> list[Path]:
-        """The folders of all tenures, newest first."""
+        """Return the folders of all tenures, newest first."""
         name = self.partial(kind, key).name
         plain = self.partial(kind, key)
         numbered = [path for path in plain.parent.glob(f"{name}.*") if path.suffix[1:].isdigit()]

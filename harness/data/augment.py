@@ -31,7 +31,7 @@ def random_crop(
     void: int,
     seed: int,
 ) -> Crop:
-    """A crop of `size` (h, w) from a frame (uint8 [H, W, 3], int [H, W]) resized to one of `short_sides`."""
+    """Return a crop of `size` (h, w) from a frame (uint8 [H, W, 3], int [H, W]) resized to one of `short_sides`."""
     rng = np.random.default_rng(seed)
     height, width = ids.shape
     scale = short_sides[int(rng.integers(len(short_sides)))] / min(height, width)
@@ -52,8 +52,8 @@ def window(
     size: tuple[int, int],
     void: int,
 ) -> Crop:
-    """The window at `corner` (y, x) of the frame resized to `scaled`; what lies outside is grey (128) and has the id
-    `void`.
+    """Return the window at `corner` (y, x) of the frame resized to `scaled`; what lies outside is grey (128) and has
+    the id `void`.
     """
     height, width = ids.shape
     shown = tuple(min(part, whole - start) for part, whole, start in zip(size, scaled, corner, strict=True))

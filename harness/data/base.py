@@ -65,7 +65,7 @@ class Frame:
 
 
 def known_ids(frame: Frame, labels: LabelSet) -> np.ndarray:
-    """The ids of a frame, uint16 [H, W]; HarnessError when one is of no label."""
+    """Return the ids of a frame, uint16 [H, W]; HarnessError when one is of no label."""
     ids = frame.read_ids()
     strange = ~labels.known[ids]
     if strange.any():
@@ -129,7 +129,9 @@ class Dataset(Adapter, ABC):
 
     @abstractmethod
     def frames(self, split: str) -> Sequence[Frame]:
-        """The annotated frames of a split, sorted by name; HarnessError when there are none or a file is missing."""
+        """Return the annotated frames of a split, sorted by name; HarnessError when there are none or a file is
+        missing.
+        """
 
     def names(self, split: str) -> Collection[str] | None:
         """The names of the frames of a split; None where they are not known before the data set is made."""

@@ -21,7 +21,7 @@ def file_stem(labels: LabelSet, split: str) -> str:
 
 
 def categories(labels: LabelSet) -> list[dict[str, Any]]:
-    """The evaluated classes under their plain ids, in the order of the label set."""
+    """Return the evaluated classes under their plain ids, in the order of the label set."""
     return [
         {
             "id": label.id,
@@ -102,7 +102,9 @@ def ids_of(segments: np.ndarray, listed: Sequence[Mapping[str, Any]], labels: La
 
 
 def _dense(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids that occur, ascending, and the map of their places in that list (np.unique would sort every pixel)."""
+    """Return the ids that occur, ascending, and the map of their places in that list (np.unique would sort every
+    pixel).
+    """
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=1))
     place = np.zeros(int(present[-1]) + 1, np.uint16)
     place[present] = np.arange(len(present))

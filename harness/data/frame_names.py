@@ -38,5 +38,6 @@ def owner(file: str, names: Collection[str]) -> str | None:
 
 
 def without_spaces(name: str) -> str:
-    """The name as it may stand in a line whose fields are divided by spaces; spaces become %20, as in addresses."""
+    """Return the name as it may stand in a line whose fields are divided by spaces; spaces become %20, as in
+    addresses."""
     return _SPACE.sub(lambda found: quote(found[0]), name)

@@ -153,7 +153,7 @@ class LabelSet(Strict):
         return ids if ids < self.divisor else ids // self.divisor
 
     def instances_of(self, label: Label) -> range:
-        """Every id that an instance of the class may have."""
+        """Return every id that an instance of the class may have."""
         return range(self.divisor * label.id, self.divisor * (label.id + 1))
 
     def is_instance(self, ids: Any) -> Any:

@@ -122,15 +122,15 @@ def _made(synthesis: Path, dataset: Dataset, split: str) -> list[TreeFrame]:
 
 
 def shuffled(every: tuple[Frame, ...], seed: int) -> tuple[Frame, ...]:
-    """The same frames, each with the annotation of another one (a lone frame keeps its own)."""
+    """Return the same frames, each with the annotation of another one (a lone frame keeps its own)."""
     order = _order(seed, len(every))
     donor = {int(order[k - 1]): every[index] for k, index in enumerate(order)}
     return tuple(frame.annotated_as(donor[k]) for k, frame in enumerate(every))
 
 
 def source_name(frame: Frame) -> str:
-    """The real frame that a focused crop <city>-<instance>-<variant>_<sequence>_<frame> was made from; else its own
-    name.
+    """Return the real frame that a focused crop <city>-<instance>-<variant>_<sequence>_<frame> was made from; else its
+    own name.
     """
     first, _, rest = frame.name.partition("_")
     pieces = first.rsplit("-", 2)

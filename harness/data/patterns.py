@@ -35,7 +35,7 @@ _PIECE = re.compile(r"\{([^{}]*)\}|(\*\*/)|(\*)")
 
 
 def expression(pattern: str, known: Mapping[str, str] = FIELDS) -> re.Pattern[str]:
-    """The regular expression of a pattern; ValueError for a field that there is not.
+    """Return the regular expression of a pattern; ValueError for a field that there is not.
 
     `*` matches anything within a name, `**/` any folders or none. A field that stands twice means the same text.
     """
@@ -57,7 +57,7 @@ def expression(pattern: str, known: Mapping[str, str] = FIELDS) -> re.Pattern[st
 
 @lru_cache
 def fields_of(pattern: str) -> frozenset[str]:
-    """The fields that a pattern has."""
+    """Return the fields that a pattern has."""
     return frozenset(expression(pattern).groupindex)
 
 
@@ -77,12 +77,12 @@ PartsPattern = Annotated[str, AfterValidator(lambda pattern: _checked(pattern, P
 
 
 def fields_in(pattern: str) -> frozenset[str]:
-    """The fields that a pattern of the files of a data set of others has."""
+    """Return the fields that a pattern of the files of a data set of others has."""
     return frozenset(expression(pattern, PARTS).groupindex)
 
 
 def source_of(fields: Mapping[str, str]) -> str:
-    """The frame name that the fields of a file say; empty where they say none."""
+    """Return the frame name that the fields of a file say; empty where they say none."""
     if "source" in fields:
         return fields["source"]
     parts = [fields.get(name, "") for name in ("city", "sequence", "frame")]
@@ -96,7 +96,7 @@ def tells_source(pattern: str) -> bool:
 
 
 def matches(folder: Path, pattern: str, known: Mapping[str, str] = FIELDS) -> dict[Path, dict[str, str]]:
-    """The files below `folder` that a pattern matches, in the order of their names, with the fields of each.
+    """Return the files below `folder` that a pattern matches, in the order of their names, with the fields of each.
 
     HarnessError when the folder is not there, or no file matches.
     """
@@ -112,7 +112,7 @@ def matches(folder: Path, pattern: str, known: Mapping[str, str] = FIELDS) -> di
 
 
 def files_below(folder: Path) -> list[str]:
-    """The files below a folder but hidden ones, sorted, as paths relative to it with slashes."""
+    """Return the files below a folder but hidden ones, sorted, as paths relative to it with slashes."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -63,7 +63,7 @@ def read_segments(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A binary mask as uint8 [H, W], non-zero inside: what Pillow's conversion to "L" leaves above 0.
+    """Return a binary mask as uint8 [H, W], non-zero inside: what Pillow's conversion to "L" leaves above 0.
 
     The conversion is part of the benchmark's definition: palette images go through their palette, colours are weighed.
     """
@@ -131,7 +131,7 @@ def _turned(image: Image.Image) -> Image.Image:
 
 
 def decoded(path: Path) -> Image.Image:
-    """The image of a file, decoded whole; HarnessError when it is missing, truncated or too large to be one."""
+    """Return the image of a file, decoded whole; HarnessError when it is missing, truncated or too large to be one."""
     image = _opened(path)
     try:
         image.load()

@@ -50,7 +50,7 @@ def read_polygons(path: Path, labels: LabelSet) -> np.ndarray:
 
 
 def _label(name: str, labels: LabelSet, path: Path) -> tuple[Label, bool]:
-    """The label of an object, and whether it is a group of things."""
+    """Return the label of an object, and whether it is a group of things."""
     if name in labels.by_name:
         return labels.by_name[name], False
     if name.endswith("group") and name.removesuffix("group") in labels.by_name:

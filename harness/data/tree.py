@@ -46,7 +46,7 @@ class TreeFrame(Frame):
         return self._beside("outlineIds")
 
     def outlined(self) -> "TreeFrame":
-        """The frame with outlineIds as its ids, where the tree has them."""
+        """Return the frame with outlineIds as its ids, where the tree has them."""
         return replace(self, instance_ids=self.outline_ids) if self.outline_ids.is_file() else self
 
     def _beside(self, kind: str) -> Path:
@@ -73,7 +73,7 @@ class Tree(Dataset):
 
     @classmethod
     def create(cls, root: Path, labels: LabelSet) -> Self:
-        """A tree to be written, with a file of its labels unless they are those of Cityscapes."""
+        """Return a tree to be written, with a file of its labels unless they are those of Cityscapes."""
         if labels_key(labels):
             write_bytes(root / LABELS, (labels.model_dump_json(indent=1) + "\n").encode())
         return cls(root)
@@ -86,7 +86,7 @@ class Tree(Dataset):
         return parse(LabelSet, read_json(path, "file of labels"), path)
 
     def frames(self, split: str) -> list[TreeFrame]:
-        """The frames of one split, sorted by name.
+        """Return the frames of one split, sorted by name.
 
         HarnessError when the root or the split is missing or empty, a file name is not of the Cityscapes pattern, two
         frames share a name, or an image has no instanceIds or labelIds beside it.
@@ -111,7 +111,7 @@ class Tree(Dataset):
         return [found[name] for name in sorted(found)]
 
     def truths(self, split: str) -> list[TreeFrame]:
-        """Frames that have instanceIds, sorted by name; neither images nor labelIds are needed."""
+        """Return frames that have instanceIds, sorted by name; neither images nor labelIds are needed."""
         root, folder = self.root, self.root / "gtFine" / split
         if not folder.is_dir():
             missing = root if not root.is_dir() else root / "gtFine" if not (root / "gtFine").is_dir() else folder

@@ -50,7 +50,7 @@ def _outlines(mask: np.ndarray) -> list[Outline]:
 
 
 def _paired(order: Sequence[int]) -> dict[int, int]:
-    """Each node's partner when consecutive nodes of `order` are the two ends of an edge."""
+    """Return each node's partner when consecutive nodes of `order` are the two ends of an edge."""
     pairs = {}
     for one, other in zip(order[::2], order[1::2], strict=True):
         pairs[one], pairs[other] = other, one
@@ -58,7 +58,7 @@ def _paired(order: Sequence[int]) -> dict[int, int]:
 
 
 def _joined(outlines: Sequence[Outline]) -> Outline:
-    """One closed outline through all: from the first point along each to its own start and back again."""
+    """Return one closed outline through all: from the first point along each to its own start and back again."""
     path: Outline = []
     for outline in outlines:
         path += [*outline, outline[0]]

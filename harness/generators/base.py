@@ -128,7 +128,7 @@ class Generator(Adapter, ABC, Generic[OptionsT]):
 
     @classmethod
     def needs(cls, options: OptionsT) -> tuple[Need, ...]:
-        """The checkpoints that are read, for plans and rehearsals. Default: none."""
+        """Return the checkpoints that are read, for plans and rehearsals. Default: none."""
         return ()
 
     @abstractmethod
@@ -255,7 +255,7 @@ class GeneratorPart(GeneratorHead):
         return GENERATORS.load(self.adapter).needs(self.options)
 
     def build(self, device: str = "cpu") -> Generator[Any]:
-        """The generator, ready on `device`."""
+        """Return the generator, ready on `device`."""
         return GENERATORS.load(self.adapter)(self.options, device=device)
 
 

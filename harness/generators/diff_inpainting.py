@@ -81,13 +81,13 @@ class DiffInpainting(Painter[InpaintT]):
         return diffusion.to_uint8(images, self.name)
 
     def _picture(self, crops: list[np.ndarray], masks: list[np.ndarray], sources: list[Any]) -> dict[str, Any]:
-        """The pipeline's picture arguments for a batch; `sources`: the noise of each row."""
+        """Return the pipeline's picture arguments for a batch; `sources`: the noise of each row."""
         wanted = self.options
         holes = diffusion.resized_masks(masks, wanted.size, how=wanted.mask_resize, threshold=wanted.mask_threshold)
         return {"image": diffusion.resized(crops, wanted.size, wanted.image_resize), "mask_image": holes}
 
     def _conditions(self, texts: list[str]) -> dict[str, Any]:
-        """The pipeline's text arguments for a batch, from the cache."""
+        """Return the pipeline's text arguments for a batch, from the cache."""
         import torch
 
         rows = [self._text(text) for text in texts]
@@ -98,8 +98,9 @@ class DiffInpainting(Painter[InpaintT]):
         return found | {f"negative_{name}": torch.cat([value] * len(rows)) for name, value in against.items()}
 
     def _encoded(self, text: str) -> dict[str, Any]:
-        """A text's encodings [1, ...] by argument of the pipeline: alone, so that no other text of a batch changes
-        them."""
+        """Return a text's encodings [1, ...] by argument of the pipeline: alone, so that no other text of a batch
+        changes them.
+        """
         if self.options.family == "sdxl":
             hidden, _, pooled, _ = self.pipeline.encode_prompt(
                 text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False

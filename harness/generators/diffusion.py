@@ -94,7 +94,7 @@ class Components:
 
 
 def dtype_of(precision: str) -> "torch.dtype":
-    """The torch type of a precision."""
+    """Return the torch type of a precision."""
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -106,7 +106,7 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 def load(
     options: DiffusionOptions, *, device: str, channels: tuple[int, ...], parts: tuple[str, ...] = PARTS
 ) -> Components:
-    """The parts of the first checkpoint that can be had, with the sampler of the options.
+    """Return the parts of the first checkpoint that can be had, with the sampler of the options.
 
     HarnessError where none can be had, a part is missing or the UNet takes other channels than `channels`.
     """
@@ -144,7 +144,7 @@ def _first_line(error: Exception) -> str:
 
 
 def component_classes() -> dict[str, Any]:
-    """The classes of the components of a checkpoint in the layout of Stable Diffusion, by folder."""
+    """Return the classes of the components of a checkpoint in the layout of Stable Diffusion, by folder."""
     import diffusers
     import transformers
 
@@ -186,7 +186,7 @@ def _load_part(source: checkpoints.Source, part: str, options: DiffusionOptions)
 
 
 def _load_scheduler(where: Path | str, how: dict[str, Any]) -> Any:
-    """The sampler of the class that its own configuration names."""
+    """Return the sampler of the class that its own configuration names."""
     import diffusers
     from diffusers import DDIMScheduler
 
@@ -238,7 +238,7 @@ def _ready(found: Components, options: DiffusionOptions, *, device: str, channel
 
 
 def sampler(given: Any, name: str) -> Any:
-    """The sampler called `name` on the noise schedule of `given`."""
+    """Return the sampler called `name` on the noise schedule of `given`."""
     import diffusers
 
     if name == "checkpoint":
@@ -266,7 +266,7 @@ def resized_masks(masks: list[np.ndarray], size: int, *, how: str, threshold: fl
 
 
 def noise_sources(seeds: list[int]) -> list["torch.Generator"]:
-    """One noise source a row, on the CPU on every device, so that a seed means the same picture everywhere."""
+    """Return one noise source a row, on the CPU on every device, so that a seed means the same picture everywhere."""
     import torch
 
     return [torch.Generator().manual_seed(seed) for seed in seeds]

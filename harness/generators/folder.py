@@ -115,7 +115,7 @@ class Folder(Generator[FolderOptions]):
 
     @classmethod
     def stock(cls, options: FolderOptions) -> Stock:
-        """The files by frame and instance; HarnessError for a file that is not as the options say."""
+        """Return the files by frame and instance; HarnessError for a file that is not as the options say."""
         found = _survey(options)
         files: dict[str, dict[int, tuple[Path, ...]]] = defaultdict(dict)
         for file in found:
@@ -124,7 +124,8 @@ class Folder(Generator[FolderOptions]):
 
     @classmethod
     def fingerprint(cls, options: FolderOptions) -> str:
-        """A hash of every file with the frame, the instance and the place among the variants that it stands for."""
+        """Return a hash of every file with the frame, the instance and the place among the variants that it stands
+        for."""
         digest = hashlib.blake2b(digest_size=16)
         for file in _survey(options):
             for path in filter(None, (file.path, file.labels)):
@@ -159,7 +160,7 @@ class Folder(Generator[FolderOptions]):
         return [self._crop(place) for place in places]
 
     def whole(self, frame: Frame, labels: LabelSet, seed: int) -> list[Whole]:
-        """The images of the frame with their ids; HarnessError for sizes that differ and ids of no label."""
+        """Return the images of the frame with their ids; HarnessError for sizes that differ and ids of no label."""
         if not self.options.images and self._tree.labels.fingerprint != labels.fingerprint:
             raise HarnessError(
                 f"{self._tree.root}: its labels are {self._tree.labels.name}, those of the data set {labels.name}"
@@ -192,7 +193,7 @@ class Folder(Generator[FolderOptions]):
         return Whole(image, ids)
 
     def _listed(self, path: Path) -> list[dict[str, Any]]:
-        """The segments_info of a panoptic PNG."""
+        """Return the segments_info of a panoptic PNG."""
         if path.name not in self._segments:
             raise HarnessError(f"{self._json}: no annotation has the file_name {path.name!r}")
         return self._segments[path.name]
@@ -218,7 +219,8 @@ class Folder(Generator[FolderOptions]):
 
 
 def _survey(options: FolderOptions) -> list[_File]:
-    """Every file with what it stands for, by frame, instance and variant; HarnessError for what can't be used."""
+    """Return every file with what it stands for, by frame, instance and variant; HarnessError for what can't be
+    used."""
     folder = Path(options.folder).expanduser()
     found = _of_tree(folder, options.split) if not (options.crops or options.images) else _of_patterns(folder, options)
     if options.count is not None and len(found) != options.count:
@@ -261,7 +263,7 @@ def _of_patterns(folder: Path, options: FolderOptions) -> list[_File]:
 
 
 def _of_tree(folder: Path, split: str) -> list[_File]:
-    """The frames of a tree, which say by their names what they were made from."""
+    """Return the frames of a tree, which say by their names what they were made from."""
     return [
         _File(frame.image, source_name(frame), 0, frame.name, frame.instance_ids)
         for frame in Tree(folder).frames(split)
@@ -283,5 +285,5 @@ def _unequal(image: Path, size: tuple[int, ...], labels: Path, of: tuple[int, ..
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """A key that puts 2 before 10."""
+    """Return a key that puts 2 before 10."""
     return [(piece.isdigit(), int(piece) if piece.isdigit() else 0, piece) for piece in re.split(r"(\d+)", text)]

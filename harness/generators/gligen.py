@@ -67,7 +67,7 @@ class Gligen(Painter[GligenOptions]):
     def _sample(
         self, source: Any, keep: Any, masks: list[np.ndarray], prompts: list[Prompt], sources: list[Any]
     ) -> Any:
-        """The denoised latents [N, 4, h, w]; `source`: the crops' latents, `keep`: 1 outside the hole."""
+        """Return the denoised latents [N, 4, h, w]; `source`: the crops' latents, `keep`: 1 outside the hole."""
         import torch
 
         sampler, guided = self.parts.scheduler, self.options.guidance_scale > 1

@@ -72,7 +72,7 @@ class Inpainting(Painter[InpaintingOptions]):
 
     @classmethod
     def needs(cls, options: InpaintingOptions) -> tuple[checkpoints.Need, ...]:
-        """The checkpoint, and the ControlNet where there is one."""
+        """Return the checkpoint, and the ControlNet where there is one."""
         controlnet = (checkpoints.Need(names=(options.controlnet,)),) if options.controlnet else ()
         return (*super().needs(options), *controlnet)
 
@@ -145,7 +145,7 @@ def _check_layout(source: checkpoints.Source) -> None:
 
 
 def _pipeline_class(name: str) -> type:
-    """The pipeline of diffusers called `name`; HarnessError when there is none, or it doesn't inpaint."""
+    """Return the pipeline of diffusers called `name`; HarnessError when there is none, or it doesn't inpaint."""
     import diffusers
 
     known = [n for n in dir(diffusers) if n.endswith("Pipeline") and ("Inpaint" in n or "Fill" in n)]
@@ -158,7 +158,7 @@ def _pipeline_class(name: str) -> type:
 
 
 def _controlnet_class(where: Path | str, how: dict[str, Any]) -> type:
-    """The class that the configuration of a ControlNet names."""
+    """Return the class that the configuration of a ControlNet names."""
     import diffusers
 
     name = diffusers.ControlNetModel.load_config(where, **how).get("_class_name", "")
@@ -171,7 +171,8 @@ def _controlnet_class(where: Path | str, how: dict[str, Any]) -> type:
 def _from_pretrained(
     choose: Any, checkpoint: str, options: InpaintingOptions, *, revision: str | None, **more: Any
 ) -> Any:
-    """The model or pipeline in a folder or of a hub id; HarnessError that says what to do when it can't be had."""
+    """Return the model or pipeline in a folder or of a hub id; HarnessError that says what to do when it can't be
+    had."""
     from harness.weights import headers, tensors
 
     source = checkpoints.find(checkpoint, revision)
@@ -210,7 +211,7 @@ def _by_headers(kind: Any, folder: Path, *, variant: str | None, options: Inpain
 
 
 def _arguments(options: InpaintingOptions, pipeline: Any) -> dict[str, Any]:
-    """The arguments that are the same for every batch; HarnessError for one that the pipeline doesn't take."""
+    """Return the arguments that are the same for every batch; HarnessError for one that the pipeline doesn't take."""
     known = inspect.signature(pipeline.__call__).parameters
     ours = {"image", "mask_image", "prompt", "generator", "output_type", "control_image", "height", "width"}
     given = {name: getattr(options, name) for name in ("guidance_scale", "strength", "negative_prompt")}

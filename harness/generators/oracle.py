@@ -78,7 +78,7 @@ class Oracle(Generator[OracleOptions]):
         return result
 
     def _scene(self, place: Place) -> _Scene:
-        """The scene of the frame as it was drawn; that of the latest frame is kept."""
+        """Return the scene of the frame as it was drawn; that of the latest frame is kept."""
         from harness.data.streets.scene import draw_plan
 
         if self._latest is None or self._latest.frame != place.frame:

@@ -40,7 +40,7 @@ class Painter(Generator[OptionsT]):
 
     @classmethod
     def parts_of(cls, options: OptionsT) -> tuple[str, ...]:
-        """The components that a checkpoint is made of."""
+        """Return the components that a checkpoint is made of."""
         return diffusion.PARTS
 
     @classmethod
@@ -50,7 +50,7 @@ class Painter(Generator[OptionsT]):
 
     @classmethod
     def needs(cls, options: OptionsT) -> tuple[checkpoints.Need, ...]:
-        """The checkpoint with its fallbacks."""
+        """Return the checkpoint with its fallbacks."""
         names = (options.checkpoint, *getattr(options, "fallbacks", ()))
         return (checkpoints.Need(names=names, revision=options.revision),)
 

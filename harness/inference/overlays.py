@@ -33,7 +33,7 @@ def overlays(image: np.ndarray, prediction: Prediction, threshold: float, labels
 
 
 def draw_instances(image: np.ndarray, instances: Sequence[Instance], labels: LabelSet) -> np.ndarray:
-    """The image with each instance in a colour of its own, outlined and named; the surest lies on top."""
+    """Return the image with each instance in a colour of its own, outlined and named; the surest lies on top."""
     picture, colours = image.copy(), [_own(number) for number in range(len(instances))]
     for instance, colour in reversed(list(zip(instances, colours, strict=True))):
         inside, edge = instance.mask, _edge(instance.mask)
@@ -73,7 +73,7 @@ def _score(mask: np.ndarray, label_id: int, instances: Sequence[Instance]) -> fl
 def _named(
     picture: np.ndarray, masks: Sequence[np.ndarray], names: Sequence[str], colours: Sequence[tuple[int, int, int]]
 ) -> np.ndarray:
-    """Names where each mask is widest, the surest last, so that it is never covered; tiny masks go without."""
+    """Return names where each mask is widest, the surest last, so that it is never covered; tiny masks go without."""
     size = max(9, min(picture.shape[:2]) // 45)
     canvas, font = Image.fromarray(picture), ImageFont.load_default(size)
     draw = ImageDraw.Draw(canvas)
@@ -91,7 +91,7 @@ def _named(
 
 
 def _middle(mask: np.ndarray) -> tuple[int, int]:
-    """The pixel (x, y) of a mask that lies deepest in it."""
+    """Return the pixel (x, y) of a mask that lies deepest in it."""
     import cv2
 
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -100,7 +100,7 @@ def _middle(mask: np.ndarray) -> tuple[int, int]:
 
 
 def _edge(mask: np.ndarray) -> np.ndarray:
-    """The mask's own pixels that touch what is outside of it; the border of the image is no outside."""
+    """Return the mask's own pixels that touch what is outside of it; the border of the image is no outside."""
     inner = mask.copy()
     inner[1:] &= mask[:-1]
     inner[:-1] &= mask[1:]
@@ -128,7 +128,7 @@ def _own(number: int) -> tuple[int, int, int]:
 
 
 def _shade(colour: tuple[int, int, int], number: int) -> tuple[int, int, int]:
-    """A neighbour of a class colour, so that two things of one class can be told apart."""
+    """Return a neighbour of a class colour, so that two things of one class can be told apart."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
     hue, value = hue + 0.08 * ((number * _GOLDEN) % 1 - 0.5), 0.55 + 0.45 * (number * 0.37 % 1) * max(value, 0.5)
     return _rgb(hue % 1, max(saturation, 0.6), min(value, 1))

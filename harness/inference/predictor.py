@@ -115,7 +115,7 @@ def _images(source: Path) -> Iterator[Path]:
 
 
 def load(checkpoint: str, segmenter: str | None = None, backbone: str | None = None, profile: str = "") -> Loaded:
-    """The network of a checkpoint, in evaluation mode.
+    """Return the network of a checkpoint, in evaluation mode.
 
     The folder of a training knows its segmenter; a `segmenter` that is given must be the same, and its inference table
     under `profile` (default `mini`) is used. A public checkpoint needs segmenter and backbone (profile: `paper`).
@@ -180,7 +180,7 @@ def _answers(
 def _ready(
     network: "Network[Any, Any]", asked: PredictSettings
 ) -> "tuple[Network[Any, Any], Callable[[], AbstractContextManager[None]]]":
-    """The network on its device, and what its calls run inside of: no gradients, mixed precision."""
+    """Yield the network on its device, and what its calls run inside of: no gradients, mixed precision."""
     import torch
 
     device = "cuda" if asked.device == "auto" and torch.cuda.is_available() else asked.device.replace("auto", "cpu")
@@ -307,7 +307,7 @@ def _public(source: str, part: SegmenterPart, backbone: str) -> Loaded:
 
 
 def _hash(network: "Network[Any, Any]", source: str) -> str:
-    """A hash of all weights; HarnessError when some are not finite."""
+    """Return a hash of all weights; HarnessError when some are not finite."""
     import torch
 
     digest = hashlib.blake2b(digest_size=16)
@@ -323,7 +323,7 @@ def _hash(network: "Network[Any, Any]", source: str) -> str:
 
 
 def _whole(adapter: type[SegmenterAdapter[Any]], backbone: Backbone, model: Strict, source: str) -> "Network[Any, Any]":
-    """The network with nothing of it drawn at random: what a checkpoint lacks differs between two builds."""
+    """Return the network with nothing of it drawn at random: what a checkpoint lacks differs between two builds."""
     import torch
 
     built = []

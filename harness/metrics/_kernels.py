@@ -308,7 +308,7 @@ def _advance_paeth(raw: np.ndarray, row: np.ndarray, step: int, bits: np.ndarray
 
 @_inner
 def _pixel(row: np.ndarray, i: int, step: int) -> tuple[Any, Any, Any]:
-    """The bytes of the pixel at `i`, zeros left of the row."""
+    """Return the bytes of the pixel at `i`, zeros left of the row."""
     if i < 0:
         return np.uint8(0), np.uint8(0), np.uint8(0)
     return row[i], row[i + 1] if step > 1 else np.uint8(0), row[i + 2] if step > 2 else np.uint8(0)

@@ -50,12 +50,12 @@ class Metric(ABC):
 
     @abstractmethod
     def score(self, statistics: Arrays) -> Mapping[str, float]:
-        """Every score of joined statistics by key, and `key/name` for classes; NaN where one is undefined."""
+        """Return every score of joined statistics by key, and `key/name` for classes; NaN where one is undefined."""
 
     def replicates(
         self, statistics: Arrays, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """All scores (or at least `names`), each [B]; `weights` [B, N] says how often each frame counts.
+        """Return all scores (or at least `names`), each [B]; `weights` [B, N] says how often each frame counts.
 
         Here a frame that counts twice has its row twice, which is right for additive statistics.
         """
@@ -69,7 +69,7 @@ class Metric(ABC):
         return join(parts, links=self.links)
 
     def unavailable(self, statistics: Arrays) -> dict[str, str]:
-        """Scores that these statistics can't give, and why."""
+        """Return scores that these statistics can't give, and why."""
         return {}
 
     def doubt(self, statistics: Arrays) -> str:
@@ -81,7 +81,7 @@ class Metric(ABC):
         return {}
 
     def details(self, statistics: Arrays) -> dict[str, Any]:
-        """Files that are written beside the scores: name to content, as JSON has it."""
+        """Return files that are written beside the scores: name to content, as JSON has it."""
         return {}
 
 
@@ -89,7 +89,7 @@ class Weighted(Metric):
     """A metric whose `replicates` weighs frames at once, without repeating any."""
 
     def score(self, statistics: Arrays) -> dict[str, float]:
-        """Every score, as a fraction; NaN where one is undefined."""
+        """Return every score, as a fraction; NaN where one is undefined."""
         return {key: float(values[0]) for key, values in self.replicates(statistics).items()}
 
     @abstractmethod
@@ -183,6 +183,6 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 
 
 def _repeated(statistics: Arrays, weight: np.ndarray) -> dict[str, np.ndarray]:
-    """The rows of the frames, each as often as it was drawn."""
+    """Return the rows of the frames, each as often as it was drawn."""
     times = np.repeat(np.arange(len(weight)), np.asarray(weight).astype(np.int64))
     return {key: array[times] for key, array in statistics.items()}

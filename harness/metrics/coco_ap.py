@@ -99,7 +99,9 @@ class CocoAP(Weighted):
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
     def _scores(self, precision: np.ndarray, areas: Sequence[str]) -> dict[str, float]:
-        """The scores of one replicate from precision [A, T, R, C], each the mean in the order that pycocotools has."""
+        """Return the scores of one replicate from precision [A, T, R, C], each the mean in the order that pycocotools
+        has.
+        """
         result = {
             "COCO_AP": _mean(precision[0]),
             "COCO_AP50": _mean(precision[0, 0]),
@@ -123,7 +125,7 @@ class _Ranked(NamedTuple):
 
     @classmethod
     def of(cls, statistics: Arrays, index: int, n_areas: int) -> "_Ranked":
-        """Those of the class at a place."""
+        """Return those of the class at a place."""
         mine = np.flatnonzero(statistics["class"] == index)
         mine = mine[np.argsort(-statistics["score"][mine], kind="stable")]
         counted = ~statistics["ignored"][mine, :n_areas]

@@ -111,7 +111,7 @@ def load(folder: Path) -> Evaluation:
 
 
 def summarize(statistics: Statistics) -> dict[str, Any]:
-    """The content of scores.json from statistics alone."""
+    """Return the content of scores.json from statistics alone."""
     values = {name: _plain(array[0]) for name, array in statistics.scores().items()}
     infos, evaluated = _named(statistics), statistics.labels.evaluated
     scores: dict[str, Any] = {"format": FORMAT, **{info.key: values.get(info.key) for info in infos}}
@@ -143,13 +143,13 @@ def signature(statistics: Statistics) -> str:
 
 
 def render_json(evaluation: Evaluation) -> str:
-    """The scores as JSON text; undefined ones are null."""
+    """Return the scores as JSON text; undefined ones are null."""
     return json.dumps(evaluation.scores, indent=2, allow_nan=False)
 
 
 def table(evaluation: Evaluation) -> tuple[list[MetricInfo], list[tuple[str, list[float | None]]]]:
-    """The scores of classes that are known, or undefined on this data, and rows (name, values as stored): all, things,
-    stuff, then every class.
+    """Return the scores of classes that are known, or undefined on this data, and rows (name, values as stored): all,
+    things, stuff, then every class.
     """
     scores, missing = evaluation.scores, evaluation.scores.get("availability", {})
     infos = [info for info in _named(evaluation.statistics) if info.each in ("class", "thing")]
@@ -163,7 +163,9 @@ def table(evaluation: Evaluation) -> tuple[list[MetricInfo], list[tuple[str, lis
 
 
 def render_table(evaluation: Evaluation) -> str:
-    """The scores as text in their printed units, with what is not available, the number of frames and the signature."""
+    """Return the scores as text in their printed units, with what is not available, the number of frames and the
+    signature.
+    """
     infos, rows = table(evaluation)
     scores = evaluation.scores
     width = max(len(name) for name, _ in rows)
@@ -182,7 +184,7 @@ def render_table(evaluation: Evaluation) -> str:
 
 
 def _named(statistics: Statistics) -> list[MetricInfo]:
-    """The scores that scores.json names, in the order of evaluation."""
+    """Return the scores that scores.json names, in the order of evaluation."""
     always = [entry.name for entry in TABLE if entry.place and entry.infos[0].reads in ALWAYS_NAMED]
     names = in_order([*dict.fromkeys((*always, *statistics.metrics))])
     return [info for name in names for info in load_metric(name).infos]

@@ -38,7 +38,8 @@ class Statistics:
     def scores(
         self, weights: np.ndarray | None = None, *, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """All scores (or at least `names`), each [B]; `weights` [B, N]: how often each frame counts in each replicate.
+        """Return all scores (or at least `names`), each [B]; `weights` [B, N]: how often each frame counts in each
+        replicate.
 
         NaN where a score is undefined. HarnessError for a name that these statistics don't give.
         """
@@ -79,7 +80,7 @@ class Statistics:
         write_bytes(folder / FILE, buffer.getvalue())
 
     def _metric_of(self, score: str) -> str:
-        """The metric whose statistics give a score."""
+        """Return the metric whose statistics give a score."""
         key = score.partition("/")[0]
         for name, metric in self.metrics.items():
             if any(info.key == key for info in metric.infos):

@@ -45,5 +45,5 @@ class MetricInfo:
     """Of what else it is known apart, as `key/name`: every class, every class of things, every category."""
 
     def printed(self, value: float, *, signed: bool = False) -> str:
-        """A stored value as text in the printed unit."""
+        """Return a stored value as text in the printed unit."""
         return number(value * self.scale, self.decimals, signed=signed)

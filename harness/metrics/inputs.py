@@ -56,7 +56,7 @@ def focal_baseline(path: Path) -> float:
 
 
 def find(folder: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
-    """The file of every frame in `folder` or below it: <frame name>*<suffix>, exactly one each."""
+    """Return the file of every frame in `folder` or below it: <frame name>*<suffix>, exactly one each."""
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder of predictions")
     wanted = set(names)
@@ -94,7 +94,7 @@ class Categories(Protocol):
 
 
 def mask_lines(path: Path, root: Path, labels: Categories) -> list[MaskLine]:
-    """The lines `relative/mask.png labelId score` of an instance result file; masks must lie inside `root`.
+    """Return the lines `relative/mask.png labelId score` of an instance result file; masks must lie inside `root`.
 
     A mask that is listed twice keeps its first place and its last label and score, as in the official script.
     """
@@ -256,7 +256,8 @@ def _is_finite(value: Any) -> TypeGuard[float]:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number, 26.0 as 26 too, which is the same number to the official scripts; None for anything else."""
+    """Return a whole number, 26.0 as 26 too, which is the same number to the official scripts; None for anything
+    else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if _is_whole(value) else None
@@ -268,7 +269,7 @@ def _key(value: Any) -> str | int | None:
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value, for a message."""
+    """Return the beginning of a value, for a message."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -121,7 +121,7 @@ class InstanceAP(Weighted):
 
 
 def class_type(labels: LabelSet) -> type[np.signedinteger]:
-    """The type that places of classes are stored as."""
+    """Return the type that places of classes are stored as."""
     return np.int8 if len(labels.things) <= np.iinfo(np.int8).max else np.int16
 
 

@@ -94,7 +94,8 @@ def interval(
     seed: int = 0,
     over_seeds: Mapping[str, Spread] | None = None,
 ) -> Interval | None:
-    """The interval of `metric` (such as "AP", "PQ", "IoU/car") over evaluations of one method, one for each seed.
+    """Return the interval of `metric` (such as "AP", "PQ", "IoU/car") over evaluations of one method, one for each
+    seed.
 
     `over_seeds`: spreads by metric that are known from more runs than these; their own without. None where the score is
     undefined. HarnessError for a metric that was not evaluated, or different frames.
@@ -155,7 +156,7 @@ def difference(
     seed: int = 0,
     over_seeds: Mapping[str, Spread] | None = None,
 ) -> Difference | None:
-    """The interval of score(first) - score(second), each the mean over its seeds, on the same draws of frames.
+    """Return the interval of score(first) - score(second), each the mean over its seeds, on the same draws of frames.
 
     `over_seeds`: spreads by metric that are known from more runs than these; the sides' own without. None where either
     score is undefined. HarnessError when they were not evaluated on the same frames.
@@ -282,7 +283,7 @@ class _Arm:
 
 
 def _spreads(arms: Sequence[_Arm], scores: np.ndarray, drawn: np.ndarray) -> tuple[Spread, list[Spread]]:
-    """The variance over images, and of each arm what its seeds add; all with their degrees of freedom.
+    """Return the variance over images, and of each arm what its seeds add; all with their degrees of freedom.
 
     The bootstrap (`scores` [B] of the units `drawn` [B, units]) gives the variance over images; the seeds add what
     their spread exceeds the mixed part by, which the bootstrap holds already.

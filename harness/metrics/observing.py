@@ -43,7 +43,9 @@ class FrameJob(NamedTuple):
 def jobs(
     dataset: Dataset, split: str, given: Mapping[str, Path], metrics: tuple[str, ...], *, compiled: bool | None
 ) -> list[FrameJob]:
-    """A job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it pays."""
+    """Return a job for every frame of `split`; `given`: kind of prediction to where it is. `compiled` None: when it
+    pays.
+    """
     frames, labels = dataset.truths(split), dataset.labels
     names = [frame_names.checked(frame.name, frame.instance_ids) for frame in frames]
     located = {
@@ -115,7 +117,7 @@ def observe(job: FrameJob) -> dict[str, Arrays]:
 
 
 def _target(job: FrameJob, read: Reader) -> Target:
-    """The ground truth of a frame; only files of ids as they are can be read by compiled loops."""
+    """Return the ground truth of a frame; only files of ids as they are can be read by compiled loops."""
     frame, labels = job.frame, job.labels
     if frame.is_plain:
         return read.target(frame.instance_ids, labels, depth_files=job.depth_files)
@@ -130,7 +132,7 @@ def _source(given: tuple[str, Path]) -> tuple[str, Path]:
 
 
 def _checked(name: str, metric: Metric, statistics: Arrays) -> dict[str, np.ndarray]:
-    """The statistics of one frame; HarnessError for additive ones that are no row."""
+    """Return the statistics of one frame; HarnessError for additive ones that are no row."""
     arrays = {key: np.asarray(array) for key, array in statistics.items()}
     for key, array in arrays.items() if not metric.links else ():
         if array.shape[:1] != (1,) or array.dtype.kind not in "biuf":

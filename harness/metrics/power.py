@@ -36,7 +36,7 @@ def half_width(spreads: Sequence[Spread], *, level: float = LEVEL) -> float:
 
 
 def together(spreads: Sequence[Spread]) -> Spread:
-    """The sum of independent sources, with the degrees of freedom of Satterthwaite (1946)."""
+    """Return the sum of independent sources, with the degrees of freedom of Satterthwaite (1946)."""
     variance = sum(one.variance for one in spreads)
     squares = sum(one.variance**2 / one.freedom for one in spreads if one.freedom > 0)
     return Spread(variance, variance**2 / squares if squares else math.inf)
@@ -60,7 +60,9 @@ def power(effect: float, spreads: Sequence[Spread], *, level: float = LEVEL) -> 
 
 
 def detectable(spreads: Sequence[Spread], *, chance: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true difference that is found with `chance` (more than 1 - level): `power` solved for the effect."""
+    """Return the smallest true difference that is found with `chance` (more than 1 - level): `power` solved for the
+    effect.
+    """
     error = math.sqrt(together(spreads).variance)
     below, above = 0.0, error
     if error == 0:
@@ -89,5 +91,5 @@ def _scales(freedom: float) -> tuple[tuple[float, float], ...]:
 
 
 def _below(z: float) -> float:
-    """The normal distribution function."""
+    """Return the normal distribution function."""
     return math.erfc(-z / math.sqrt(2)) / 2

@@ -58,7 +58,7 @@ class Detection:
     """Area of the box that a COCO result states; None: it states none."""
 
     def under(self, target: Target) -> Under:
-        """The ids of the ground truth under the mask, ascending, and how many pixels of each."""
+        """Return the ids of the ground truth under the mask, ascending, and how many pixels of each."""
         if not np.isfinite(self.score):
             raise HarnessError(f"a predicted mask has the score {self.score}")
         return pixels.under(_same_size(self.mask, target), target.ids)

@@ -38,7 +38,7 @@ class Reader:
         return Target(ids=png.read_ids(path), labels=labels, source=str(path), depth_files=depth_files)
 
     def regions(self, target: Target) -> Regions:
-        """Every region of the ground truth; HarnessError for ids of no label."""
+        """Return every region of the ground truth; HarnessError for ids of no label."""
         return target.regions
 
     def under(self, path: Path, target: Target, regions: Regions) -> Under:
@@ -76,7 +76,7 @@ class CompiledReader(Reader):
         return _Painted(self, (height, width), moves, labels, str(path), depth_files)
 
     def painted(self, size: tuple[int, int], moves: Moves) -> np.ndarray:
-        """The pixels uint16 [H, W] of what was decoded."""
+        """Return the pixels uint16 [H, W] of what was decoded."""
         ids = np.empty(size, np.uint16)
         self._kernels.paint(*moves, ids)
         return ids
@@ -171,7 +171,7 @@ class _Painted(Target):
 
 
 def _room(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the loops take to undo the filters of rows of so many bytes: two rows, and a bit for each byte."""
+    """Return what the loops take to undo the filters of rows of so many bytes: two rows, and a bit for each byte."""
     return np.empty(size, np.uint8), np.empty(size, np.uint8), np.empty((size + 63) // 64, np.uint64)
 
 
@@ -182,7 +182,7 @@ def _room_for_moves(height: int, width: int) -> Moves:
 
 @cache
 def reader(*, compiled: bool) -> Reader:
-    """The reader of this process."""
+    """Return the reader of this process."""
     if compiled:
         try:
             return CompiledReader()
@@ -254,7 +254,7 @@ def _inflated(path: Path, *, depth: int, color: int) -> tuple[np.ndarray, int, i
 
 
 def _inflate(body: bytes | memoryview, size: int) -> bytearray | None:
-    """The inflated bytes, in a buffer that may be written: loops are compiled for no other."""
+    """Return the inflated bytes, in a buffer that may be written: loops are compiled for no other."""
     try:
         import deflate
     except ImportError:

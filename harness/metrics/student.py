@@ -14,7 +14,8 @@ EXPANDED_FROM = 1e3
 
 @cache
 def student(tail: float, freedom: float) -> float:
-    """The t that `tail` (above 0, up to 0.5) of the distribution exceeds; `freedom` above 0, fractions allowed."""
+    """Return the t that `tail` (above 0, up to 0.5) of the distribution exceeds; `freedom` above 0, fractions
+    allowed."""
     if not (0 < tail <= 0.5 and freedom > 0):
         raise ValueError(f"expected a tail in (0, 0.5] and freedom above 0, found {tail} and {freedom}")
     if tail == 0.5:
@@ -65,7 +66,7 @@ def _beta(a: float, b: float, x: float, rest: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction of the incomplete beta function, by the method of Lentz (1976)."""
+    """Return the continued fraction of the incomplete beta function, by the method of Lentz (1976)."""
     tiny = 1e-300
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
     value = d

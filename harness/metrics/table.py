@@ -116,7 +116,8 @@ _BUILTIN = {info.key: info for entry in TABLE for info in entry.infos}
 
 
 def known() -> tuple[MetricInfo, ...]:
-    """Every score that a metric describes: the built-in ones in the order of the table, then those of plug-ins."""
+    """Return every score that a metric describes: the built-in ones in the order of the table, then those of plug-
+    ins."""
     return (*_BUILTIN.values(), *_of_plugins().values())
 
 
@@ -128,18 +129,18 @@ def find(key: str) -> MetricInfo | None:
 
 
 def infos_of(name: str) -> tuple[MetricInfo, ...]:
-    """The scores of a built-in metric."""
+    """Return the scores of a built-in metric."""
     return next(entry.infos for entry in TABLE if entry.name == name)
 
 
 def plugins() -> list[str]:
-    """Names of the metrics of plug-ins, sorted."""
+    """Return names of the metrics of plug-ins, sorted."""
     return sorted(METRICS.entries.keys() - METRICS.builtin.keys())
 
 
 @cache
 def load_metric(name: str) -> "type[Metric]":
-    """The class of the metric called `name`; HarnessError when there is none, or it is no metric."""
+    """Return the class of the metric called `name`; HarnessError when there is none, or it is no metric."""
     from harness.metrics.base import Metric
 
     found = METRICS.load(name)
@@ -198,7 +199,7 @@ def check_extra(names: Sequence[str], given: Mapping[str, Any] | None = None) ->
 
 @cache
 def _of_plugins() -> dict[str, MetricInfo]:
-    """The scores of all plug-ins that can be loaded, by key; those of the others are told of and left out."""
+    """Return the scores of all plug-ins that can be loaded, by key; those of the others are told of and left out."""
     found: dict[str, MetricInfo] = {}
     for name in plugins():
         try:

@@ -72,7 +72,9 @@ class Setting(NamedTuple):
 
 
 def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
-    """The seeds 0 to `asked` - 1, or these; HarnessError for what is none, stands twice or is too many or too large."""
+    """Return the seeds 0 to `asked` - 1, or these; HarnessError for what is none, stands twice or is too many or too
+    large.
+    """
     many = range(asked) if isinstance(asked, int) and 0 < asked <= MOST_SEEDS else ()
     chosen = tuple(many if isinstance(asked, int) else sorted(asked))
     if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**63 for seed in chosen):
@@ -143,7 +145,7 @@ class Changes:
         return "; ".join(said)
 
     def arms(self, found: Sequence[Arm], parts: "Parts") -> list[Arm]:
-        """The rows of a suite after the change; HarnessError as of `kept`."""
+        """Return the rows of a suite after the change; HarnessError as of `kept`."""
         rows = list(found)
         for name in sorted(self.added, key=lambda name: name not in names("generators")):
             rows += _added(
@@ -152,7 +154,9 @@ class Changes:
         return self.kept(rows)
 
     def kept(self, rows: Sequence[Chosen], of: str = "the suite") -> list[Chosen]:
-        """The rows that `only` and `without` leave; HarnessError for a name that no row has, and when none is left."""
+        """Return the rows that `only` and `without` leave; HarnessError for a name that no row has, and when none is
+        left.
+        """
         for name in (*self.only, *self.without):
             known = {one for row in rows for one in _names_of(row)}
             if name not in known:
@@ -163,13 +167,13 @@ class Changes:
         return kept
 
     def on(self, profile: Profile) -> Profile:
-        """The profile with the recipe that was asked for."""
+        """Return the profile with the recipe that was asked for."""
         if not self.recipe:
             return profile
         return profile.model_copy(update={"synthesis": profile.synthesis.model_copy(update={"recipe": self.recipe})})
 
     def seeded(self, suite: Suite) -> Suite:
-        """The suite with the seeds that were asked for."""
+        """Return the suite with the seeds that were asked for."""
         return suite.model_copy(update={"seeds": list(self.seeds)}) if self.seeds else suite
 
 
@@ -186,7 +190,7 @@ class Parts:
         return parse(Profile, *table).called(self.profile_name)
 
     def part(self, kind: str, name: str) -> tuple[dict[str, Any], Path | str]:
-        """A part as a table for its model to parse, and its file, as messages name it."""
+        """Return a part as a table for its model to parse, and its file, as messages name it."""
         return self._set(kind, name, *load_part(kind, name, self.profile_name))
 
     def dataset(self, name: str) -> DatasetPart:
@@ -221,8 +225,9 @@ class Parts:
 
 
 def _added(name: str, rows: Sequence[Arm], parts: "Parts") -> list[Arm]:
-    """The rows of the generator or segmenter called `name`: a generator with every network of the suite, a segmenter
-    with every generator of it that there can be a run of."""
+    """Return the rows of the generator or segmenter called `name`: a generator with every network of the suite, a
+    segmenter with every generator of it that there can be a run of.
+    """
     kinds = [kind for kind in ("generators", "segmenters") if name in names(kind)]
     if len(kinds) != 1:
         known = [*names("generators"), *names("segmenters")]
@@ -259,7 +264,7 @@ def _names_of(row: Selectable) -> set[str]:
 
 
 def _chosen(rows: Sequence[Chosen], only: Sequence[str]) -> list[Chosen]:
-    """The rows that are called so, and those whose level of each factor that is named at all is a named one."""
+    """Return the rows that are called so, and those whose level of each factor that is named at all is a named one."""
     levels = {factor: {getattr(row, factor) for row in rows} & set(only) for factor in _FACTORS}
     asked = {factor: wanted for factor, wanted in levels.items() if wanted}
     return [

@@ -91,7 +91,7 @@ def refuse(plan: Plan, store: Store) -> None:
 
 
 def missing_checkpoints(plan: Plan, store: Store) -> dict[str, tuple[Need, ...]]:
-    """The checkpoints that steps still to be made read and that are not here, by the part that reads them."""
+    """Return the checkpoints that steps still to be made read and that are not here, by the part that reads them."""
     names, needs = _parts(plan)
     found: dict[str, tuple[Need, ...]] = {}
     for name in (names[key] for key in plan.missing(store) if key in names):
@@ -169,7 +169,7 @@ def sentences(found: Demands, store: Store) -> Iterator[str]:
 
 
 def of_disk(found: Demands, place: Path, room: int) -> str:
-    """What is needed of the disk and what is free there, as a clause."""
+    """Return what is needed of the disk and what is free there, as a clause."""
     without = f", without the weights of {', '.join(found.unsized)}" if found.unsized else ""
     return f"{found.disk / 1e9:,.1f} GB at most{without}; {room / 1e9:,.1f} GB are free in {place}"
 
@@ -236,7 +236,7 @@ def _parts(plan: Plan) -> tuple[dict[str, str], dict[str, tuple[Need, ...]]]:
 def _synthesis(
     spec: SynthesisSpec, dataset: Dataset, frame_bytes: float, speeds: Speeds, name: str
 ) -> tuple[float, float | None]:
-    """Bytes and GPU hours of a synthesis; a generator without a checkpoint needs no GPU."""
+    """Return bytes and GPU hours of a synthesis; a generator without a checkpoint needs no GPU."""
     frames = len(dataset.frames(spec.split))
     images = min(spec.limit or frames, frames) * spec.top_k * spec.variants
     side = getattr(spec.generator.options, "size", 0)
@@ -259,7 +259,7 @@ def _bytes_of_a_frame(dataset: Dataset) -> float:
 
 
 def _bytes(need: Need) -> int:
-    """The size of the weights of a checkpoint; 0 when it is not there."""
+    """Return the size of the weights of a checkpoint; 0 when it is not there."""
     place = need.found
     if place is None:
         return 0
@@ -268,7 +268,7 @@ def _bytes(need: Need) -> int:
 
 
 def free(store: Store) -> tuple[Path, int]:
-    """The folder that the store lies in, or will, and the bytes that are free there."""
+    """Return the folder that the store lies in, or will, and the bytes that are free there."""
     place = store.root
     while not place.exists():
         place = place.parent

@@ -25,7 +25,8 @@ class Keys(NamedTuple):
 
 
 def keys_of(kind: str, version: int, spec: str, inputs: Mapping[str, Keys], weights: str) -> Keys:
-    """The keys of a step, 20 hex digits each. `spec`: a text of `Texts`; `inputs`: what the step reads, by name."""
+    """Return the keys of a step, 20 hex digits each. `spec`: a text of `Texts`; `inputs`: what the step reads, by
+    name."""
     return Keys(
         key=_hash(kind, KEY_VERSION, version, spec, {name: keys.key for name, keys in inputs.items()}, weights),
         identity=_hash(kind, 0, 0, spec, {name: keys.identity for name, keys in inputs.items()}, weights),
@@ -48,7 +49,7 @@ class Texts:
         """By identity, which the kept object makes safe, and the place where it stands."""
 
     def of(self, spec: Specification) -> str:
-        """The text of `spec.decisive()`."""
+        """Return the text of `spec.decisive()`."""
         if type(spec).__pydantic_decorators__.model_serializers:
             return _json(spec.decisive())
         fields = (

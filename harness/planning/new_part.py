@@ -167,7 +167,7 @@ def _new_path(kind: str, name: str, replace: bool) -> Path:
 
 
 def guess(folder: Path, known: Collection[str] | None, divisor: int) -> dict[str, str]:
-    """The options that fit every picture of a folder; HarnessError when none do.
+    """Return the options that fit every picture of a folder; HarnessError when none do.
 
     `known`: names of frames, where they are known; ids of instances are `divisor` or more.
     """
@@ -239,7 +239,7 @@ def _annotation(every: Sequence[str], pictures: Sequence[str], middle: str) -> d
 
 
 def _toml(table: dict[str, Any], above: str = "") -> str:
-    """A table of texts and numbers, and of such tables, as TOML."""
+    """Return a table of texts and numbers, and of such tables, as TOML."""
     lines = [
         f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}\n"
         for key, value in table.items()

@@ -95,7 +95,7 @@ class Plan:
         return f"{self.name}{self.changes.selection}-{self.profile_name}"
 
     def steps(self) -> dict[str, Step]:
-        """Every step once, inputs before what needs them."""
+        """Return every step once, inputs before what needs them."""
         found: dict[str, Step] = {}
         for row in self.rows:
             for final in row.finals.values():
@@ -103,7 +103,9 @@ class Plan:
         return found
 
     def missing(self, store: Store) -> dict[str, Step]:
-        """The steps to be made, inputs first. An input is made again only when something that needs it is missing."""
+        """Return the steps to be made, inputs first. An input is made again only when something that needs it is
+        missing.
+        """
         found: dict[str, Step] = {}
         for row in self.rows:
             for final in row.finals.values():
@@ -119,7 +121,7 @@ def make_plan(
     recipe: str = "",
     changes: Changes | None = None,
 ) -> Plan:
-    """The plan of suites/<suite_name>.toml under a profile. `data_root`: the data set, for a profile that wants
+    """Return the plan of suites/<suite_name>.toml under a profile. `data_root`: the data set, for a profile that wants
     one on disk; else it is refused. Default: CITYSCAPES_DATASET, where one is wanted.
 
     `changes`: what is other than in the files; `recipe` alone is one of them. HarnessError for every unknown name, key
@@ -134,7 +136,7 @@ def make_plan(
 
 
 def make_plan_on_same_data(plan: Plan, suite_name: str) -> Plan:
-    """The plan of another suite on the same data, under the same profile, recipe and settings."""
+    """Return the plan of another suite on the same data, under the same profile, recipe and settings."""
     changes = Changes(recipe=plan.changes.recipe, settings=plan.changes.settings)
     return _on(plan.dataset, suite_name, Parts(plan.profile_name, changes.settings), plan.profile, changes)
 
@@ -173,7 +175,7 @@ def _on(dataset: Step, suite_name: str, parts: Parts, profile: Profile, changes:
 
 
 def _without_counterparts(suite: Suite, gone: list[Arm], left: list[Arm], parts: Parts) -> Suite:
-    """The suite without what it says of printed rows that only rows that are gone stand beside."""
+    """Return the suite without what it says of printed rows that only rows that are gone stand beside."""
 
     def called(rows: list[Arm]) -> set[str]:
         labels = {row.version or _generator(row.generator, parts).label for row in rows}
@@ -194,7 +196,7 @@ def make_step(
     version: int | None = None,
     texts: Texts | None = None,
 ) -> Step:
-    """A step with its key: the hash of version, specification, keys of the inputs and `weights`.
+    """Return a step with its key: the hash of version, specification, keys of the inputs and `weights`.
 
     `weights` says which starting weights; of an evaluation, which signatures of plug-in metrics; of a data set, which
     labels. `version`: default that of the stage. `texts` remembers what the specifications of one plan share.
@@ -252,7 +254,7 @@ class _Builder:
         return compared_with(self.generators[generator], self.generators)
 
     def _finals(self, arm: Arm, generator: GeneratorHead, segmenter: SegmenterHead | None) -> dict[int, Step]:
-        """The last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
+        """Return the last step of each seed; NotBuiltError when the row needs what this version hasn't got."""
         if segmenter is not None:
             self._once(_require_segmenter, segmenter.adapter)
             part = self._part(SegmenterPart, "segmenters", arm.segmenter or "")
@@ -287,7 +289,7 @@ class _Builder:
         return parse(model, *self.parts.part(kind, name))
 
     def _added(self, name: str, recipe: str) -> Step:
-        """The step that makes the frames which join the real ones."""
+        """Return the step that makes the frames which join the real ones."""
         generator = self._part(GeneratorPart, "generators", name)
         if generator.makes == "images":
             return self._once(self._images, name)
@@ -342,7 +344,7 @@ class _Builder:
         return stock
 
     def _given(self, arm: Arm, part: SegmenterPart, folder: Path, seed: int) -> Step:
-        """The evaluation of predictions that were made elsewhere."""
+        """Return the evaluation of predictions that were made elsewhere."""
         from harness.stages.predictions import PredictionsSpec, fingerprint
 
         label = _label(arm, "", seed)

@@ -67,7 +67,7 @@ class Profile(Strict):
         return self._name or self.label
 
     def called(self, name: str) -> "Profile":
-        """The profile with the name of its file."""
+        """Return the profile with the name of its file."""
         self._name = name
         return self
 
@@ -177,7 +177,7 @@ def is_foreign(name: str) -> bool:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite suites/<name>.toml, or the file that `name` is a path of."""
+    """Return the suite suites/<name>.toml, or the file that `name` is a path of."""
     if name.endswith(".toml"):
         return parse(Suite, read_toml(Path(name)), name)
     path = _file("suites", name) if name in names("suites") else None
@@ -187,12 +187,12 @@ def load_suite(name: str) -> Suite:
 
 
 def load_profile(name: str) -> Profile:
-    """The profile configs/profiles/<name>.toml laid over the one it extends."""
+    """Return the profile configs/profiles/<name>.toml laid over the one it extends."""
     return parse(Profile, *profile_table(name)).called(name)
 
 
 def profile_table(name: str) -> tuple[dict[str, Any], Path]:
-    """The same as a table, and its file."""
+    """Return the same as a table, and its file."""
     data: dict[str, Any] = {}
     for link in reversed(profile_chain(name)):
         data = merge(data, read_toml(_part_path("profiles", link)))
@@ -222,7 +222,7 @@ def as_dataset_part(content: dict[str, Any], path: Path | str) -> DatasetPart:
 
 
 def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]:
-    """The part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file.
+    """Return the part configs/<kind>/<name>.toml as `profile` has it (a table for its model to parse), and its file.
 
     A part that `extends` another is laid over that one as the profile has it.
     """
@@ -232,7 +232,7 @@ def load_part(kind: str, name: str, profile: str) -> tuple[dict[str, Any], Path]
 
 
 def _laid_over(kind: str, chain: list[str], profile: str) -> tuple[dict[str, Any], Path]:
-    """The last part of `chain`, whose others extend it one by one, over what it extends itself."""
+    """Return the last part of `chain`, whose others extend it one by one, over what it extends itself."""
     path = _part_path(kind, chain[-1])
     data = read_toml(path)
     base, overlays = data.pop("extends", None), data.pop("profiles", {})
@@ -264,7 +264,7 @@ def folders(kind: str) -> list[Path]:
 
 
 def _file(kind: str, name: str) -> Path | None:
-    """The file that is called so."""
+    """Return the file that is called so."""
     return next((path for folder in folders(kind) if (path := folder / f"{name}.toml").is_file()), None)
 
 

@@ -99,8 +99,9 @@ class _Transformers(torch.nn.Module):
 
 
 def _load(file: WeightFile) -> Any:
-    """The model in a state dict (.pt, .safetensors), in one of OpenAI's TorchScript archives, or of transformers;
-    nothing is unpickled."""
+    """Return the model in a state dict (.pt, .safetensors), in one of OpenAI's TorchScript archives, or of
+    transformers; nothing is unpickled.
+    """
     package = _package()
     try:
         if file.path.suffix != ".safetensors":
@@ -128,7 +129,7 @@ def _load(file: WeightFile) -> Any:
 
 
 def _package() -> Any:
-    """The `clip` package; it needs pkg_resources, which setuptools 82 took away."""
+    """Return the `clip` package; it needs pkg_resources, which setuptools 82 took away."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -141,7 +142,7 @@ def _package() -> Any:
 
 
 def _tokenizer(spec: ClipSpec, model: Any) -> Callable[[Sequence[str]], torch.Tensor]:
-    """A function from sentences to token ids [n, context]; the end token has the highest id, as CLIP's pooling
+    """Return a function from sentences to token ids [n, context]; the end token has the highest id, as CLIP's pooling
     wants."""
     words, size = vocabulary(spec), model.token_embedding.num_embeddings
     if words is None:

@@ -79,7 +79,7 @@ def label(spec: FeatureSpec) -> str:
 
 
 def read_state(file: WeightFile) -> dict[str, torch.Tensor]:
-    """The state dict of a .pth or .safetensors file, read without unpickling anything but tensors."""
+    """Return the state dict of a .pth or .safetensors file, read without unpickling anything but tensors."""
     try:
         if file.path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -91,7 +91,7 @@ def read_state(file: WeightFile) -> dict[str, torch.Tensor]:
 
 
 def _inception(state: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """The trunk up to the pooled 2048 features; input already resized and in [-1, 1]."""
+    """Return the trunk up to the pooled 2048 features; input already resized and in [-1, 1]."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     # Its constructor unpickles the path it is given; a clean copy of the tensors in memory is safe to.
@@ -112,7 +112,7 @@ def _efficientnet(state: dict[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def _fused(network: Any) -> torch.nn.Module:
-    """The same function with each normalisation folded into the convolution before it: a third less work."""
+    """Return the same function with each normalisation folded into the convolution before it: a third less work."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     couples = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]

@@ -107,7 +107,7 @@ def _cluster_sums(
 
 
 def _small_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """A matrix with the singular values of A B', no side longer than d."""
+    """Return a matrix with the singular values of A B', no side longer than d."""
     d = a.shape[1]
     if len(a) > d:
         a = np.asarray(np.linalg.qr(a, mode="r"))

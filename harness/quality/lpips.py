@@ -55,7 +55,7 @@ class Lpips:
         return np.concatenate(parts)
 
     def _activations(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """The rectified layers, each pixel's channels scaled to length one."""
+        """Return the rectified layers, each pixel's channels scaled to length one."""
         x = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
         shift, scale = (torch.tensor(v, device=self._device)[:, None, None] for v in (_SHIFT, _SCALE))
         x, found = (x - shift) / scale, []

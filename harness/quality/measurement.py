@@ -111,7 +111,7 @@ def sized(recipe: Measurement, real: np.ndarray, generated: np.ndarray, mask: np
 
 
 def region_of(mask: np.ndarray, region: Region) -> np.ndarray | None:
-    """The pixels of `region` as bool [S, S]; None stands for all of them."""
+    """Return the pixels of `region` as bool [S, S]; None stands for all of them."""
     return {"whole": None, "inside": mask, "outside": ~mask}[region]
 
 
@@ -131,7 +131,7 @@ Filter = Literal["bilinear", "triangle", "lanczos", "bicubic"]
 
 
 def resized(image: np.ndarray, side: int, how: Filter) -> np.ndarray:
-    """A square uint8 RGB image at another side; the same array when it has that side."""
+    """Return a square uint8 RGB image at another side; the same array when it has that side."""
     if image.shape[:2] == (side, side):
         return image
     if how == "bilinear":
@@ -149,7 +149,7 @@ def resized(image: np.ndarray, side: int, how: Filter) -> np.ndarray:
 
 
 def resized_mask(mask: np.ndarray, side: int) -> np.ndarray:
-    """A square bool mask at another side: where at least half of a pixel is covered."""
+    """Return a square bool mask at another side: where at least half of a pixel is covered."""
     if mask.shape == (side, side):
         return mask
     from PIL import Image
@@ -166,7 +166,7 @@ def signature(metric: str, recipe: Measurement, region: Region, facts: Mapping[s
 
 
 def caption(prompt: str) -> str:
-    """The sentence that CLIP-T compares an image with.
+    """Return the sentence that CLIP-T compares an image with.
 
     Hessel et al. 2021 put "A photo depicts " before bare captions, as CLIP was trained on such sentences. A
     prompt that begins with "a photo" is one already and stays as it is; any other gets their prefix.

@@ -69,7 +69,9 @@ class Networks:
 
 
 def unavailable(specs: Mapping[str, LocalWeights]) -> dict[str, str]:
-    """The optional networks whose weights are not there, with the reason; HarnessError for one that must be there."""
+    """Return the optional networks whose weights are not there, with the reason; HarnessError for one that must be
+    there.
+    """
     missing = {}
     for name, spec in specs.items():
         try:
@@ -97,7 +99,8 @@ def load_networks(specs: Mapping[str, LocalWeights], *, device: str, batch_size:
 
 
 def score(rows: Sequence[RawPair], recipe: Measurement, networks: Networks) -> dict[Region, Columns]:
-    """The columns of `rows` in each region of `recipe`; a pair whose region is empty is left out of that region."""
+    """Return the columns of `rows` in each region of `recipe`; a pair whose region is empty is left out of that
+    region."""
     pairs = [sized(recipe, row.real, row.generated, row.mask) for row in rows]
     found: dict[Region, Columns] = {}
     for region in recipe.regions:

@@ -34,7 +34,7 @@ class _Known(NamedTuple):
 
 
 def locate(spec: LocalWeights) -> WeightFile:
-    """The weight file of `spec`, hashed; HarnessError that says where it was looked for and how to get it."""
+    """Return the weight file of `spec`, hashed; HarnessError that says where it was looked for and how to get it."""
     what, known = _known(spec)
     places = [_path(spec.weights)] if spec.weights else known.places
     for place in places:
@@ -47,14 +47,14 @@ def locate(spec: LocalWeights) -> WeightFile:
 
 
 def need(spec: LocalWeights) -> Need:
-    """The file of `spec` as a plan tells of it."""
+    """Return the file of `spec` as a plan tells of it."""
     what, known = _known(spec)
     places = [_path(spec.weights)] if spec.weights else known.places
     return Need(names=tuple(map(str, places)), bring=f"{what}: {known.hint}")
 
 
 def vocabulary(spec: ClipSpec) -> Path | None:
-    """The `tokenizer.json` of a CLIP with a reduced vocabulary; None for CLIP's own."""
+    """Return the `tokenizer.json` of a CLIP with a reduced vocabulary; None for CLIP's own."""
     if not spec.tokenizer:
         return None
     path = _path(spec.tokenizer) / "tokenizer.json"
@@ -70,7 +70,7 @@ def fingerprint(specs: list[LocalWeights | None]) -> str:
 
 
 def _path(name: str) -> Path:
-    """The path that a specification names."""
+    """Return the path that a specification names."""
     if name.startswith(EMBEDDED):
         return TINY / name.removeprefix(EMBEDDED)
     return Path(name).expanduser()
@@ -111,7 +111,7 @@ def _known(spec: LocalWeights) -> tuple[str, _Known]:
 
 
 def lpips_heads() -> Path:
-    """The linear heads of LPIPS over AlexNet, as torchmetrics ships them."""
+    """Return the linear heads of LPIPS over AlexNet, as torchmetrics ships them."""
     found = _package_files("torchmetrics", "functional/image/lpips_models/alex.pth")
     if not found or not found[0].is_file():
         raise HarnessError("the linear heads of LPIPS are not there", hint="pip install torchmetrics")
@@ -119,7 +119,7 @@ def lpips_heads() -> Path:
 
 
 def _package_files(package: str, pattern: str) -> list[Path]:
-    """Files inside an installed package, found without importing it."""
+    """Return files inside an installed package, found without importing it."""
     from importlib.util import find_spec
 
     spec = find_spec(package)

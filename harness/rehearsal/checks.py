@@ -72,7 +72,7 @@ def data(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _decoded(frame: Frame, labels: LabelSet) -> tuple[int, int]:
-    """The size of a frame; HarnessError when image or labels can't be read, differ, or hold ids of no label."""
+    """Return the size of a frame; HarnessError when image or labels can't be read, differ, or hold ids of no label."""
     image, ids = frame.read_image(), known_ids(frame, labels)
     if image.shape[:2] != ids.shape:
         raise HarnessError(f"{frame.instance_ids}: {ids.shape} pixels, but its image has {image.shape[:2]}")
@@ -103,7 +103,7 @@ def checkpoints(parts: Parts, labels: LabelSet, *, stand_in: bool) -> "Iterator[
 
 
 def _on_meta(network: Network, labels: LabelSet) -> Any:
-    """The network without memory: with the headers of its checkpoint, or at its published sizes."""
+    """Return the network without memory: with the headers of its checkpoint, or at its published sizes."""
     import torch
 
     part, backbone = network.part, network.part.chosen(network.spec.backbone)
@@ -150,7 +150,7 @@ def counted(found: Any) -> dict[str, int]:
 
 
 def _published(name: str, needs: tuple[Need, ...]) -> Finding:
-    """The size of a generator whose checkpoint isn't there, built from what is published of it."""
+    """Return the size of a generator whose checkpoint isn't there, built from what is published of it."""
     import torch
 
     known = [public.generators()[need.names[0]] for need in needs if need.names[0] in public.generators()]

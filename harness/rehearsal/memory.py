@@ -72,7 +72,8 @@ def _extrapolated(network: Trainable[Any], stream: Stream, training: Training, *
 
 
 def saved_bytes(network: nn.Module, batch: Any, precision: str) -> tuple[int, dict[str, Tensor]]:
-    """Bytes that the forward pass keeps for the backward pass, each storage once and the weights not; and the losses.
+    """Return bytes that the forward pass keeps for the backward pass, each storage once and the weights not; and the
+    losses.
 
     With another precision than fp32 it runs under bf16 autocast, in which a saved number takes half as much.
     """
@@ -127,7 +128,7 @@ def speed(network: Trainable[Any], stream: Stream, training: Training, device: s
 
 
 def _timed(step: Callable[[int], None], device: str) -> float:
-    """Seconds of STEPS steps, after as many to get warm."""
+    """Return seconds of STEPS steps, after as many to get warm."""
     wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
     for number in range(STEPS):
         step(number)
@@ -140,7 +141,7 @@ def _timed(step: Callable[[int], None], device: str) -> float:
 
 
 def _batch(network: Trainable[Any], stream: Stream, training: Training, *, crop: tuple[int, int], images: int) -> Any:
-    """A batch of small crops, of frames that are small in proportion."""
+    """Return a batch of small crops, of frames that are small in proportion."""
     smaller = {
         "crop": crop,
         "short_sides": [crop[0]],

@@ -37,7 +37,7 @@ class Parts:
 
 
 def of_plan(plan: Plan) -> Parts:
-    """The distinct parts of what can be run."""
+    """Return the distinct parts of what can be run."""
     found = Parts()
     for row in plan.rows:
         for final in row.finals.values():

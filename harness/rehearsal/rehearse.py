@@ -114,7 +114,7 @@ class _Rehearsal:
             shortage.free()
 
     def _built(self, name: str, network: Network) -> Any:
-        """The network on the CPU at full size, at random."""
+        """Return the network on the CPU at full size, at random."""
         part = network.part
         backbone = part.chosen(network.spec.backbone)
         return part.kind.build(backbone, part.model, self.plan.labels, shape=self.shapes[name])
@@ -133,7 +133,7 @@ class _Rehearsal:
         return Finding(about="speed", name=f"segmenter {name}", state="fine", said=said)
 
     def play(self) -> Iterator[Finding]:
-        """Each distinct part for short."""
+        """Yield each distinct part for short."""
         shutil.rmtree(self.folder, ignore_errors=True)
         broken = False
         for finding in self._played():

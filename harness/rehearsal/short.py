@@ -88,8 +88,9 @@ def _small(frame: Frame) -> Small:
 
 
 def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
-    """One crop of a synthesis, one for each of two frames where it goes into the other; `folder`: where a stand-in is
-    written."""
+    """Return one crop of a synthesis, one for each of two frames where it goes into the other; `folder`: where a stand-
+    in is written.
+    """
     spec = generator_of(step)
     part = spec.generator
     if stand_in:
@@ -109,7 +110,7 @@ def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
 
 
 def _lighter(part: GeneratorPart) -> GeneratorPart:
-    """A real checkpoint on a processor: fewer pixels, three steps."""
+    """Return a real checkpoint on a processor: fewer pixels, three steps."""
     return _with(part, size=min(SIDE, getattr(part.options, "size", SIDE)), steps=3)
 
 
@@ -134,7 +135,7 @@ def network(found: Network, data: Step, synthetic: Step | None, *, stand_in: boo
 
 
 def _short(part: SegmenterPart) -> SegmenterPart:
-    """The part with a training of two steps of two small crops."""
+    """Return the part with a training of two steps of two small crops."""
     training = part.training
     changed: dict[str, Any] = {"iterations": 2, "batch_size": 2}
     if isinstance(training, Training):
@@ -145,7 +146,7 @@ def _short(part: SegmenterPart) -> SegmenterPart:
 
 
 def assessment(step: Step, synthetic: Step, *, stand_in: bool) -> Step:
-    """The assessment of one crop; with stand-ins for the networks of the metrics those of the profile mini."""
+    """Return the assessment of one crop; with stand-ins for the networks of the metrics those of the profile mini."""
     spec = step.spec
     if stand_in:
         from harness.core.config import parse

@@ -61,7 +61,7 @@ def backbone(given: Backbone) -> Backbone:
 
 
 def stable_diffusion(folder: Path, *, channels: int, gated: bool = False, xl: bool = False, side: int = SIDE) -> Path:
-    """A checkpoint in the layout of Stable Diffusion; its autoencoder halves the side. `gated`: for GLIGEN."""
+    """Return a checkpoint in the layout of Stable Diffusion; its autoencoder halves the side. `gated`: for GLIGEN."""
     import torch
     from diffusers import DDIMScheduler
 
@@ -107,7 +107,7 @@ def _clip_text(vocabulary: int, width: int, kind: str, *, positions: int = 77) -
 
 
 def _t5(width: int) -> tuple[Any, Any]:
-    """A T5 encoder and its tokenizer, over single letters."""
+    """Return a T5 encoder and its tokenizer, over single letters."""
     import transformers
     from transformers import T5Config, T5EncoderModel
 
@@ -179,7 +179,7 @@ def _controlnet_pipeline(folder: Path) -> dict[str, Any]:
 
 
 def _loaded(folder: Path) -> dict[str, Any]:
-    """The components of a checkpoint in the layout of Stable Diffusion."""
+    """Return the components of a checkpoint in the layout of Stable Diffusion."""
     kinds = component_classes()
     return {name: kind.from_pretrained(folder / name) for name, kind in kinds.items() if (folder / name).is_dir()}
 
@@ -299,7 +299,7 @@ def _qwen_pipeline(folder: Path) -> dict[str, Any]:
 
 
 def _qwen_vl() -> tuple[Any, Any]:
-    """A Qwen2.5-VL and its tokenizer, over single bytes."""
+    """Return a Qwen2.5-VL and its tokenizer, over single bytes."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 

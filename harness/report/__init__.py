@@ -82,7 +82,7 @@ def named_table(
 def table_for(
     suite: "Suite", profile: "Profile", rows: "Sequence[Row]", *, intervals: "Intervals | None" = None
 ) -> "Table":
-    """The table of a suite from its rows and the printed ones."""
+    """Return the table of a suite from its rows and the printed ones."""
     from harness.report import result_table
     from harness.report.cells import no_intervals
 
@@ -91,7 +91,7 @@ def table_for(
 
 
 def spec_of(suite: "Suite") -> "TableSpec":
-    """The [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
+    """Return the [table] of a suite; HarnessError for a key or a column that there is not. It needs no result."""
     from harness.core.config import parse
     from harness.report import result_table
     from harness.report.columns import column

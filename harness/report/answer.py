@@ -79,7 +79,7 @@ def alone(rows: Sequence[Row], intervals: Intervals) -> Section:
 
 
 def section(gains: Sequence[Gain]) -> Section:
-    """Every difference: the sentences, and its interval on one axis."""
+    """Return every difference: the sentences, and its interval on one axis."""
     texts = sentences(gains)
     rows = [row for gain in gains for row in (gain.before, gain.after) if gain.difference is None]
     if any(len(finished(row.seeds)) == 1 for row in rows):
@@ -122,7 +122,7 @@ def sides(gain: Gain) -> tuple[str, str]:
 
 
 def with_interval(gain: Gain) -> str:
-    """The difference in the printed unit, with its interval where there is one."""
+    """Return the difference in the printed unit, with its interval where there is one."""
     value = _points(gain.metric, gain.value)
     if gain.difference is None:
         return value
@@ -131,14 +131,15 @@ def with_interval(gain: Gain) -> str:
 
 
 def whisker(gain: Gain, name: str, group: str = "") -> figures.Whisker:
-    """The difference for a figure, in the printed unit."""
+    """Return the difference for a figure, in the printed unit."""
     scale, found = of_score(gain.metric).scale, gain.difference
     low, high = (found.low * scale, found.high * scale) if found else (None, None)
     return figures.Whisker(name, gain.value * scale, low, high, group)
 
 
 def quality(gains: Sequence[Gain], rows: Sequence[Row]) -> Section:
-    """The whole gains once for each measure of image quality that at least two generators have, ordered by it."""
+    """Return the whole gains once for each measure of image quality that at least two generators have, ordered by
+    it."""
     whole = [gain for gain in gains if gain.before.role == "baseline" and gain.after.role == "generator"]
     measured = [row for row in rows if row.origin == "measured"]
     pairs = [(row.scores, gain) for row in measured for gain in whole if _source(row) == _source(gain.after)]
@@ -188,7 +189,7 @@ def _listed(gains: Sequence[Gain]) -> str:
 
 
 def _amount(gain: Gain) -> str:
-    """The difference, with the generator where the share has several."""
+    """Return the difference, with the generator where the share has several."""
     value, *interval = with_interval(gain).split(" ", 1)
     named = gain.factor != "generator" or gain.after.role != "control"
     return " ".join([value, *([f"for {gain.after.generator_label}"] if named else []), *interval])

@@ -57,7 +57,7 @@ class Cells(NamedTuple):
     comparable: bool
 
     def cell(self, row: Row, entry: Column) -> Cell:
-        """The cell of a row in a column."""
+        """Return the cell of a row in a column."""
         if entry.kind == "text":
             return _text_cell(row, entry)
         if entry.kind == "count":
@@ -73,7 +73,7 @@ class Cells(NamedTuple):
         return self.score(row, metric, entry)
 
     def score(self, row: Row, score: str, entry: Column) -> Cell:
-        """The cell of a score such as "AP" or "AP/car", which `entry` says how to print."""
+        """Return the cell of a score such as "AP" or "AP/car", which `entry` says how to print."""
         found = row.measurement(score)
         return score_cell(
             found.mean,
@@ -94,7 +94,9 @@ def score_cell(
     interval: "Interval | None" = None,
     with_interval: bool = False,
 ) -> Cell:
-    """A cell with a score in the column's unit; the numbers given are in the row's. None is "undefined", an en dash."""
+    """Return a cell with a score in the column's unit; the numbers given are in the row's. None is "undefined", an en
+    dash.
+    """
     if value is None:
         return Cell(text="–", status="undefined")
     value, std = _printed(value, entry), None if std is None else _printed(std, entry)
@@ -104,7 +106,7 @@ def score_cell(
 
 
 def score_text(value: float, entry: Column, *, std: float | None, interval: CellInterval | None) -> str:
-    """A score in the column's unit as printed: value, spread over seeds, interval."""
+    """Return a score in the column's unit as printed: value, spread over seeds, interval."""
     text = number(value, entry.decimals)
     if std is not None:
         text += f" ± {number(std, entry.decimals)}"
@@ -123,7 +125,8 @@ def difference_cell(value: float | None, reference: float | None, entry: Column,
 
 
 def difference_text(difference: float, reference: float | None, entry: Column, *, comparable: bool) -> str:
-    """A difference in the column's unit as printed, where the column says so with the published score behind it."""
+    """Return a difference in the column's unit as printed, where the column says so with the published score behind
+    it."""
     text = number(difference, entry.decimals, signed=True)
     text = text if comparable else f"[{text}]"
     return f"{text} ({number(reference, entry.decimals)})" if entry.with_reference and reference is not None else text

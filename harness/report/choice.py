@@ -47,7 +47,7 @@ class Chosen(NamedTuple):
     filters: tuple[Filter, ...] = ()
 
     def of(self, table: Table) -> Table:
-        """The table with these lines; HarnessError for a column that it has not.
+        """Return the table with these lines; HarnessError for a column that it has not.
 
         Texts are found within a cell, in any case; numbers are compared with what is printed. Printed lines are
         filtered too.
@@ -85,7 +85,7 @@ def _place(table: Table, name: str) -> tuple[int, Column]:
 
 
 def _order(cell: Cell, entry: Column) -> tuple[bool, float, str]:
-    """Numbers by what is better (large counts first), texts by the alphabet, what has no value last."""
+    """Return numbers by what is better (large counts first), texts by the alphabet, what has no value last."""
     if isinstance(cell.value, int | float):
         return False, cell.value if entry.direction == "down" else -cell.value, ""
     return not isinstance(cell.value, str), 0.0, cell.text.casefold()

@@ -83,7 +83,7 @@ FACTS: dict[str, Column] = {
 
 
 def column(entry: "str | Column") -> Column:
-    """The column that a [table] names or describes; HarnessError for an unknown name."""
+    """Return the column that a [table] names or describes; HarnessError for an unknown name."""
     if isinstance(entry, Column):
         return entry
     if entry in FACTS:
@@ -98,7 +98,7 @@ def column(entry: "str | Column") -> Column:
 
 
 def of_metric(info: MetricInfo) -> Column:
-    """The column of a metric."""
+    """Return the column of a metric."""
     return Column(
         key=info.key,
         label=info.label,
@@ -116,7 +116,7 @@ def of_score(key: str) -> Column:
 
 
 def difference_to_paper(of: Column, *, comparable: bool) -> Column:
-    """The column that stands beside `of` and holds measured minus published."""
+    """Return the column that stands beside `of` and holds measured minus published."""
     return Column(
         key=f"{of.key}_difference",
         label="Δ paper (paper)" if comparable else "[Δ paper] (paper)",

@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def to_table(found: Sequence[Comparison], first: str, second: str) -> Table:
-    """One line for each pair of rows and metric; what else differs between two rows stands below."""
+    """Return one line for each pair of rows and metric; what else differs between two rows stands below."""
     notes: dict[str, str] = {}
     lines = [_line(one, notes) for one in found]
     return Table(

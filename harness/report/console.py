@@ -23,7 +23,9 @@ FAST = "\N{NO-BREAK SPACE}"
 
 
 def to_console(table: Table, *, width: int | None = None, color: bool = False) -> str:
-    """The table as text of at most `width` columns (default: as wide as it needs); ANSI styles only with `color`."""
+    """Return the table as text of at most `width` columns (default: as wide as it needs); ANSI styles only with
+    `color`.
+    """
     if not color:
         return "\n".join(line.plain.rstrip() for line in lines(table, width=width)) + "\n"
 
@@ -105,7 +107,7 @@ def _widths(table: Table, width: int | None) -> list[int | None]:
 def _row(
     table: Table, cells: tuple[Cell, ...] | list[Cell], notes: tuple[str, ...], widths: list[int | None], *, color: bool
 ) -> list["Text"]:
-    """One table line as one or more terminal lines."""
+    """Return one table line as one or more terminal lines."""
     from rich.text import Text
 
     folded = []
@@ -132,7 +134,7 @@ def _row(
 
 
 def _foldable(cell: Cell, entry: Column) -> str:
-    """The text of a cell with the spaces at which it may be folded: a number has one, before its interval."""
+    """Return the text of a cell with the spaces at which it may be folded: a number has one, before its interval."""
     return cell.text.replace(" ", FAST).replace(f"{FAST}(", " (") if entry.numeric else cell.text
 
 

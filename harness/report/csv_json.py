@@ -22,13 +22,13 @@ META = ("title", "caption", "columns", "notes", "groups", "marks", "intervals", 
 
 
 def to_json(table: Table) -> str:
-    """The whole table, cells with text, value, rank and status."""
+    """Return the whole table, cells with text, value, rank and status."""
     body = {"format": FORMAT, **table.model_dump(mode="json")}
     return json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(text: str, path: str = "table") -> Table:
-    """The table that `to_json` wrote."""
+    """Return the table that `to_json` wrote."""
     try:
         body = parse_json(text)
     except ValueError as error:
@@ -39,8 +39,9 @@ def from_json(text: str, path: str = "table") -> Table:
 
 
 def to_csv(table: Table) -> str:
-    """One line per row; `<metric>_std`, `_low`, `_high`, `_n`, `_rank` and `_status` stand beside a score, `_paper`
-    beside a difference."""
+    """Return one line per row; `<metric>_std`, `_low`, `_high`, `_n`, `_rank` and `_status` stand beside a score,
+    `_paper` beside a difference.
+    """
     out = io.StringIO()
     heads = ["group", "section", "row", *(head for entry in table.columns for head in _heads(entry))]
     writer = csv.DictWriter(out, [*heads, "notes", "provenance", "profile", "comparable", "table"], lineterminator="\n")
@@ -59,7 +60,7 @@ def to_csv(table: Table) -> str:
 
 
 def from_csv(text: str, path: str = "table") -> Table:
-    """The table that `to_csv` wrote."""
+    """Return the table that `to_csv` wrote."""
     records = list(csv.DictReader(io.StringIO(text)))
     try:
         meta = parse_json(records[0]["table"])

@@ -52,7 +52,7 @@ def predictions(runs: Sequence[SeedRun], data: Step, confidence: float) -> Secti
 
 
 def worst_frames(runs: Sequence[SeedRun], data: Step, confidence: float) -> Section:
-    """The frames on which the best row does worst."""
+    """Return the frames on which the best row does worst."""
     import numpy as np
 
     from harness.metrics import frame_statistics
@@ -81,7 +81,7 @@ def worst_frames(runs: Sequence[SeedRun], data: Step, confidence: float) -> Sect
 def classes(
     rows: Sequence[Row], profile: "Profile", *, things: Sequence[str], intervals: Intervals = no_intervals
 ) -> Section:
-    """Scores of every class, AP also as bars."""
+    """Return scores of every class, AP also as bars."""
     tables = [
         class_table(rows, profile, metric=metric, things=things, intervals=intervals) for metric in (MAIN, "PQ", "IoU")
     ]

@@ -52,7 +52,7 @@ class Axis(NamedTuple):
     decimals: int
 
     def at(self, value: float) -> float:
-        """The place of a value."""
+        """Return the place of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -208,7 +208,7 @@ def _grid(place: float, height: int, *, zero: bool = False) -> str:
 
 
 def _axis(values: Sequence[float], start: float, end: float, *, most: int = 6) -> Axis:
-    """An axis over `values` between round ticks, `most` steps at most."""
+    """Return an axis over `values` between round ticks, `most` steps at most."""
     low, high = min(values), max(values)
     if high - low < 1e-9:
         low, high = (0.0, 1.0) if low == 0 else (low - 0.5, high + 0.5)
@@ -219,7 +219,7 @@ def _axis(values: Sequence[float], start: float, end: float, *, most: int = 6) -
 
 
 def _told(item: Whisker, unit: str, signed: bool) -> str:
-    """A value and its interval in words."""
+    """Return a value and its interval in words."""
     text = f"{number(item.value, 2, signed=signed)} {unit}"
     if item.low is None or item.high is None:
         return text
@@ -227,7 +227,7 @@ def _told(item: Whisker, unit: str, signed: bool) -> str:
 
 
 def _short(item: Whisker, signed: bool) -> str:
-    """The same in figures alone."""
+    """Return the same in figures alone."""
     value, *ends = (number(v, 2, signed=signed) for v in (item.value, item.low, item.high) if v is not None)
     return f"{value} ({' to '.join(ends)})" if len(ends) == 2 else value
 

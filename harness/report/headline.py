@@ -136,7 +136,7 @@ def _of_lies(lies: Sequence[Gain]) -> str:
 
 
 def _first(rows: Mapping[str, Row], entry: Column) -> tuple[str, float] | None:
-    """The best of some rows in a metric."""
+    """Return the best of some rows in a metric."""
     known = [(name, score) for name, row in rows.items() if (score := row.scores.get(entry.key)) is not None]
     if not known or entry.direction is None:
         return None
@@ -165,7 +165,7 @@ def _up(gain: Gain) -> bool:
 
 
 def _named(gain: Gain) -> str:
-    """The row with what it stands in, such as "GLIGEN on Swin"."""
+    """Return the row with what it stands in, such as "GLIGEN on Swin"."""
     group = [name for name in gain.group if name != printed(gain.after, "labels")]
     where = f" on {', '.join(group)}" if group else ""
     return f"{gain.after.generator_label or gain.after.method}{where}"
@@ -186,13 +186,15 @@ def _by(gain: Gain) -> str:
 
 
 def _value(gain: Gain) -> str:
-    """The difference with unit and interval."""
+    """Return the difference with unit and interval."""
     value, *interval = with_interval(gain).split(" ", 1)
     return " ".join([value, "points", *interval])
 
 
 def _as_good(best: Gain, controls: Sequence[Gain]) -> str:
-    """A control whose truth is not known, in the same network, that gains at least as much as the best generator."""
+    """Return a control whose truth is not known, in the same network, that gains at least as much as the best
+    generator.
+    """
     rivals = [gain for gain in controls if gain.group == best.group and gain.certain and gain.value > 0]
     ahead = [gain for gain in rivals if _score(gain) >= _score(best)]
     if not ahead:

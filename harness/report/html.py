@@ -14,7 +14,7 @@ NAMES = {1: "best", 2: "second best", 3: "third best"}
 
 
 def to_html(table: Table) -> str:
-    """A <figure> with the table, its caption and its footnotes; classes only, the page brings the style."""
+    """Return a <figure> with the table, its caption and its footnotes; classes only, the page brings the style."""
     parts, quoted = [], ""
     both = len({line.group for line in table.lines}) > 1
     measured = [line for line in table.lines if line.group == "measured"]
@@ -51,7 +51,9 @@ def to_html(table: Table) -> str:
 
 
 def _filled(table: Table, lines: Sequence[Line]) -> list[int]:
-    """The places of the columns in which one of the lines says something; the first, which names the line, always."""
+    """Return the places of the columns in which one of the lines says something; the first, which names the line,
+    always.
+    """
     blank = ("undefined", "blank")
     said = [i for i in range(1, len(table.columns)) if any(line.cells[i].status not in blank for line in lines)]
     return [0, *said]
@@ -65,7 +67,7 @@ def _heads(table: Table, places: Sequence[int]) -> str:
 
 
 def _scrolling(name: str, caption: str, heads: str, bodies: Sequence[str]) -> str:
-    """A table that scrolls within itself where the page is narrower."""
+    """Return a table that scrolls within itself where the page is narrower."""
     return (
         f'<p class="caption">{escape(caption)}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'

@@ -98,7 +98,7 @@ def escape(text: str) -> str:
 
 
 def breakable(text: str) -> str:
-    """A signature, which LaTeX may break behind any of its signs."""
+    """Return a signature, which LaTeX may break behind any of its signs."""
     return re.sub(r"([:+,>]|\\textbar\{\})", r"\1\\allowbreak{}", escape(text))
 
 

@@ -30,7 +30,7 @@ NOTHING = "–"
 
 
 def leaderboard(baselines: Iterable[Baseline]) -> str:
-    """The page: one section per baseline, ordered by suite and profile."""
+    """Return the page: one section per baseline, ordered by suite and profile."""
     ordered = sorted(baselines, key=lambda found: (found.suite, found.profile))
     sections = [_section(found) for found in ordered] or ["No rows have been accepted yet.\n"]
     return "\n".join([HEAD, *sections])
@@ -76,7 +76,9 @@ def _ranks(rows: Iterable[Row]) -> list[str]:
 
 
 def _metrics(baseline: Baseline) -> list[str]:
-    """The metrics that a check compares, in the order of the table of metrics; then those that no metric describes."""
+    """Return the metrics that a check compares, in the order of the table of metrics; then those that no metric
+    describes.
+    """
     compared = [info.key for info in known() if info.tolerance is not None or info.key in baseline.tolerance]
     return [*dict.fromkeys((*compared, *baseline.tolerance))]
 

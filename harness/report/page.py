@@ -67,7 +67,7 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """The report as one HTML document; empty sections are left out."""
+    """Return the report as one HTML document; empty sections are left out."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

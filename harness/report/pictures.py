@@ -60,7 +60,7 @@ class Grid:
 
 
 def sample_grids(syntheses: Mapping[str, Path], *, limit: int = SAMPLES) -> list[Grid]:
-    """The same instances in every synthesis (label to folder): what was made of each, and where it was pasted.
+    """Return the same instances in every synthesis (label to folder): what was made of each, and where it was pasted.
 
     Those that most syntheses have come first; a synthesis that lacks one shows nothing there. What only copies the real
     crop is not shown as generated. Empty when there is no repainted instance.
@@ -137,7 +137,7 @@ def prediction_grid(
     title: str = "Predictions beside ground truth",
     notes: Mapping[str, str] | None = None,
 ) -> Grid | None:
-    """Frames with ground truth and every prediction (label to folder) of at least that confidence, 0..1.
+    """Return frames with ground truth and every prediction (label to folder) of at least that confidence, 0..1.
 
     `names`: which frames; by default four, evenly spaced over the split. None when there is nothing predicted.
     """
@@ -165,7 +165,7 @@ def prediction_grid(
 
 
 def _spread_over_classes(entries: Iterable[ManifestEntry], limit: int, labels: LabelSet) -> list[ManifestEntry]:
-    """The largest instances, taken class by class in turn."""
+    """Return the largest instances, taken class by class in turn."""
     ordered = sorted(entries, key=lambda entry: (-entry.area, entry.source, entry.instance))
     by_class = {label.id: [entry for entry in ordered if entry.label_id == label.id] for label in labels.things}
     chosen: list[ManifestEntry] = []
@@ -200,7 +200,7 @@ def _joined(first: _Pictures, second: _Pictures) -> _Pictures:
 
 
 def _pasted(folder: Path, entry: ManifestEntry, label: str) -> Picture | None:
-    """The instance's square, cut out of the training image."""
+    """Return the instance's square, cut out of the training image."""
     if entry.file is None or entry.window is None:
         return None
     image = read_image(folder / entry.file)
@@ -241,7 +241,7 @@ def _true_masks(ids: np.ndarray, labels: LabelSet) -> list[tuple[int, np.ndarray
 
 
 def _overlay(image: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], labels: LabelSet, alt: str) -> Picture:
-    """The image in grey with its instances in colour, each outlined."""
+    """Return the image in grey with its instances in colour, each outlined."""
     grey = image.mean(axis=2, keepdims=True)
     canvas = np.repeat(grey, 3, axis=2) * 0.8
     for order, (label_id, mask) in enumerate(masks):
@@ -278,7 +278,7 @@ def _evenly(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _jpeg(image: np.ndarray, side: int, *, enlarge: bool = False) -> str:
-    """A data URI of the image, shrunk (or enlarged) to `side` pixels on its longer side."""
+    """Return a data URI of the image, shrunk (or enlarged) to `side` pixels on its longer side."""
     picture = Image.fromarray(np.ascontiguousarray(image))
     scale = side / max(picture.size)
     if scale < 1 or enlarge:

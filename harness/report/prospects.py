@@ -33,7 +33,8 @@ def to_table(
     effect: float,
     chance: float,
 ) -> Table:
-    """One line for each network as planned, and one for each number of images with the seeds that `effect` takes.
+    """Return one line for each network as planned, and one for each number of images with the seeds that `effect`
+    takes.
 
     `effect` is in the metric's unit; networks without a known spread are named below the table.
     """

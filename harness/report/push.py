@@ -157,7 +157,8 @@ def _to_hub(folder: Path, repository: str, name: str) -> Pushed:
 
 
 def _differences(api: "HfApi", folder: Path, repository: str, name: str) -> list[str]:
-    """What the hub has otherwise than the folder, by the hashes that it tells: of git, or of large files sha256."""
+    """Return what the hub has otherwise than the folder, by the hashes that it tells: of git, or of large files
+    sha256."""
     from huggingface_hub.hf_api import RepoFile
 
     local = {f"{name}/{path.relative_to(folder).as_posix()}": path for path in folder.rglob("*") if path.is_file()}

@@ -34,7 +34,7 @@ class Cited(NamedTuple):
 
 
 def references() -> list[Reference]:
-    """Every entry."""
+    """Return every entry."""
     found = []
     for entry in _ENTRY.finditer(FILE.read_text(encoding="utf-8")):
         used = _USED.search(entry[0])
@@ -43,7 +43,7 @@ def references() -> list[Reference]:
 
 
 def cited(plan: Plan | None = None) -> Cited:
-    """The entries of a suite's parts, or all of them."""
+    """Return the entries of a suite's parts, or all of them."""
     every = references()
     if plan is None:
         return Cited(every, [])

@@ -100,7 +100,7 @@ class Table(Strict):
 def build(
     spec: TableSpec, rows: Sequence[Row], *, title: str, profile: "Profile", intervals: Intervals = no_intervals
 ) -> Table:
-    """The table of `rows`. Published rows come first; measured ones keep their order and must share one profile.
+    """Return the table of `rows`. Published rows come first; measured ones keep their order and must share one profile.
 
     Cells know the `intervals` that there are; the spec says whether they are printed.
     """
@@ -196,7 +196,7 @@ def _letters(index: int) -> str:
 
 
 def _columns(spec: TableSpec, rows: Sequence[Row], *, comparable: bool) -> tuple[Column, ...]:
-    """The columns of the spec; a difference column only where some row has a published counterpart."""
+    """Return the columns of the spec; a difference column only where some row has a published counterpart."""
     columns: list[Column] = []
     for entry in map(column, spec.columns):
         columns.append(entry)
@@ -246,7 +246,7 @@ def provenance(row: Row) -> str:
 
 
 def _caption(spec: TableSpec, rows: Sequence[Row], columns: Sequence[Column], profile: "Profile") -> Iterable[str]:
-    """The sentences under a table."""
+    """Yield the sentences under a table."""
     measured = [row for row in rows if row.origin == "measured"]
     yield f"Profile {profile.label}: {profile.caption}."
     if not profile.comparable:

@@ -37,7 +37,7 @@ SEEDS = 12
 
 
 def section(found: Instrument, profile: "Profile") -> Section:
-    """The controls behind the verdict, as a table."""
+    """Return the controls behind the verdict, as a table."""
     tables = (_table(found.trials, profile),) if found.trials else ()
     return Section(anchor="instrument", title="Controls of the instrument", tables=tables, folded=True)
 
@@ -89,13 +89,13 @@ def half_widths(spreads: Iterable[NetworkSpread]) -> str:
 
 
 def points(metric: str, value: float) -> str:
-    """A width in the printed unit, with the metric's name."""
+    """Return a width in the printed unit, with the metric's name."""
     entry = of_score(metric)
     return f"{number(value * entry.scale, entry.decimals)} {entry.label}"
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
 
 

@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def sentence(verdicts: Sequence[Verdict]) -> str:
-    """The whole check in one line."""
+    """Return the whole check in one line."""
     if not verdicts:
         return "nothing was compared"
     counts = Counter(verdict.kind for verdict in verdicts)
@@ -97,7 +97,7 @@ def to_junit(verdicts: Sequence[Verdict], *, properties: dict[str, str] | None =
 
 
 def to_trend(rows: Iterable[Row], metrics: Sequence[str]) -> dict[str, str]:
-    """Files for trend tools: {"bigger": ..., "smaller": ...} in github-action-benchmark's custom formats.
+    """Return files for trend tools: {"bigger": ..., "smaller": ...} in github-action-benchmark's custom formats.
 
     One direction a file: customBiggerIsBetter and customSmallerIsBetter, lists of {name, unit, value, range, extra}.
     """
@@ -120,7 +120,7 @@ def to_trend(rows: Iterable[Row], metrics: Sequence[str]) -> dict[str, str]:
 
 
 def describe(verdict: Verdict) -> str:
-    """One verdict in words, with interval and tolerance."""
+    """Return one verdict in words, with interval and tolerance."""
     old, new, allowed = verdict.before, verdict.now, verdict.tolerance
     if old is None or new is None or allowed is None:
         return f"{verdict.kind}: {verdict.reason}"

@@ -24,7 +24,9 @@ QUALITY = "ablation"
 
 
 def table_of(plan: "Plan", store: "Store", name: str = "results", *, intervals: bool = False) -> "ResultTable":
-    """A table of the suite. Its cells know their `intervals`, which take a second, where somebody will read them."""
+    """Return a table of the suite. Its cells know their `intervals`, which take a second, where somebody will read
+    them.
+    """
     from harness.report import named_table, spec_of
     from harness.results.collect import rows
 
@@ -57,12 +59,12 @@ def intervals_of(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> In
 
 
 def things_of(plan: "Plan") -> list[str]:
-    """The classes with instances, by name."""
+    """Return the classes with instances, by name."""
     return [label.name for label in plan.labels.things]
 
 
 def page(plan: "Plan", store: "Store") -> str:
-    """The whole report as one HTML file."""
+    """Return the whole report as one HTML file."""
     from harness.planning.plan import make_plan_on_same_data
     from harness.report.gather import gather
     from harness.report.page import render_page

@@ -87,7 +87,7 @@ def accept(
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The baseline at `path`; HarnessError when there is none or it is not one."""
+    """Return the baseline at `path`; HarnessError when there is none or it is not one."""
     if not path.exists():
         raise HarnessError(f"{path}: there is no baseline", hint='make one: harness check ... --accept --reason "..."')
     data = read_json(path, "baseline")
@@ -99,13 +99,15 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def read_baselines(folder: Path | None = None) -> list[Baseline]:
-    """Every accepted baseline, or those of `folder`, in the order of their names."""
+    """Return every accepted baseline, or those of `folder`, in the order of their names."""
     files = baseline_files().values() if folder is None else sorted(folder.glob("*.json"))
     return [read_baseline(path) for path in files]
 
 
 def baseline_files() -> dict[str, Path]:
-    """The files of accepted rows by name, <suite>-<profile>: those that are shipped, and over them the user's own."""
+    """Return the files of accepted rows by name, <suite>-<profile>: those that are shipped, and over them the user's
+    own.
+    """
     folders = (shipped_results() / "baselines", results_folder() / "baselines")
     found = {path.stem: path for folder in folders for path in folder.glob("*.json")}
     return dict(sorted(found.items()))
@@ -145,7 +147,7 @@ def _own_tolerances(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _stripped(row: Row) -> Row:
-    """The row without what belongs to one machine or can be computed again from its statistics."""
+    """Return the row without what belongs to one machine or can be computed again from its statistics."""
     seeds = tuple(run.model_copy(update={"folder": "", "classes": {}}) for run in row.seeds)
     names = [metric for metric in row.scores if find(metric)]
     seeds = tuple(

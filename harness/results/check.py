@@ -74,7 +74,7 @@ def no_noise(before: Row, now: Row, metric: str) -> None:
 def compare(
     rows: Sequence[Row], baseline: Baseline, *, noise: Noise = no_noise, others: Iterable[Row] = ()
 ) -> list[Verdict]:
-    """One verdict per accepted row and metric, and one per measured row that the baseline doesn't know.
+    """Return one verdict per accepted row and metric, and one per measured row that the baseline doesn't know.
 
     `others`: accepted rows of other suites. One seed says nothing of what another seed would give; theirs may.
     """
@@ -153,7 +153,7 @@ class _Judge:
         return verdict(kind, reason).model_copy(update=found)
 
     def tolerance(self, before: Row, now: Row, metric: str, spread: "Difference | None") -> tuple[float, Source]:
-        """The largest tolerance and where it comes from."""
+        """Return the largest tolerance and where it comes from."""
         found: dict[Source, float] = {"stated": self.baseline.tolerance[metric]}
         if spread is not None:
             # From 95 % for one comparison to what all comparisons of the check share.

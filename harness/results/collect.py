@@ -24,7 +24,7 @@ _PERCENT = 100
 
 
 def rows(plan: Plan, store: Store) -> list[Row]:
-    """The rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
+    """Return the rows of `plan` in its order: first the printed ones that none of ours stands beside, then ours."""
     printed = published(plan.suite.published) if plan.suite.published is not None else []
     ours = [_row(plan, store, planned, printed) for planned in plan.rows]
     beside = {row.paper_name for row in ours}
@@ -34,7 +34,7 @@ def rows(plan: Plan, store: Store) -> list[Row]:
 
 
 def syntheses(plan: Plan, store: Store) -> dict[str, Path]:
-    """The finished syntheses of a plan: label of the generator to folder, in the order of the rows."""
+    """Return the finished syntheses of a plan: label of the generator to folder, in the order of the rows."""
     found = {}
     for planned in plan.rows:
         for step in (step for final in planned.finals.values() for step in chain(final)):
@@ -115,8 +115,8 @@ def _seed(seed: int, final: Step, store: Store) -> SeedResult:
 
 
 def _machines(final: Step, store: Store) -> str:
-    """The kinds of machine that the steps behind an evaluation ran on, as far as they decide the last digits of sums;
-    empty where a GPU took part, whose sums differ from run to run, and where nobody wrote the processor down.
+    """Return the kinds of machine that the steps behind an evaluation ran on, as far as they decide the last digits of
+    sums; empty where a GPU took part, whose sums differ from run to run, and where nobody wrote the processor down.
     """
     made = [step for step in chain(final) if _made(step, store)]
     described = [store.manifest(step.kind, step.key)["environment"] for step in made]
@@ -163,7 +163,7 @@ def check_published(plan: Plan) -> None:
 
 
 def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | None:
-    """The printed row of the same method, backbone and generator; papers print no other recipe or mix."""
+    """Return the printed row of the same method, backbone and generator; papers print no other recipe or mix."""
     arm, names, label = planned.arm, plan.suite.counterparts, _generator_label(planned)
     if arm.recipe or arm.mix.name:
         return None
@@ -175,7 +175,7 @@ def _counterpart(plan: Plan, planned: PlannedRow, printed: list[Row]) -> Row | N
 
 
 def _crop(steps: Iterable[Step]) -> tuple[int, int] | None:
-    """The training crop; None for a segmenter whose training has none of its own."""
+    """Return the training crop; None for a segmenter whose training has none of its own."""
     for step in steps:
         if isinstance(step.spec, TrainSpec) and isinstance(step.spec.segmenter.training, Training):
             return step.spec.segmenter.training.crop
@@ -206,7 +206,7 @@ def _cost(steps: Iterable[Step], store: Store) -> Cost:
 
 
 def _gpu_seconds(manifests: Iterable[dict[str, Any]]) -> float | None:
-    """Seconds of the steps that had a GPU; None where none had."""
+    """Return seconds of the steps that had a GPU; None where none had."""
     seconds = [m["facts"]["gpu_s"] for m in manifests if "gpu_s" in m["facts"]]
     return round(sum(seconds), 1) if seconds else None
 
@@ -231,7 +231,7 @@ def _made(step: Step, store: Store) -> bool:
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
-    """The entries that are scores: numbers and nulls, no counts of images, no tables."""
+    """Return the entries that are scores: numbers and nulls, no counts of images, no tables."""
     return {
         name: value
         for name, value in values.items()

@@ -65,7 +65,7 @@ class Comparison(Record):
 def compare(
     first: Sequence[Row], second: Sequence[Row], paired: Paired, *, metrics: Sequence[str] = ()
 ) -> list[Comparison]:
-    """Every row of `first` with the one of its name in `second`; of one row on each side, these two.
+    """Return every row of `first` with the one of its name in `second`; of one row on each side, these two.
 
     `metrics`: default the headlines that both rows have. HarnessError for a metric that no metric describes, and where
     the two sides have no row in common.
@@ -119,7 +119,7 @@ def _one(
 
 
 def judged(names: tuple[str, str], metric: str, values: tuple[float, float], found: "Difference | None") -> Comparison:
-    """The comparison of two scores, whose outcome follows from the interval of their difference; None: there is
+    """Return the comparison of two scores, whose outcome follows from the interval of their difference; None: there is
     none."""
     outcome: Outcome = "no interval" if found is None else "not distinguishable"
     if found is not None and found.distinguishable:

@@ -47,7 +47,7 @@ class Gain:
 
 
 def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = MAIN) -> list[Gain]:
-    """The gains between measured rows that have a score: those of controls first, then share by share."""
+    """Return the gains between measured rows that have a score: those of controls first, then share by share."""
     measured = [row for row in rows if row.origin == "measured" and row.scores.get(metric) is not None]
     varied = [name for name in _SHARED if len({getattr(row, name) for row in measured if _has(row, name)}) > 1]
 
@@ -71,7 +71,7 @@ def decompose(rows: Sequence[Row], paired: Paired, *, metric: str = MAIN) -> lis
 
 
 def printed(row: Row, factor: str) -> str:
-    """The level of a factor (or a part) of a row, as printed."""
+    """Return the level of a factor (or a part) of a row, as printed."""
     if factor == "mix":
         return row.mix or "concat"
     if factor == "labels":
@@ -107,7 +107,7 @@ def _between_generators(rows: Sequence[Row]) -> Iterator[tuple[str, Row, Row]]:
 
 
 def _mate(row: Row, generator: str, rows: Sequence[Row]) -> Row | None:
-    """The row of `generator` that `row` is compared with."""
+    """Return the row of `generator` that `row` is compared with."""
     there = [other for other in rows if other.generator == generator and other.name != row.name]
     return next((other for other in there if all(_alike(row, other, name) for name in _SHARED)), None)
 

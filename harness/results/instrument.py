@@ -56,7 +56,9 @@ def examine(rows: Iterable[Row], gains: Sequence[Gain]) -> Instrument:
 
 
 def _trial(gain: Gain) -> Trial | None:
-    """The trial that a difference is: of a control and what its truth is about, or of any two rows whose labels lie."""
+    """Return the trial that a difference is: of a control and what its truth is about, or of any two rows whose labels
+    lie.
+    """
     if gain.factor != "generator":
         return None
     if gain.after.labels == "shuffled":

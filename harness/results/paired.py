@@ -28,7 +28,7 @@ Single = Callable[[Row, str], "Interval | None"]
 
 
 def noise(before: Where, now: Where) -> Noise:
-    """A `Noise` for a check: where the baseline's statistics lie, and where those of the measured rows do."""
+    """Return a `Noise` for a check: where the baseline's statistics lie, and where those of the measured rows do."""
 
     def difference(old: Row, new: Row, metric: str) -> "Difference | None":
         asked = tuple((key, None) for key in _keys(old, new))
@@ -38,7 +38,7 @@ def noise(before: Where, now: Where) -> Noise:
 
 
 def intervals(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -> Paired:
-    """A `Paired` for the gains of one report: the 95 % interval of row after minus row before.
+    """Return a `Paired` for the gains of one report: the 95 % interval of row after minus row before.
 
     How much seeds matter is learnt from all `rows` of the same network, not from the two alone: three seeds a row say
     little, the same three of eight rows much more. Rows of one seed have it from the `accepted` rows of their kind.
@@ -54,7 +54,7 @@ def intervals(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -
 
 
 def estimates(where: Where, rows: Sequence[Row], accepted: Sequence[Row] = ()) -> Single:
-    """The intervals of single scores, for the cells of a table.
+    """Return the intervals of single scores, for the cells of a table.
 
     As in `intervals` the spread over seeds is that of the kind of row, and where none is known there is no interval.
     """
@@ -75,7 +75,7 @@ def _known(spreads: SeedSpreads, row: Row, scores: Iterable[str]) -> tuple[tuple
 
 
 def _keys(*rows: Row) -> tuple[str, ...]:
-    """The scores that all of some rows have and a metric describes."""
+    """Return the scores that all of some rows have and a metric describes."""
     return tuple(info.key for info in known() if all(info.key in row.scores for row in rows))
 
 
@@ -94,7 +94,7 @@ def _load(folder: Path) -> "Statistics":
 
 @cache
 def _known_scores(folder: Path) -> frozenset[str]:
-    """The scores that the statistics in a folder give."""
+    """Return the scores that the statistics in a folder give."""
     return frozenset(_load(folder).scores())
 
 

@@ -35,7 +35,7 @@ class Prospect:
 
 
 def networks(plan: Plan) -> dict[tuple[str, str], list[PlannedRow]]:
-    """The rows that will be compared, by segmenter and backbone as printed."""
+    """Return the rows that will be compared, by segmenter and backbone as printed."""
     found: dict[tuple[str, str], list[PlannedRow]] = {}
     for row in plan.rows:
         if row.finals and row.arm.segmenter and row.arm.mix.labels == "true":
@@ -58,7 +58,9 @@ def known_spreads(plan: Plan, spreads: Iterable[NetworkSpread]) -> dict[tuple[st
 
 
 def accepted_spreads(plan: Plan) -> Iterator[NetworkSpread]:
-    """The spreads of accepted rows under the plan's profile, those of its own suite first; files are read on demand."""
+    """Yield the spreads of accepted rows under the plan's profile, those of its own suite first; files are read on
+    demand.
+    """
     found = [path for name, path in baseline_files().items() if name.endswith(f"-{plan.profile_name}")]
     own = f"{plan.name}-{plan.profile_name}"
     for path in sorted(found, key=lambda path: path.stem != own):

@@ -15,7 +15,7 @@ from harness.results.rows import Row
 
 
 def published(table: int | str) -> list[Row]:
-    """The rows of a table as printed: 1, 2 or "ablation" (also "table1", "table2"); scores as fractions."""
+    """Return the rows of a table as printed: 1, 2 or "ablation" (also "table1", "table2"); scores as fractions."""
     name = str(table).removeprefix("table")
     rows = [row for printed, row in _published() if printed == name]
     if not rows:
@@ -24,7 +24,7 @@ def published(table: int | str) -> list[Row]:
 
 
 def published_row(name: str) -> Row:
-    """The published row called `name`, such as "table1/oneformer/swin-l/original"."""
+    """Return the published row called `name`, such as "table1/oneformer/swin-l/original"."""
     rows = {row.name: row for _, row in _published()}
     if name not in rows:
         raise HarnessError(f"no published row {name!r}", hint=near(name, rows))

@@ -87,7 +87,7 @@ class SeedResult(Record):
         return self
 
     def value(self, score: str) -> float | None:
-        """A score by its name: "AP" of the set, "AP/car" of a class; None where it is undefined or not there."""
+        """Return a score by its name: "AP" of the set, "AP/car" of a class; None where it is undefined or not there."""
         key, _, name = score.partition("/")
         return self.classes.get(name, {}).get(key) if name else self.scores.get(key)
 
@@ -227,7 +227,7 @@ def mean_scores(seeds: Sequence[SeedResult]) -> Scores:
 
 
 def to_json(rows: Iterable[Row], *, exclude: set[str] | None = None) -> str:
-    """Rows as text that `from_json` reads back equal; stable, and only fields that differ from their default."""
+    """Return rows as text that `from_json` reads back equal; stable, and only fields that differ from their default."""
     body = {
         "format": ROWS_FORMAT,
         "rows": [row.model_dump(mode="json", exclude_defaults=True, exclude=exclude) for row in rows],
@@ -236,7 +236,7 @@ def to_json(rows: Iterable[Row], *, exclude: set[str] | None = None) -> str:
 
 
 def from_json(text: str, path: Path | str = "rows") -> list[Row]:
-    """The rows of a rows file; HarnessError names `path` and the key that is wrong."""
+    """Return the rows of a rows file; HarnessError names `path` and the key that is wrong."""
     try:
         data = parse_json(text)
     except ValueError as error:

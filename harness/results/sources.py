@@ -28,7 +28,7 @@ class NamedRows(NamedTuple):
 
 
 def find(text: str, store: Store, plan: Callable[[str], Plan], changes: Changes = EVERY_ROW) -> NamedRows:
-    """The rows that `text` names; `plan` plans a suite, and of a file `changes` leave some rows.
+    """Return the rows that `text` names; `plan` plans a suite, and of a file `changes` leave some rows.
 
     HarnessError for a file, suite or row that there is not.
     """

@@ -41,7 +41,8 @@ class NetworkSpread(Record):
     """Degrees of freedom that the variance over seeds is known with."""
 
     def of_difference(self, *, seeds: int, images: int, freedom: int = 0) -> tuple[Spread, Spread]:
-        """The variance over images and over seeds of the difference of two rows with so many seeds and images each.
+        """Return the variance over images and over seeds of the difference of two rows with so many seeds and images
+        each.
 
         `freedom`: degrees of freedom that the measured rows will add, where they are more than those known.
         """
@@ -64,7 +65,7 @@ class Resolution:
 
 
 def resolution(spread: NetworkSpread, *, seeds: int, images: int, freedom: int = 0) -> Resolution:
-    """The resolution at other numbers of seeds and images; `freedom` as in `of_difference`."""
+    """Return the resolution at other numbers of seeds and images; `freedom` as in `of_difference`."""
     parts = spread.of_difference(seeds=seeds, images=images, freedom=freedom)
     return Resolution(
         spread=spread, seeds=seeds, images=images, half_width=half_width(parts), detectable=detectable(parts)
@@ -102,7 +103,7 @@ class SeedSpreads:
 
 
 def pooled(rows: Iterable[Row], metric: str) -> Spread:
-    """The variance over seeds, pooled over rows; runs that stand in several suites count once."""
+    """Return the variance over seeds, pooled over rows; runs that stand in several suites count once."""
     squares, freedom = 0.0, 0
     for row in {_runs(row): row for row in rows}.values():
         found = row.measurement(metric)
@@ -113,7 +114,8 @@ def pooled(rows: Iterable[Row], metric: str) -> Spread:
 
 
 def learn(gains: Iterable[Gain]) -> tuple[NetworkSpread, ...]:
-    """The spreads of the networks of one table, from the differences between their rows; none without intervals."""
+    """Return the spreads of the networks of one table, from the differences between their rows; none without
+    intervals."""
     networks: dict[tuple[str, str], list[Gain]] = {}
     for gain in gains:
         if gain.difference and gain.after.labels == gain.before.labels == "true":
@@ -125,7 +127,9 @@ UNKNOWN = Spread(0.0, 0)
 
 
 def _learnt(gains: Sequence[Gain]) -> NetworkSpread:
-    """The mean over differences, each taken back to single runs: of n and m seeds they hold (1/n + 1/m) of a run's."""
+    """Return the mean over differences, each taken back to single runs: of n and m seeds they hold (1/n + 1/m) of a
+    run's.
+    """
     found = [gain.difference for gain in gains if gain.difference]
     shares = [1 / one.n_seeds[0] + 1 / one.n_seeds[1] for one in found]
     row = gains[0].after

@@ -20,7 +20,9 @@ class NumberSource(NamedTuple):
 
 
 def trace(plan: Plan, store: Store, row: str, metric: str) -> Iterator[NumberSource]:
-    """The sources of the number of `metric` in the row called `row`, seed by seed; HarnessError for unknown names."""
+    """Yield the sources of the number of `metric` in the row called `row`, seed by seed; HarnessError for unknown
+    names.
+    """
     measured = {found.name: found for found in rows(plan, store) if found.origin == "measured"}
     if row not in measured:
         raise HarnessError(f"suite {plan.name!r} has no measured row {row!r}", hint=near(row, measured))

@@ -20,7 +20,7 @@ class Graph:
         self.open = set(needs)
 
     def take(self) -> list[str]:
-        """The steps that became ready since the last call, in their order."""
+        """Return the steps that became ready since the last call, in their order."""
         taken = list(self.ready)
         self.ready.clear()
         return taken

@@ -234,7 +234,7 @@ class Nursery:
             self.process.stdin.flush()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        """A session of its own, so that Ctrl-C reaches the runner alone; one thread, so that it may fork."""
+        """Return a session of its own, so that Ctrl-C reaches the runner alone; one thread, so that it may fork."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", "worker", "--serve", *self.kinds],
             stdin=subprocess.PIPE,
@@ -245,7 +245,9 @@ class Nursery:
 
 
 def groups_of(gpus: list[str], size: int) -> list[str]:
-    """The GPUs in groups of `size`, each as CUDA_VISIBLE_DEVICES wants it; a rest that fills no group stays idle."""
+    """Return the GPUs in groups of `size`, each as CUDA_VISIBLE_DEVICES wants it; a rest that fills no group stays
+    idle.
+    """
     if gpus and len(gpus) < size:
         raise HarnessError(f"{size} devices for a training: this machine has {len(gpus)} GPUs")
     return [",".join(gpus[first : first + size]) for first in range(0, len(gpus) - size + 1, size)]

@@ -50,7 +50,9 @@ def obey(order: Order, *, life: int | None) -> Outcome:
 
 
 def _line(descriptor: int) -> bytes:
-    """The next line, or nothing at the end. One line is written at a time, and the next only after it was answered."""
+    """Return the next line, or nothing at the end. One line is written at a time, and the next only after it was
+    answered.
+    """
     line = b""
     while not line.endswith(b"\n"):
         if not (part := os.read(descriptor, 2**16)):

@@ -58,7 +58,7 @@ def _asked(task: Task) -> Task:
 
 
 def read_run(path: Path) -> dict[str, Task]:
-    """The tasks by key, in their order; HarnessError for a file that is not such a run."""
+    """Return the tasks by key, in their order; HarnessError for a file that is not such a run."""
     try:
         lines = gzip.decompress(path.read_bytes()).splitlines()
         tasks = [Task.model_validate_json(line) for line in lines]

@@ -224,6 +224,6 @@ def _steps(plan: Wanted, store: Store, devices: int) -> dict[str, Step]:
 
 
 def _on(step: Step, devices: int) -> Step:
-    """The same step, and the same key, on so many devices; only a training can use more than one."""
+    """Return the same step, and the same key, on so many devices; only a training can use more than one."""
     on = getattr(step.spec, "on", None)
     return replace(step, spec=on(devices)) if on and devices > 1 else step

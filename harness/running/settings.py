@@ -31,13 +31,13 @@ class UserFile(Strict):
 
 
 def user_file() -> UserFile:
-    """The user's file; what it leaves out, or its absence, means the defaults."""
+    """Return the user's file; what it leaves out, or its absence, means the defaults."""
     path = Path.home() / ".config" / "harness.toml"
     return parse(UserFile, read_toml(path), path) if path.is_file() else UserFile()
 
 
 def launcher_of(name: Name | None, store: Store, *, workers: int | None, devices: int) -> Launcher:
-    """The launcher called `name`, or the one that the user's file names."""
+    """Return the launcher called `name`, or the one that the user's file names."""
     table = user_file().launcher
     match name or table.name:
         case "slurm":

@@ -53,7 +53,7 @@ class Signals:
 
 
 def read(descriptor: int) -> bytes:
-    """All that can be read without waiting."""
+    """Return all that can be read without waiting."""
     found = b""
     with contextlib.suppress(BlockingIOError):
         while part := os.read(descriptor, 65536):

@@ -151,7 +151,7 @@ def _run(work: Work, report: Report) -> dict[str, Any]:
 
 
 def _failure(error: Exception, work: Work) -> dict[str, Any]:
-    """The record of what a stage raised, and the errno where the disk refused."""
+    """Return the record of what a stage raised, and the errno where the disk refused."""
     if isinstance(error, OSError) and error.errno in files.FULL:
         error = files.refused(Path(error.filename or work.out), error)
     if isinstance(error, HarnessError):

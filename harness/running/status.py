@@ -97,7 +97,7 @@ def status(plan: Plan, store: Store) -> Status:
 
 
 def _held(steps: Mapping[str, Step], store: Store) -> dict[str, tuple[Path, LeaseRecord]]:
-    """The steps that somebody holds: file and record of the tenure."""
+    """Return the steps that somebody holds: file and record of the tenure."""
     found = {}
     for kind, key in store.leased():
         if key in steps:

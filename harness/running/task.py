@@ -41,7 +41,7 @@ class Task(Strict):
 
 
 def task_of(step: Step, resources: Resources | None = None) -> Task:
-    """The step as a task."""
+    """Return the step as a task."""
     inputs = {
         name: Input(
             kind=i.kind,

@@ -16,7 +16,7 @@ class View:
         self.graph = Graph({key: [i.key for i in task.inputs.values()] for key, task in tasks.items()})
 
     def refresh(self) -> tuple[set[str], dict[str, list[str]]]:
-        """The steps that were made since the last look, and those that failed, with all that need them.
+        """Return the steps that were made since the last look, and those that failed, with all that need them.
 
         Folders are listed, not each step asked for: on a network file system that also shows at once what other
         machines did.

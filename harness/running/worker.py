@@ -51,8 +51,9 @@ class Site(NamedTuple):
 
 
 def stage_variables(threads: int, gpus: str) -> dict[str, str]:
-    """The environment of a stage: so many threads, and these GPUs, as CUDA_VISIBLE_DEVICES has them; none: it sees
-    none."""
+    """Return the environment of a stage: so many threads, and these GPUs, as CUDA_VISIBLE_DEVICES has them; none: it
+    sees none.
+    """
     return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),

@@ -49,7 +49,9 @@ class Aids(nn.Module):
         return features if self.place is None else features + self.place(waves(features))
 
     def losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted cross entropy of the cells with `labels` (int64 [B, H, W]) at their middles; empty when off."""
+        """Return the weighted cross entropy of the cells with `labels` (int64 [B, H, W]) at their middles; empty when
+        off.
+        """
         if self.semantic is None:
             return {}
         logits = self.semantic(features).float()
@@ -73,7 +75,7 @@ def waves(features: Tensor) -> Tensor:
 def label_maps(
     samples: Sequence[Sample], labels: LabelSet, classes: Sequence[Label], padded: tuple[int, int]
 ) -> Tensor:
-    """The class index of every pixel, int64 [B, *padded]; len(classes) where it is none of them."""
+    """Return the class index of every pixel, int64 [B, *padded]; len(classes) where it is none of them."""
     table = np.full(256, len(classes), dtype=np.int64)
     table[[label.id for label in classes]] = np.arange(len(classes))
     maps = [table[labels.label_of(s.ids)] for s in samples]

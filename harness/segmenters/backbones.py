@@ -29,7 +29,7 @@ _STD = (58.395, 57.12, 57.375)
 
 
 def backbone_config(backbone: Backbone) -> Any:
-    """The transformers configuration of `backbone`; HarnessError for an option that it doesn't take."""
+    """Return the transformers configuration of `backbone`; HarnessError for an option that it doesn't take."""
     from transformers import CONFIG_MAPPING
 
     from harness.segmenters.pretrained import described
@@ -55,7 +55,7 @@ def backbone_config(backbone: Backbone) -> Any:
 
 
 def pretrained_backbone(backbone: Backbone) -> "PreTrainedModel":
-    """The backbone with the weights that it names: a folder or hub id of transformers or timm, or a file.
+    """Return the backbone with the weights that it names: a folder or hub id of transformers or timm, or a file.
 
     Of timm and in files: a ResNet in the names of torchvision. HarnessError when a tensor is missing or has another
     shape; norms of the four maps, which classifiers lack, start anew.
@@ -92,7 +92,9 @@ def _named_by_torchvision(weights: str) -> bool:
 
 
 def pixels(images: Sequence[np.ndarray]) -> Tensor:
-    """Images uint8 [H, W, 3] of one size as float32 [B, 3, H', W'], normalised, padded with 0 to multiples of 32."""
+    """Return images uint8 [H, W, 3] of one size as float32 [B, 3, H', W'], normalised, padded with 0 to multiples of
+    32.
+    """
     stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
     height, width = stack.shape[-2:]
@@ -100,8 +102,8 @@ def pixels(images: Sequence[np.ndarray]) -> Tensor:
 
 
 def shown(images: Sequence[np.ndarray], short_side: int | None) -> tuple[Tensor, ImageView]:
-    """Images of one size as the network's input, resized so that the shorter side is `short_side`, and how they lie in
-    it.
+    """Return images of one size as the network's input, resized so that the shorter side is `short_side`, and how they
+    lie in it.
     """
     size = (images[0].shape[0], images[0].shape[1])
     scale = short_side / min(size) if short_side else 1.0

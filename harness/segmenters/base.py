@@ -64,14 +64,15 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
 
     @classmethod
     def reading(cls, checkpoint: str, model: ModelT, labels: LabelSet) -> ModelT:
-        """The options with which a network predicts from the public `checkpoint`, a hub id or a folder, and is not
-        trained: what training alone reads may be missing there. Default: `model`.
+        """Return the options with which a network predicts from the public `checkpoint`, a hub id or a folder, and is
+        not trained: what training alone reads may be missing there. Default: `model`.
         """
         return model
 
     @classmethod
     def needs(cls, backbone: Backbone, model: ModelT) -> tuple[checkpoints.Need, ...]:
-        """The checkpoints that a training starts from, for plans and rehearsals. Default: those of the backbone."""
+        """Return the checkpoints that a training starts from, for plans and rehearsals. Default: those of the
+        backbone."""
         return tuple(checkpoints.Need(names=(name,)) for name in (backbone.weights, backbone.checkpoint) if name)
 
     @classmethod
@@ -79,8 +80,9 @@ class SegmenterAdapter(Adapter, ABC, Generic[ModelT]):
     def build(
         cls, backbone: Backbone, model: ModelT, labels: LabelSet, *, shape: dict[str, Any] | None = None
     ) -> Network[Any, Any]:
-        """The network for the classes of `labels`: without `shape` a new one, with the weights that `backbone` names;
-        with `shape` (what `network.shape` said of a trained one) the same again, its weights still to be filled in.
+        """Return the network for the classes of `labels`: without `shape` a new one, with the weights that `backbone`
+        names; with `shape` (what `network.shape` said of a trained one) the same again, its weights still to be filled
+        in.
         """
 
 
@@ -109,7 +111,7 @@ class SegmenterHead(Strict):
     backbones: dict[str, Backbone] = Field(min_length=1)
 
     def chosen(self, backbone: str | None) -> Backbone:
-        """The backbone called so; HarnessError when the part has none of that name."""
+        """Return the backbone called so; HarnessError when the part has none of that name."""
         if backbone not in self.backbones:
             raise HarnessError(
                 f"segmenter {self.label}: unknown backbone {backbone!r}", hint=near(str(backbone), self.backbones)
@@ -141,7 +143,7 @@ class SegmenterPart(SegmenterHead):
         return SEGMENTERS.load(self.adapter)
 
     def only(self, backbone: str) -> SegmenterPart:
-        """The part with that backbone alone: what decides one training."""
+        """Return the part with that backbone alone: what decides one training."""
         return self.model_copy(update={"backbones": {backbone: self.chosen(backbone)}})
 
     def fingerprint(self, backbone: str) -> str:
@@ -153,20 +155,20 @@ class SegmenterPart(SegmenterHead):
         return self.kind.runs(self.model, generator, backbone)
 
     def on(self, generators: Iterable[str], backbone: str) -> list[str]:
-        """Those of some generators on whose frames it can be trained, or was."""
+        """Return those of some generators on whose frames it can be trained, or was."""
         return self.kind.on(self.model, generators, backbone)
 
     def needs(self, backbone: str) -> tuple[checkpoints.Need, ...]:
-        """The checkpoints that a training on the backbone called so starts from."""
+        """Return the checkpoints that a training on the backbone called so starts from."""
         return self.kind.needs(self.chosen(backbone), self.model)
 
     def build(self, backbone: str, labels: LabelSet) -> Network[Any, Any]:
-        """A new network on the backbone called so, with the weights that the backbone names."""
+        """Return a new network on the backbone called so, with the weights that the backbone names."""
         return self.kind.build(self.chosen(backbone), self.model, labels)
 
 
 def share(training: Budget, devices: int, name: str) -> int:
-    """Images that each of `devices` sees at a time; HarnessError, with `name`, when they don't come out even."""
+    """Return images that each of `devices` sees at a time; HarnessError, with `name`, when they don't come out even."""
     if training.at_a_time % devices:
         raise HarnessError(
             f"{name}: {training.at_a_time} images at a time cannot be shared by {devices} devices",

@@ -58,7 +58,7 @@ class Trained(Strict):
         return config | {table: parse_table(model, config, table, info) for table, model in tables.items()}
 
     def build(self) -> Network[Any, Any]:
-        """The network, its weights still to be filled in."""
+        """Return the network, its weights still to be filled in."""
         return SEGMENTERS.load(self.adapter).build(self.backbone, self.model, self.labels, shape=self.shape)
 
 
@@ -140,7 +140,7 @@ def finished(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Trained:
-    """The config of a finished training; HarnessError when there is none, or it can't be read."""
+    """Return the config of a finished training; HarnessError when there is none, or it can't be read."""
     path = folder / CONFIG
     if not path.exists():
         raise HarnessError(f"{folder}: no trained segmenter: {CONFIG} is missing")
@@ -148,7 +148,9 @@ def read(folder: Path) -> Trained:
 
 
 def load(folder: Path) -> Network[Any, Any]:
-    """The trained network, in evaluation mode, on the CPU; HarnessError when there is none or its weights don't fit."""
+    """Return the trained network, in evaluation mode, on the CPU; HarnessError when there is none or its weights don't
+    fit.
+    """
     network = read(folder).build()
     tensors.fill(network, folder / WEIGHTS)
     return network.eval()

@@ -71,7 +71,7 @@ class SetCriterion(nn.Module):
 
     @classmethod
     def of(cls, options: SetLoss, *, num_classes: int) -> "SetCriterion":
-        """The loss that a segmenter's options ask for."""
+        """Return the loss that a segmenter's options ask for."""
         weights = LossWeights(options.class_weight, options.mask_weight, options.dice_weight, options.no_object_weight)
         return cls(num_classes=num_classes, weights=weights, points=Points(options.points))
 
@@ -80,7 +80,7 @@ class SetCriterion(nn.Module):
         return self.losses(layers, classes, masks, self.match(layers, classes, masks))
 
     def counts(self, classes: Sequence[Tensor], queries: int) -> dict[str, float | Tensor]:
-        """The normaliser of each loss for targets like those of `forward` and so many queries an image."""
+        """Return the normaliser of each loss for targets like those of `forward` and so many queries an image."""
         matched = sum(min(len(each), queries) for each in classes)
         masks = mean_over_ranks(float(sum(map(len, classes))), self.class_weight.device)
         free = len(classes) * queries - matched
@@ -94,7 +94,9 @@ class SetCriterion(nn.Module):
         masks: Sequence[Tensor],
         extra_cost: Sequence[Sequence[Tensor]] | None = None,
     ) -> Matching:
-        """The cheapest one-to-one assignment per layer and image; `extra_cost[l][b]` [Q, n] is added to the cost."""
+        """Return the cheapest one-to-one assignment per layer and image; `extra_cost[l][b]` [Q, n] is added to the
+        cost.
+        """
         device, points = layers[0].masks.device, self._matching_points(layers[0].masks, len(classes))
         wanted = [sample_points(m[None].float(), points[b : b + 1])[0] for b, m in enumerate(masks)]
         costs: list[Tensor] = []

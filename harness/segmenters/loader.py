@@ -47,12 +47,12 @@ class Loader:
         return [self.stream.at(first + k) for k in range(self.rank, size, self.ranks)]
 
     def batch(self, step: int, part: int) -> Batch:
-        """The collated part, as long as nothing has cut it."""
+        """Return the collated part, as long as nothing has cut it."""
         (whole,) = self.batches(step, part)
         return whole
 
     def batches(self, step: int, part: int) -> list[Batch]:
-        """A collated part, in pieces of `most` images; with threads, the next ones are put in work too."""
+        """Return a collated part, in pieces of `most` images; with threads, the next ones are put in work too."""
         if self.pool is None:
             return self._make(step, part)
         wanted = step * self.training.accumulate + part

@@ -92,7 +92,7 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
     @classmethod
     @abstractmethod
     def classes_of(cls, options: ModelT, labels: LabelSet) -> Sequence[Label]:
-        """The classes that the network tells apart."""
+        """Return the classes that the network tells apart."""
 
     @property
     @abstractmethod
@@ -106,7 +106,7 @@ class MaskNetwork(Trainable[InferenceT], Generic[KindT, ModelT, InferenceT]):
 
     @classmethod
     def sizes(cls, options: ModelT, labels: LabelSet) -> dict[str, Any]:
-        """The configuration of a new model, its backbone left out."""
+        """Return the configuration of a new model, its backbone left out."""
         return cls.ours(options, labels) | {
             "num_queries": options.queries,
             "hidden_dim": options.hidden,

@@ -36,8 +36,8 @@ class ImageView(NamedTuple):
 def instances(
     classes: Tensor, masks: Tensor, labels: Sequence[Label], *, topk: int, min_score: float = 0.0
 ) -> list[Instance]:
-    """The `topk` best (query, class) pairs that are things. Score: class probability times mean probability inside the
-    mask.
+    """Return the `topk` best (query, class) pairs that are things. Score: class probability times mean probability
+    inside the mask.
 
     `classes` logits [Q, K + 1], `masks` logits [Q, H, W]. Masks may overlap; empty ones and scores below `min_score`
     are left out.
@@ -76,7 +76,7 @@ def elected(votes: Tensor, labels: Sequence[Label]) -> np.ndarray:
 def panoptic(
     classes: Tensor, masks: Tensor, labels: Sequence[Label], *, object_threshold: float, overlap_threshold: float
 ) -> tuple[np.ndarray, tuple[Segment, ...]]:
-    """A panoptic map (int32 [H, W], 0 = void) and its segments, ids 1, 2, ... each used once.
+    """Return a panoptic map (int32 [H, W], 0 = void) and its segments, ids 1, 2, ... each used once.
 
     Queries whose best class is an object with more than `object_threshold` compete for pixels by score * probability.
     One stays if it wins at least `overlap_threshold` of the pixels where its mask is >= 0.5. Stuff of one class is one

@@ -63,20 +63,22 @@ def _quiet() -> Iterator[None]:
 
 
 def described(source: str) -> dict[str, Any]:
-    """The config.json of a checkpoint, without the precision that its weights are stored in: it is no model's own."""
+    """Return the config.json of a checkpoint, without the precision that its weights are stored in: it is no model's
+    own.
+    """
     known: dict[str, Any] = _without_precision(fetched(source, PreTrainedConfig.get_config_dict)[0])
     return known
 
 
 def _without_precision(config: Any) -> Any:
-    """A backbone that is made from a config with `dtype = "float16"` would compute in it."""
+    """Return a backbone that is made from a config with `dtype = "float16"` would compute in it."""
     if isinstance(config, dict):
         return {k: _without_precision(v) for k, v in config.items() if k not in ("dtype", "torch_dtype")}
     return config
 
 
 def whole_config(source: str, kind: type[ConfigT]) -> ConfigT:
-    """The configuration of a whole model; HarnessError when it is of another network than `kind`."""
+    """Return the configuration of a whole model; HarnessError when it is of another network than `kind`."""
     known = described(source)
     if known.get("model_type") != kind.model_type:
         raise HarnessError(
@@ -89,8 +91,8 @@ def whole_config(source: str, kind: type[ConfigT]) -> ConfigT:
 def whole_model(
     source: str, kind: type[ModelT], config: PreTrainedConfig, may_differ: str
 ) -> tuple[ModelT, Collection[str]]:
-    """A model of transformers with the weights of `source`, a hub id or a local folder, and the names of the tensors
-    that start anew.
+    """Return a model of transformers with the weights of `source`, a hub id or a local folder, and the names of the
+    tensors that start anew.
 
     These match `may_differ`: they may be missing or have another shape. HarnessError that
     names the first other ones: the checkpoint is then of another architecture.
@@ -119,7 +121,7 @@ def _by_headers(kind: type[ModelT], place: str, **asked: Any) -> tuple[ModelT, d
 
 
 def named_tensors(source: str) -> dict[str, Tensor]:
-    """The tensors of a file, of a folder or of a hub id, by the names that they have there."""
+    """Return the tensors of a file, of a folder or of a hub id, by the names that they have there."""
     if Path(source).expanduser().is_file():
         return read_tensors(Path(source).expanduser())
     return read_tensors(fetched(source, _weights_file))

@@ -22,7 +22,7 @@ class TensorPlace(NamedTuple):
 
 
 def place(name: str) -> TensorPlace:
-    """The place of a tensor by its name in transformers."""
+    """Return the place of a tensor by its name in transformers."""
     found = re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(.*)", name)
     if found:
         return TensorPlace("stem", 0, 0, found[1], found[2])

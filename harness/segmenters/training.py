@@ -129,7 +129,7 @@ def train(
 
 
 def rate(training: Training, step: int) -> float:
-    """The factor on the learning rate at a step (0 = first)."""
+    """Return the factor on the learning rate at a step (0 = first)."""
     if step < training.warmup:
         return (step + 1) / training.warmup
     done = step / training.iterations
@@ -177,7 +177,7 @@ class _Piece(NamedTuple):
     """Its share in the images of the part, which is that in all other losses."""
 
     def weighed(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses so that those of all pieces add up to the losses of the part."""
+        """Return the losses so that those of all pieces add up to the losses of the part."""
         return {name: value * self.shares.get(name, self.images) for name, value in losses.items()}
 
 
@@ -275,7 +275,7 @@ class _Run:
         return losses
 
     def _pieces(self, loader: Loader, step: int, part: int) -> Iterator["_Piece"]:
-        """The pieces of a part: one, as long as memory has sufficed."""
+        """Yield the pieces of a part: one, as long as memory has sufficed."""
         batches = [to_device(batch, self.device) for batch in loader.batches(step, part)]
         if len(batches) == 1:
             yield _Piece(batches[0])
@@ -287,7 +287,7 @@ class _Run:
             yield _Piece(batch, shares, min(most, images - number * most) / images)
 
     def _within_memory(self, work: Callable[[], ResultT]) -> ResultT:
-        """What `work` returns; where memory runs out, it is done again with half as many images at a time."""
+        """Return what `work` returns; where memory runs out, it is done again with half as many images at a time."""
         while True:
             # A forward pass moves the running means of batch norms; those of a try that failed are taken back.
             before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in self.norms]
@@ -457,7 +457,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def _step_of(line: str) -> float:
-    """The step of a log line; infinity for one that a kill cut short."""
+    """Return the step of a log line; infinity for one that a kill cut short."""
     try:
         return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):

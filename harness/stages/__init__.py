@@ -76,7 +76,7 @@ STAGES = {
 
 
 def open_inputs(folders: Mapping[str, str], dataset: Mapping[str, Any] | None) -> Inputs:
-    """The inputs of a step from their folders; `dataset`: the part of the data set, where it is one of them."""
+    """Return the inputs of a step from their folders; `dataset`: the part of the data set, where it is one of them."""
     inputs: dict[str, Any] = {name: Path(folder) for name, folder in folders.items()}
     if dataset is not None:
         inputs["dataset"] = open_dataset(DatasetPart.model_validate_json(json.dumps(dataset)), inputs["dataset"])

@@ -145,7 +145,7 @@ def run(spec: AssessSpec, inputs: Inputs, out: Path, report: Report) -> dict[str
 
 
 def _claim(spec: AssessSpec, folder: Path) -> str:
-    """A hash of all that the scores are made of."""
+    """Return a hash of all that the scores are made of."""
     digest = hashlib.sha256((folder / MANIFEST).read_bytes())
     digest.update(spec.model_dump_json(exclude=spec.NOT_IN_KEY).encode())
     digest.update(f"{fingerprint(spec)} {VERSION}".encode())
@@ -163,7 +163,8 @@ def _is_whole(out: Path, claim: str) -> bool:
 def _measure(
     spec: AssessSpec, folder: Path, entries: list[ManifestEntry], parts: Path, report: Report
 ) -> dict[str, np.ndarray]:
-    """The columns of all pairs as `<recipe>.<region>.<column>`: from finished parts, and by making the others."""
+    """Return the columns of all pairs as `<recipe>.<region>.<column>`: from finished parts, and by making the
+    others."""
     groups = _groups(entries)
     starts = range(0, len(groups), _PART)
     paths = [parts / f"{number:06d}.npz" for number in range(len(starts))]
@@ -183,7 +184,7 @@ def _measure(
 
 
 def _groups(entries: list[ManifestEntry]) -> list[list[tuple[int, ManifestEntry]]]:
-    """The variants of each instance, with their index among all entries, in the order of the manifest."""
+    """Return the variants of each instance, with their index among all entries, in the order of the manifest."""
     grouped: dict[tuple[str, int], list[tuple[int, ManifestEntry]]] = defaultdict(list)
     for index, entry in enumerate(entries):
         grouped[entry.source, entry.instance].append((index, entry))
@@ -205,7 +206,9 @@ def _measure_part(
 
 
 def _rows(folder: Path, groups: list[list[tuple[int, ManifestEntry]]], start: int) -> Iterator[RawPair]:
-    """The pairs of some instances with their images; HarnessError for a file that is missing, broken or not square."""
+    """Yield the pairs of some instances with their images; HarnessError for a file that is missing, broken or not
+    square.
+    """
     for number, group in enumerate(groups, start):
         first = group[0][1].crops
         real, mask = read_image(folder / first.real), read_mask(folder / first.mask) > 127
@@ -236,7 +239,7 @@ def _pair_columns(entries: list[ManifestEntry], table: Columns) -> dict[str, np.
 
 
 def _summary(spec: AssessSpec, entries: list[ManifestEntry], table: Columns) -> dict[str, Any]:
-    """The content of scores.json: flat scores for tables, `scores` in full, classes, counts."""
+    """Return the content of scores.json: flat scores for tables, `scores` in full, classes, counts."""
     missing = unavailable(spec.networks)
     scores = [
         found
@@ -281,7 +284,7 @@ def _score(
     entries: list[ManifestEntry],
     table: Columns,
 ) -> Score | None:
-    """The score of a metric in one region; None where it isn't measured (no network, no sense)."""
+    """Return the score of a metric in one region; None where it isn't measured (no network, no sense)."""
     prefix = f"{recipe.name}.{region}"
     of_set = metric in ("FID", "KID")
     column = f"{prefix}.{'generated_features' if of_set else _COLUMNS[metric]}"

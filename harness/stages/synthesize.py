@@ -237,12 +237,14 @@ def _paint(generator: Generator[Any], work: _Work, batch: list[Item]) -> list[np
 
 
 def _prompts(good: list[Item]) -> list[Prompt]:
-    """The prompts of items without a fault, which all have one."""
+    """Return the prompts of items without a fault, which all have one."""
     return [item.prompt for item in good if item.prompt is not None]
 
 
 def _judged(judge: filters.ImageFilters, batch: list[Item], images: list[np.ndarray]) -> list[_Painted | None]:
-    """The images with what the filters say of them, for every item of the batch; None for those that have a fault."""
+    """Return the images with what the filters say of them, for every item of the batch; None for those that have a
+    fault.
+    """
     good = [item for item in batch if not item.fault]
     judgements = judge([i.real for i in good], images, [i.mask for i in good], _prompts(good))
     left = iter(zip(images, judgements, strict=True))
@@ -309,7 +311,7 @@ def _landing(work: _Work, item: Item) -> tuple[LoadedFrame, int] | str:
 
 
 def _window(work: _Work, item: Item, ids: np.ndarray) -> FocusWindow | None:
-    """The window of one item in the composite's ids; None when none was found that the recipe accepts."""
+    """Return the window of one item in the composite's ids; None when none was found that the recipe accepts."""
     spec, recipe, size = work.spec, work.spec.recipe, item.picture.ids.shape
     if spec.generator.window == "frame":
         return whole(size)
@@ -370,7 +372,7 @@ def _record(out: Path, number: int) -> Path:
 
 
 def _finished(out: Path) -> tuple[list[ManifestEntry], Position, int]:
-    """The entries of the recorded batches, where the work list goes on, and the number of the next batch.
+    """Return the entries of the recorded batches, where the work list goes on, and the number of the next batch.
 
     A record that is damaged, or of which a file is, is set aside: the work goes on with its batch.
     """

@@ -43,7 +43,7 @@ class TrainSpec(Specification):
         return self
 
     def on(self, devices: int) -> "TrainSpec":
-        """The same training on so many devices; HarnessError when they cannot share its batches."""
+        """Return the same training on so many devices; HarnessError when they cannot share its batches."""
         share(self.segmenter.training, devices, f"segmenter {self.segmenter.label}")
         return self.model_copy(update={"devices": devices})
 
@@ -95,7 +95,9 @@ def _train(task: tuple[TrainSpec, Inputs, Path], report: Report) -> dict[str, An
 
 
 def _validation(dataset: Dataset) -> "Stream":
-    """The val split as a stream whose order and crops are the same for every training, so that val losses compare."""
+    """Return the val split as a stream whose order and crops are the same for every training, so that val losses
+    compare.
+    """
     from harness.core.seeds import derive
     from harness.data.mix import stream
 

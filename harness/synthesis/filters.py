@@ -106,7 +106,8 @@ class ImageFilters:
         masks: Sequence[np.ndarray],
         prompts: Sequence[Prompt],
     ) -> list[Judgement]:
-        """One judgement per crop: real uint8 [S, S, 3], generated uint8 [T, T, 3], mask bool [S, S], its prompt."""
+        """Return one judgement per crop: real uint8 [S, S, 3], generated uint8 [T, T, 3], mask bool [S, S], its
+        prompt."""
         values: list[dict[str, float]] = [{} for _ in generated]
         if not values:
             return []

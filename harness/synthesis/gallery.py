@@ -66,7 +66,7 @@ def _fitting(name: str) -> str:
 
 
 def _outlined(folder: Path, entry: ManifestEntry) -> Image.Image:
-    """The real crop with the border of its mask drawn on it."""
+    """Return the real crop with the border of its mask drawn on it."""
     picture = np.array(_squared(read_image(folder / entry.crops.real)))
     mask = Image.fromarray(read_mask(folder / entry.crops.mask)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     inside = np.pad(np.asarray(mask) > 127, 1)
@@ -77,6 +77,6 @@ def _outlined(folder: Path, entry: ManifestEntry) -> Image.Image:
 
 
 def _squared(image: np.ndarray) -> Image.Image:
-    """A square crop at the gallery's side; pixels of small ones stay visible."""
+    """Return a square crop at the gallery's side; pixels of small ones stay visible."""
     how = Image.Resampling.NEAREST if 2 * image.shape[0] <= _SIDE else Image.Resampling.LANCZOS
     return Image.fromarray(image).resize((_SIDE, _SIDE), how)

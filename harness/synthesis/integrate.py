@@ -43,7 +43,8 @@ def resize(image: np.ndarray, size: tuple[int, int], how: Filter) -> np.ndarray:
 
 
 def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An id map [h, w] as [H, W] by the nearest pixel: output pixel i takes input pixel floor((i + 1/2) h / H)."""
+    """Return an id map [h, w] as [H, W] by the nearest pixel: output pixel i takes input pixel floor((i + 1/2) h /
+    H)."""
     rows, columns = ((np.arange(n) * 2 + 1) * m // (2 * n) for n, m in zip(size, ids.shape, strict=True))
     return ids.take(columns, axis=1).take(rows, axis=0)
 
@@ -51,7 +52,7 @@ def resize_ids(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def match_colour(
     generated: np.ndarray, real: np.ndarray, mask: np.ndarray, how: Literal["none", "darken", "match"]
 ) -> np.ndarray:
-    """The generated crop (uint8 [S, S, 3], as `real`) after the colour step of the recipe; `mask`: bool [S, S].
+    """Return the generated crop (uint8 [S, S, 3], as `real`) after the colour step of the recipe; `mask`: bool [S, S].
 
     `darken` is the released scripts': m = ceil(mean |generated - real| outside the mask), result |generated - m|.
     `match`: each channel + (mean of real - mean of generated outside the mask), clipped. A crop that is all mask stays.
@@ -66,7 +67,8 @@ def match_colour(
 
 
 def paste(frame: np.ndarray, square: Box, crop: np.ndarray | int, mask: np.ndarray) -> np.ndarray:
-    """A copy of an image [H, W, 3] or id map [H, W] with `crop` (or one id) in the masked pixels of the square."""
+    """Return a copy of an image [H, W, 3] or id map [H, W] with `crop` (or one id) in the masked pixels of the
+    square."""
     result = frame.copy()
     part = visible(square, frame.shape[:2])
     inside = mask[: part.height, : part.width]
@@ -84,7 +86,8 @@ def draw_window(
     sides: Literal["nearest", "up"] = "nearest",
     generator: np.random.Generator,
 ) -> FocusWindow:
-    """A focused window round `box` in a frame of `size` (height, width), of the frame's aspect (2:1 in Cityscapes).
+    """Return a focused window round `box` in a frame of `size` (height, width), of the frame's aspect (2:1 in
+    Cityscapes).
 
     S = area of the smallest box of that aspect round `box`; lambda = max(1, N(mean, std)), rounded up where the recipe
     says so, drawn again until lambda S fits the frame; h = sqrt(lambda S / aspect), w = aspect h; the place is uniform
@@ -121,7 +124,7 @@ def shows_all(ids: np.ndarray, labels: LabelSet, window: Box, least: int) -> boo
 
 
 def whole(size: tuple[int, int]) -> FocusWindow:
-    """The window that is the frame itself."""
+    """Return the window that is the frame itself."""
     return FocusWindow(Box(0, 0, size[1], size[0]), 0.0)
 
 

@@ -56,7 +56,7 @@ class Item:
 
 
 def load(frame: Frame) -> LoadedFrame:
-    """The frame's image and ids; HarnessError when they can't be read or differ in size."""
+    """Return the frame's image and ids; HarnessError when they can't be read or differ in size."""
     image, ids = frame.read_image(), frame.read_ids().astype(np.int32)
     if image.shape[:2] != ids.shape:
         raise HarnessError(f"{frame.instance_ids}: {_size(ids)} pixels, and its image has {_size(image)}")
@@ -73,7 +73,7 @@ def items_of(
     variants: int,
     ready: Mapping[int, Sequence[Path]] | None = None,
 ) -> Iterator[Item]:
-    """The items of one frame: its largest instances, largest first, each `variants` times with the same prompt.
+    """Yield the items of one frame: its largest instances, largest first, each `variants` times with the same prompt.
 
     With `ready` (instance to the files of its variants) these instances and variants, whatever their size. Nobody knows
     what was asked for when they were painted, so the prompt says the class alone. HarnessError for an instance that the
@@ -119,7 +119,7 @@ def items_of(
 
 
 def _ready(picture: LoadedFrame, labels: LabelSet, ready: Mapping[int, Sequence[Path]]) -> list[AnnotatedInstance]:
-    """The instances that there are files for, largest first."""
+    """Return the instances that there are files for, largest first."""
     there = {one.id: one for one in select(picture.ids, labels, top_k=None, candidates="instances")}
     for wanted, files in ready.items():
         if wanted not in there:

@@ -102,12 +102,12 @@ class ManifestEntry(Strict):
 
 
 def render(entries: list[ManifestEntry]) -> str:
-    """The text of the file."""
+    """Return the text of the file."""
     return "".join(json.dumps(entry.model_dump(mode="json")) + "\n" for entry in entries)
 
 
 def read_manifest(folder: Path) -> list[ManifestEntry]:
-    """The entries of the synthesis in `folder`; HarnessError when there is no whole one."""
+    """Return the entries of the synthesis in `folder`; HarnessError when there is no whole one."""
     path = folder / NAME
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -126,7 +126,7 @@ Key = tuple[str, int]
 
 
 def first_variants(folder: Path) -> dict[Key, ManifestEntry]:
-    """The first variant of every instance that the synthesis in `folder` repainted, by instance."""
+    """Return the first variant of every instance that the synthesis in `folder` repainted, by instance."""
     made = (entry for entry in read_manifest(folder) if entry.status == "made" and entry.pair)
     return {(entry.source, entry.instance): entry for entry in made if entry.variant == 0}
 

@@ -27,7 +27,7 @@ PROMPTS: Mapping[str, tuple[str, str]] = {
 def draw_prompt(
     label: Label, *, phrases: Mapping[str, Sequence[str]], template: str, seed: int, frame: str, instance: int
 ) -> Prompt | None:
-    """The prompt of one instance of a frame; None when its class has no phrases."""
+    """Return the prompt of one instance of a frame; None when its class has no phrases."""
     choices = phrases.get(label.name, ())
     if not choices:
         return None
@@ -36,5 +36,5 @@ def draw_prompt(
 
 
 def plain_prompt(label: Label, template: str) -> Prompt:
-    """A prompt that says the class and no more."""
+    """Return a prompt that says the class and no more."""
     return Prompt(text=template.replace("{}", f"a {label.name}"), phrase=label.name, label_id=label.id)

@@ -52,7 +52,7 @@ class AnnotatedInstance:
 def select(
     ids: np.ndarray, labels: LabelSet, *, top_k: int | None, candidates: Literal["evaluated", "instances"]
 ) -> list[AnnotatedInstance]:
-    """The `top_k` largest instances of a map of ids (int [H, W]), largest first, equal ones by ascending id.
+    """Return the `top_k` largest instances of a map of ids (int [H, W]), largest first, equal ones by ascending id.
 
     With None all of them. Group regions and stuff are never candidates.
     """
@@ -67,7 +67,7 @@ def select(
 
 
 def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"]) -> Box:
-    """The square of side max(w, h) centred on `box` (half a pixel to the lower right where it can't be).
+    """Return the square of side max(w, h) centred on `box` (half a pixel to the lower right where it can't be).
 
     `size`: height and width of the frame. `shift`: moved inside the frame; only a square larger than the frame sticks
     out, on the right or below. `pad`: its low side is clamped at 0, its high side isn't.
@@ -82,7 +82,7 @@ def square_round(box: Box, size: tuple[int, int], border: Literal["shift", "pad"
 
 
 def cut(image: np.ndarray, square: Box, border: Literal["shift", "pad"]) -> np.ndarray:
-    """The unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or mirrored (`shift`)."""
+    """Return the unedited crop, uint8 [S, S, 3]. Outside the frame it is black (`pad`) or mirrored (`shift`)."""
     inside = image[visible(square, image.shape[:2]).slices]
     beyond = ((0, square.height - inside.shape[0]), (0, square.width - inside.shape[1]), (0, 0))
     if not any(b for _, b in beyond):
@@ -91,7 +91,7 @@ def cut(image: np.ndarray, square: Box, border: Literal["shift", "pad"]) -> np.n
 
 
 def cut_mask(ids: np.ndarray, instance: int, square: Box, bits: Literal[8, 16]) -> np.ndarray:
-    """The mask of one instance in its crop, bool [S, S]; False outside the frame.
+    """Return the mask of one instance in its crop, bool [S, S]; False outside the frame.
 
     With 8 `bits` the id is cut to its low byte before the test against 0, as the released scripts do: the mask of an id
     that is a multiple of 256 is empty.
@@ -103,7 +103,7 @@ def cut_mask(ids: np.ndarray, instance: int, square: Box, bits: Literal[8, 16]) 
 
 
 def visible(square: Box, size: tuple[int, int]) -> Box:
-    """The part of a square that lies in a frame of `size` (height, width)."""
+    """Return the part of a square that lies in a frame of `size` (height, width)."""
     return Box(square.x0, square.y0, min(square.x1, size[1]), min(square.y1, size[0]))
 
 

@@ -93,7 +93,7 @@ def _lines(entry: ManifestEntry) -> list[tuple[str, tuple[int, int, int], int]]:
 
 
 def _fitted(path: Path, width: int, height: int) -> Image.Image:
-    """The picture of a file, scaled to fit and centred on a pale ground."""
+    """Return the picture of a file, scaled to fit and centred on a pale ground."""
     with Image.open(path) as image:
         picture = image.convert("RGB")
     scale = min(width / picture.width, height / picture.height)

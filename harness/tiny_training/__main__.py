@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _order(part: str, options: argparse.Namespace) -> TrainingOrder:
-    """The order for a part; a seed that is given for one part is that part's, else judges get the next one."""
+    """Return the order for a part; a seed that is given for one part is that part's, else judges get the next one."""
     alone = options.part != "everything" and options.seed is not None
     return TrainingOrder(
         part=part,
@@ -85,7 +85,7 @@ def train(order: TrainingOrder) -> Path:
 
 
 def throttled(what: str, every: float = 10.0) -> Callable[[int, int, str], None]:
-    """A progress report that logs at most once in `every` seconds."""
+    """Return a progress report that logs at most once in `every` seconds."""
     last = 0.0
 
     def report(done: int, total: int, note: str = "") -> None:

@@ -106,7 +106,7 @@ def _boxed(mask: np.ndarray) -> np.ndarray:
 
 
 def _paint(part: str, out: Path, pool: Pool, masks: np.ndarray, prompts: list[str], device: str = "cpu") -> np.ndarray:
-    """The generator with the settings of its mini profile, on the weights in `out`."""
+    """Return the generator with the settings of its mini profile, on the weights in `out`."""
     from harness.core.config import parse
     from harness.generators.base import GeneratorPart, Prompt
     from harness.planning.suite import load_part
@@ -195,7 +195,7 @@ def _readme(folder: Path, training: dict, losses: list[float]) -> str:
 
 
 def curve(losses: list[float], width: int = 480, height: int = 160) -> Image.Image:
-    """The losses as a line, logarithmic upwards, with the ends written beside it."""
+    """Return the losses as a line, logarithmic upwards, with the ends written beside it."""
     picture = Image.new("L", (width, height), 255)
     draw = ImageDraw.Draw(picture)
     draw.rectangle((40, 8, width - 8, height - 16), outline=160)

@@ -36,7 +36,9 @@ class Caption:
 
 
 def build_clip(vocabulary: int, end: int) -> Any:
-    """An untrained CLIPModel: vision 3 layers of 128 on 8 x 8 patches, text 2 layers of 64, 64 shared dimensions."""
+    """Return an untrained CLIPModel: vision 3 layers of 128 on 8 x 8 patches, text 2 layers of 64, 64 shared
+    dimensions.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     text = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -87,7 +89,7 @@ def _truth(crops: Pool, captions: list[Caption]) -> np.ndarray:
 
 
 def _captions(batch: Pool, rng: np.random.Generator) -> list[Caption]:
-    """One text per crop: the prompt in half of the draws, else its phrase or the bare class."""
+    """Return one text per crop: the prompt in half of the draws, else its phrase or the bare class."""
     found = []
     for prompt, label in zip(batch.prompts, batch.label_ids, strict=True):
         form = rng.choice(_FORMS, p=(0.55, 0.25, 0.2))
@@ -97,7 +99,7 @@ def _captions(batch: Pool, rng: np.random.Generator) -> list[Caption]:
 
 
 def class_name(label_id: int) -> str:
-    """The name of a thing class: 26 -> "car"."""
+    """Return the name of a thing class: 26 -> "car"."""
     return CITYSCAPES.by_id[int(label_id)].name
 
 

@@ -65,7 +65,7 @@ class Views(NamedTuple):
 
 
 def build_unet(kind: str) -> Any:
-    """An untrained UNet of one of the three kinds, with cross-attention on the 16 x 16 and 8 x 8 levels."""
+    """Return an untrained UNet of one of the three kinds, with cross-attention on the 16 x 16 and 8 x 8 levels."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -147,7 +147,9 @@ def draw_times(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def look(images: torch.Tensor, masks: torch.Tensor, encoder: Patchwise, rng: np.random.Generator) -> Views:
-    """A batch of crops (uint8 [B, 64, 64, 3], masks bool [B, 64, 64]), half of them mirrored, with a hole in each."""
+    """Return a batch of crops (uint8 [B, 64, 64, 3], masks bool [B, 64, 64]), half of them mirrored, with a hole in
+    each.
+    """
     mirrored = _like(rng.random(len(images)) < 0.5, images)[:, None, None]
     masks = torch.where(mirrored, masks.flip(2), masks)
     images = torch.where(mirrored[..., None], images.flip(2), images)
@@ -163,8 +165,8 @@ def look(images: torch.Tensor, masks: torch.Tensor, encoder: Patchwise, rng: np.
 
 
 def holes(masks: torch.Tensor, rng: np.random.Generator, *, box_share: float) -> torch.Tensor:
-    """The regions to repaint, bool [B, H, W]: each silhouette grown by 1 or 2 pixels, or in `box_share` of the draws
-    its box grown by 1 to 3.
+    """Return the regions to repaint, bool [B, H, W]: each silhouette grown by 1 or 2 pixels, or in `box_share` of the
+    draws its box grown by 1 to 3.
 
     Grown, because a rim of the old object would tell its colour and the net would copy that instead of reading the
     prompt.

@@ -146,7 +146,7 @@ def colour_shares(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def load(folder: Path) -> Judge:
-    """The judge of `folder`."""
+    """Return the judge of `folder`."""
     from safetensors.torch import load_file
 
     judge = Judge()

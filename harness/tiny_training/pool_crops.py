@@ -34,7 +34,7 @@ class Pool:
         return len(self.images)
 
     def take(self, index: np.ndarray) -> "Pool":
-        """The rows of `index`, in its order."""
+        """Return the rows of `index`, in its order."""
         return Pool(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     @property
@@ -49,7 +49,7 @@ def phrase(prompt: str) -> str:
 
 
 def detail(prompt: str) -> str:
-    """The word beside the class: "red" of a red car, "woman", "male" of a male rider."""
+    """Return the word beside the class: "red" of a red car, "woman", "male" of a male rider."""
     return phrase(prompt).split()[0]
 
 

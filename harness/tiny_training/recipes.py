@@ -80,7 +80,7 @@ def train_clip(order: TrainingOrder, report: Report) -> Path:
 
 
 def _contrast(order: TrainingOrder, report: Report) -> tuple[Any, History, dict[str, float]]:
-    """A trained CLIP, its history, and what it finds on held-out crops."""
+    """Return a trained CLIP, its history, and what it finds on held-out crops."""
     tokenizer = load_tokenizer(order.out / "tokenizer")
     model, history = contrastive.train_clip(_pool(order, report), tokenizer, **_common(order, report))
     return model, history, contrastive.zero_shot(model.cpu(), tokenizer, held_out(order))

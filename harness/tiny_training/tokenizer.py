@@ -51,7 +51,7 @@ def build_tokenizer(folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of `folder`, without a look at any hub."""
+    """Return the tokenizer of `folder`, without a look at any hub."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)

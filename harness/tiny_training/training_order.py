@@ -25,7 +25,7 @@ class TrainingOrder:
 
 
 def need(out: Path, name: str) -> Path:
-    """The folder of a part that another one builds on: in `out`, else a copy of the shipped one."""
+    """Return the folder of a part that another one builds on: in `out`, else a copy of the shipped one."""
     folder = out / name
     if not folder.is_dir():
         if not (TINY / name).is_dir():

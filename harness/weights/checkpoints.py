@@ -83,7 +83,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _snapshot(hub_id: str, revision: str | None) -> Path | None:
-    """The snapshot of a hub id in the local cache, without asking the hub."""
+    """Return the snapshot of a hub id in the local cache, without asking the hub."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
@@ -96,7 +96,7 @@ def _snapshot(hub_id: str, revision: str | None) -> Path | None:
 
 
 def local(name: str) -> Path | None:
-    """The folder or file that `name` (embedded:NAME, a path) means; None for what isn't here, a hub id say.
+    """Return the folder or file that `name` (embedded:NAME, a path) means; None for what isn't here, a hub id say.
 
     HarnessError for an unknown embedded name.
     """
@@ -111,7 +111,7 @@ def local(name: str) -> Path | None:
 
 
 def find(checkpoint: str, revision: str | None = None) -> Source:
-    """The source that `checkpoint` names; HarnessError for an unknown embedded name or a missing folder."""
+    """Return the source that `checkpoint` names; HarnessError for an unknown embedded name or a missing folder."""
     if checkpoint.startswith(EMBEDDED):
         name = checkpoint.removeprefix(EMBEDDED)
         known = sorted(path.parent.name for path in TINY.glob("*/unet"))

@@ -24,12 +24,12 @@ _TABLES = _tables()
 
 
 def crc32c(data: bytes | memoryview | np.ndarray) -> int:
-    """The CRC-32C of bytes."""
+    """Return the CRC-32C of bytes."""
     return int(_crc(np.frombuffer(data, np.uint8), _TABLES))
 
 
 def masked(crc: int) -> int:
-    """The form in which TensorFlow and LevelDB store a CRC: rotated by 15 bits, plus a constant."""
+    """Return the form in which TensorFlow and LevelDB store a CRC: rotated by 15 bits, plus a constant."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 

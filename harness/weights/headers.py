@@ -21,7 +21,7 @@ _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
 def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
-    """The file of weights in a folder of diffusers or transformers, or its shards.
+    """Return the file of weights in a folder of diffusers or transformers, or its shards.
 
     FileNotFoundError where there is none, or a shard is missing.
     """
@@ -41,14 +41,14 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
 
 
 def cached(hub_id: str, revision: str | None = None) -> Path:
-    """The folder of a hub id in the local cache; the hub library's error, at once, where it isn't there."""
+    """Return the folder of a hub id in the local cache; the hub library's error, at once, where it isn't there."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
 
 
 def of_folder(folder: Path, variant: str | None = None) -> "dict[str, Tensor]":
-    """All tensors of the weights in a folder, on the meta device."""
+    """Return all tensors of the weights in a folder, on the meta device."""
     found: dict[str, Tensor] = {}
     for path in weight_files(folder, variant):
         refuse_pointer(path)
@@ -57,7 +57,7 @@ def of_folder(folder: Path, variant: str | None = None) -> "dict[str, Tensor]":
 
 
 def transformers_network(kind: Any, folder: Path, *, variant: str | None = None, **asked: Any) -> Any:
-    """What `kind.from_pretrained` of transformers gives for a folder, on the meta device.
+    """Return what `kind.from_pretrained` of transformers gives for a folder, on the meta device.
 
     Names are converted as for the weights themselves. HarnessError for missing tensors and other shapes, unless the
     caller asks for `output_loading_info` and looks itself.
@@ -78,7 +78,7 @@ def transformers_network(kind: Any, folder: Path, *, variant: str | None = None,
 
 
 def diffusers_network(kind: Any, folder: Path, *, variant: str | None = None, dtype: "torch.dtype") -> Any:
-    """What `kind.from_pretrained` of diffusers gives for a folder, on the meta device.
+    """Return what `kind.from_pretrained` of diffusers gives for a folder, on the meta device.
 
     HarnessError for missing tensors and other shapes.
     """
@@ -102,7 +102,9 @@ def diffusers_network(kind: Any, folder: Path, *, variant: str | None = None, dt
 
 
 def pipeline(kind: Any, folder: Path, *, variant: str | None = None, dtype: "torch.dtype", **given: Any) -> Any:
-    """A pipeline of diffusers from a folder, its networks on the meta device; `given`: components that are known."""
+    """Return a pipeline of diffusers from a folder, its networks on the meta device; `given`: components that are
+    known.
+    """
     parts = dict(given)
     for name, entry in parse_json((folder / "model_index.json").read_text(encoding="utf-8")).items():
         if name in given or not isinstance(entry, list):
@@ -113,7 +115,7 @@ def pipeline(kind: Any, folder: Path, *, variant: str | None = None, dtype: "tor
 
 
 def component(library: str, name: str, folder: Path, *, variant: str | None, dtype: "torch.dtype") -> Any:
-    """One component of a pipeline: a network on the meta device, anything else as it is."""
+    """Return one component of a pipeline: a network on the meta device, anything else as it is."""
     import torch
 
     kind = getattr(importlib.import_module(library), name)

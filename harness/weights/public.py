@@ -60,17 +60,17 @@ class _Table(Strict):
 
 
 def generators() -> dict[str, Checkpoint]:
-    """The known checkpoints of generators, by hub id."""
+    """Return the known checkpoints of generators, by hub id."""
     return _table().generators
 
 
 def backbones() -> dict[str, BackboneSizes]:
-    """The known checkpoints of segmenters, by the name that a part gives them."""
+    """Return the known checkpoints of segmenters, by the name that a part gives them."""
     return _table().backbones
 
 
 def empty(network: PublicNetwork) -> Any:
-    """The network without weights, on torch's current default device ("meta" takes no memory)."""
+    """Return the network without weights, on torch's current default device ("meta" takes no memory)."""
     import importlib
 
     library, _, name = network.kind.partition(".")

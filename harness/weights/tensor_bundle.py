@@ -63,7 +63,8 @@ class Bundle:
             raise _damaged(self.path, f"it ends early or holds what it should not ({error})") from None
 
     def read(self, name: str) -> np.ndarray:
-        """The value of a variable, its checksum checked; HarnessError when it is of no numeric type or damaged."""
+        """Return the value of a variable, its checksum checked; HarnessError when it is of no numeric type or
+        damaged."""
         from harness.weights.crc32c import crc32c, masked
 
         entry = self.entries[name]
@@ -130,7 +131,7 @@ def _read_index(data: bytes, path: Path) -> tuple[int, dict[str, BundleEntry]]:
 
 
 def _block(data: bytes, offset: int, size: int, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a block; keys share a beginning with the one before."""
+    """Yield the keys and values of a block; keys share a beginning with the one before."""
     from harness.weights.crc32c import crc32c, masked
 
     content, kind = _exactly(data, offset, size), data[offset + size]
@@ -163,7 +164,7 @@ def _header(value: bytes, path: Path) -> int:
 
 
 def _entry(value: bytes) -> BundleEntry:
-    """A BundleEntryProto."""
+    """Return a BundleEntryProto."""
     found = {"dtype": 0, "shard": 0, "offset": 0, "size": 0, "crc": 0}
     names = {1: "dtype", 3: "shard", 4: "offset", 5: "size", 6: "crc"}
     shape: list[int] = []
@@ -178,7 +179,7 @@ def _entry(value: bytes) -> BundleEntry:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Numbers and contents of the fields of a protocol buffer: whole numbers, or bytes."""
+    """Yield numbers and contents of the fields of a protocol buffer: whole numbers, or bytes."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -205,7 +206,7 @@ def _handle(data: bytes) -> tuple[int, int]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """A whole number of seven bits a byte, and the place after it."""
+    """Return a whole number of seven bits a byte, and the place after it."""
     number = shift = 0
     while True:
         byte = data[place]

@@ -67,7 +67,7 @@ def headers_only() -> Iterator[None]:
 
 
 def of_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file on the meta device; the library's error for a file that is broken or cut short."""
+    """Return the tensors of a file on the meta device; the library's error for a file that is broken or cut short."""
     if path.suffix != ".safetensors":
         return torch.load(path, map_location="meta", weights_only=True, mmap=True)
     with safe_open(path, framework="pt", device="cpu") as file:
@@ -80,7 +80,9 @@ def of_header(path: Path) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .pth or .pkl file (its "model" where there is one); HarnessError for others."""
+    """Return the tensors of a .safetensors, .pth or .pkl file (its "model" where there is one); HarnessError for
+    others.
+    """
     path = Path(path)
     if not path.is_file():
         raise HarnessError(f"{path}: no such checkpoint", hint="name a .pth or .safetensors file")
@@ -173,7 +175,7 @@ def fill_renamed(
 
 
 def other_architecture(source: str, problems: Sequence[str], *, hint: str = "") -> HarnessError:
-    """The error for weights that don't fit, with the first of `problems`."""
+    """Return the error for weights that don't fit, with the first of `problems`."""
     return HarnessError(
         f"{source}: the checkpoint is of another architecture ({len(problems)} tensors differ); first: "
         + "; ".join(problems[:3]),

@@ -73,7 +73,7 @@ class Channels(Decoder):
         return self.meaning.ids(self.channel(pixels, self.classes), numbers, path)
 
     def pixels(self, path: Path) -> np.ndarray:
-        """The channels as uint8 [H, W, 3 or 4]."""
+        """Return the channels as uint8 [H, W, 3 or 4]."""
         image = png.decoded(path)
         wanted = ("RGBA",) if "A" in self.classes + self.numbers + self.flags else ("RGB", "RGBA")
         if image.mode not in wanted:
@@ -82,7 +82,7 @@ class Channels(Decoder):
 
     @staticmethod
     def channel(pixels: np.ndarray, letter: str) -> np.ndarray:
-        """One channel as int64 [H, W]."""
+        """Return one channel as int64 [H, W]."""
         return pixels[..., "RGBA".index(letter)].astype(np.int64)
 
 

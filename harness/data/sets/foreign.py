@@ -59,7 +59,7 @@ class Foreign(Dataset):
         """Yield the files of each frame of a split; HarnessError when a file is missing."""
 
     def described_by(self) -> Iterable[Path]:
-        """Files beside those of the frames that decide what the ids are."""
+        """Return files beside those of the frames that decide what the ids are."""
         return ()
 
     @property
@@ -67,7 +67,8 @@ class Foreign(Dataset):
         return self.meaning.labels
 
     def frames(self, split: str) -> list[ForeignFrame]:
-        """The frames of a split, sorted by name; HarnessError when the split is not whole, or two frames share a name.
+        """Return the frames of a split, sorted by name; HarnessError when the split is not whole, or two frames share a
+        name.
 
         A name is <city>_<sequence>_<frame> of the fields, with the split in the place of an absent sequence. An
         underscore within becomes ~, and what begins with another sign than a letter or digit gets an x.
@@ -108,7 +109,7 @@ class Foreign(Dataset):
     def paired(
         self, images: str, annotations: str, *, shared: bool = False
     ) -> Iterator[tuple[dict[str, str], Path, Path]]:
-        """The fields, image and file of annotation of every frame, of patterns of both.
+        """Yield the fields, image and file of annotation of every frame, of patterns of both.
 
         HarnessError for an annotation without an image, and, unless the folder of images is `shared` with other splits,
         for an image without annotation.
@@ -130,7 +131,7 @@ class Foreign(Dataset):
             yield fields, pictures[key], path
 
     def matching(self, pattern: str) -> dict[Path, dict[str, str]]:
-        """The files of a pattern below the root with their fields; HarnessError when there are none."""
+        """Return the files of a pattern below the root with their fields; HarnessError when there are none."""
         above: list[str] = []
         parts = pattern.split("/")
         while len(parts) > 1 and not any(sign in parts[0] for sign in "{*"):

@@ -75,7 +75,7 @@ class Meaning:
         return found
 
     def _numbered(self, codes: Sequence[int], source: object) -> np.ndarray:
-        """The ids of instances of the codes: those of a label count from 0."""
+        """Return the ids of instances of the codes: those of a label count from 0."""
         count: dict[int, int] = {}
         ids = np.empty(len(codes), np.uint16)
         for place, code in enumerate(codes):
@@ -89,8 +89,8 @@ class Meaning:
 
 
 def own(name: str, classes: Iterable[Class], where: object, void: Iterable[int] = ()) -> Meaning:
-    """The classes as a label set of their own. A label id is the first code of its class where all of these are from
-    1 to 255, else its place in the list.
+    """Return the classes as a label set of their own. A label id is the first code of its class where all of these are
+    from 1 to 255, else its place in the list.
 
     `void`: codes of pixels that nobody annotated. HarnessError, with `where`, for classes that are no label set.
     """

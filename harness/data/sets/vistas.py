@@ -149,7 +149,7 @@ class Vistas(Foreign):
 
 
 def _cityscapes(name: str) -> str:
-    """The label of the longest beginning that is listed; empty: none is."""
+    """Return the label of the longest beginning that is listed; empty: none is."""
     parts = name.split("--")
     beginnings = ("--".join(parts[:count]) for count in range(len(parts), 0, -1))
     return next((CITYSCAPES_OF[one] for one in beginnings if one in CITYSCAPES_OF), "")

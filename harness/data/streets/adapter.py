@@ -54,7 +54,7 @@ class Streets(Tree):
         return [frame_name(split, index, count)[1] for index in range(count)]
 
     def plan_of(self, frame: Frame) -> "StreetPlan":
-        """The scene that a frame of this data set was drawn from."""
+        """Return the scene that a frame of this data set was drawn from."""
         from harness.data.streets.layout import plan_scene
         from harness.data.streets.render_tree import frame_seed
 

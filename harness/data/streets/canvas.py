@@ -133,7 +133,7 @@ class Pen:
         return self.canvas.light.on(na * self.sin + nb * self.cos, up, na * self.cos - nb * self.sin)
 
     def colour(self, rgb: RGB, shade: float = 1.0, *, glow: bool = False) -> tuple[float, float, float]:
-        """A plain colour as it reaches the camera."""
+        """Return a plain colour as it reaches the camera."""
         light = self.canvas.light
         (r, g, b), (tr, tg, tb), (hr, hg, hb) = rgb, (1.0, 1.0, 1.0) if glow else light.tint, light.haze
         t = self.haze * (0.4 if glow else 1.0)
@@ -230,5 +230,5 @@ class Pen:
 
 
 def rect(left: float, low: float, right: float, high: float) -> list[tuple[float, float]]:
-    """The corners of an upright rectangle."""
+    """Return the corners of an upright rectangle."""
     return [(left, low), (right, low), (right, high), (left, high)]

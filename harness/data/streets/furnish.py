@@ -21,7 +21,7 @@ STATIC = 4
 
 
 def fronts(rng: random.Random, street: Street) -> list[Prop]:
-    """Both sides from near to far: houses mostly, also walls, fences with green behind, hedges."""
+    """Return both sides from near to far: houses mostly, also walls, fences with green behind, hedges."""
     out = []
     for x in (street.left_front, street.right_front):
         z, green = rng.uniform(2.0, 5.0), rng.random() < 0.35

@@ -42,7 +42,7 @@ def plan_scene(seed: int, domain: str, size: tuple[int, int], *, feature: str = 
 
 
 def _tall(things: list[Thing], least: float) -> list[Thing]:
-    """Those whose height is at least `least` of their distance; a two-wheeler stays with its rider."""
+    """Return those whose height is at least `least` of their distance; a two-wheeler stays with its rider."""
     tall = [thing.size[2] >= least * thing.z for thing in things]
     ridden = [after.name == "rider" and kept for after, kept in zip(things[1:], tall[1:], strict=True)] + [False]
     return [thing for thing, *kept in zip(things, tall, ridden, strict=True) if any(kept)]

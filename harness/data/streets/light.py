@@ -139,7 +139,9 @@ NOISE_SIDE = 1024
 
 @lru_cache(maxsize=4)
 def noise(octaves: tuple[int, ...], side: int = NOISE_SIDE) -> np.ndarray:
-    """A fixed tile of smooth noise, float32 (side, side), mean 0, deviation 1: a sum of grids of the given cells."""
+    """Return a fixed tile of smooth noise, float32 (side, side), mean 0, deviation 1: a sum of grids of the given
+    cells.
+    """
     import cv2
 
     rng = np.random.default_rng(20240817)
@@ -176,7 +178,7 @@ def _mottle_table() -> np.ndarray:
 
 
 def develop(image: np.ndarray, ids: np.ndarray, light: Light, rng: random.Random) -> np.ndarray:
-    """The drawn picture (uint8 (H, W, 3)) as a camera would give it: mottled surfaces, softness, grain."""
+    """Return the drawn picture (uint8 (H, W, 3)) as a camera would give it: mottled surfaces, softness, grain."""
     import cv2
 
     rows, columns = ids.shape

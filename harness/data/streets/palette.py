@@ -72,13 +72,13 @@ TYRE: RGB = (22, 22, 24)
 
 
 def choose_colour(rng: random.Random, domain: str, name: str) -> str:
-    """A colour name for an instance of class `name`."""
+    """Return a colour name for an instance of class `name`."""
     table = (_NARROW if domain == "train" else _WIDE)[name]
     return rng.choices(list(table), list(table.values()))[0]
 
 
 def vary(rng: random.Random, rgb: RGB, amount: float = 0.07) -> RGB:
-    """The same colour, a little lighter or darker and off hue."""
+    """Return the same colour, a little lighter or darker and off hue."""
     gain = 1 + rng.uniform(-amount, amount)
     red, green, blue = (max(6.0, min(250.0, c * gain + rng.uniform(-6, 6))) for c in rgb)
     return red, green, blue

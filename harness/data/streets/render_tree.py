@@ -68,7 +68,7 @@ def render(
 
 
 def frame_seed(seed: int, index: int) -> int:
-    """The seed of the scene of frame `index` of a split."""
+    """Return the seed of the scene of frame `index` of a split."""
     return derive(seed, "render", index)
 
 

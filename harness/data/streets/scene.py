@@ -39,7 +39,7 @@ class Scene:
 
 
 def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512), *, style: Style = PLAIN) -> Scene:
-    """One frame of `domain` ('train' narrow, 'val' wide, 'pool' wide); `size` is (rows, columns).
+    """Return one frame of `domain` ('train' narrow, 'val' wide, 'pool' wide); `size` is (rows, columns).
 
     Equal arguments give equal bits; the seed streams of the domains never meet. An unknown domain is a `HarnessError`.
     """
@@ -47,12 +47,14 @@ def draw_scene(seed: int, domain: str, size: tuple[int, int] = (256, 512), *, st
 
 
 def draw_plan(plan: StreetPlan) -> Scene:
-    """The whole frame of a plan."""
+    """Return the whole frame of a plan."""
     return paint(plan, Viewport(left=0, top=0, width=plan.size[1], height=plan.size[0]))
 
 
 def thing_ids(plan: StreetPlan) -> list[int]:
-    """The id of every thing of the plan: label * 1000 + number, or the label alone for members of a group region."""
+    """Return the id of every thing of the plan: label * 1000 + number, or the label alone for members of a group
+    region.
+    """
     counts: dict[int, int] = {}
     out = []
     for thing in plan.things:

@@ -43,7 +43,8 @@ class Thing:
         return self.x + a * s + b * c, self.ground + h, self.z + a * c - b * s
 
     def box(self, grow: float = 1.0) -> list[tuple[float, float, float]]:
-        """The eight corners of its bounding box in the world, the four on the ground first, in order round it."""
+        """Return the eight corners of its bounding box in the world, the four on the ground first, in order round
+        it."""
         length, width, height = self.size
         a, b = length / 2 * grow, width / 2 * grow
         return [self.place(i * a, j * b, h) for h in (0.0, height) for i, j in ((-1, -1), (-1, 1), (1, 1), (1, -1))]

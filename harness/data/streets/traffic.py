@@ -92,7 +92,7 @@ def _half(yaw: float, size: tuple[float, float, float]) -> tuple[float, float]:
 
 
 def populate(rng: random.Random, domain: str, street: Street, feature: str, style: Style) -> list[Thing]:
-    """All things of a scene, in the order in which they get their instance numbers."""
+    """Return all things of a scene, in the order in which they get their instance numbers."""
     crowd = Crowd(rng, domain, street, style)
     if feature:
         _feature(crowd, feature)

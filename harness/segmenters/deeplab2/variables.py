@@ -232,5 +232,5 @@ def _image(x: np.ndarray) -> np.ndarray:
 
 
 def _line(x: np.ndarray) -> np.ndarray:
-    """The kernel of a convolution along a line, 1, inputs, outputs -> outputs, inputs, 1, 1."""
+    """Return the kernel of a convolution along a line, 1, inputs, outputs -> outputs, inputs, 1, 1."""
     return x.transpose(2, 1, 0)[..., None]

@@ -82,7 +82,7 @@ class AttentionLine(NamedTuple):
         return F.pad(x, (0, 0, self.flange, end)).unfold(2, self.keys, self.block).transpose(-1, -2).contiguous()
 
     def encodings_of(self, table: Tensor) -> Tensor:
-        """The encoding of each pair of a block, [block, keys, d]; `table` [P, d]."""
+        """Return the encoding of each pair of a block, [block, keys, d]; `table` [P, d]."""
         middle = len(table) // 2
         key = torch.arange(self.keys, device=table.device) - self.flange
         query = torch.arange(self.block, device=table.device)
@@ -210,7 +210,7 @@ def _encoded_products(x: Tensor, table: Tensor, line: AttentionLine, *, mirrored
 
 
 def _of_distances(table: Tensor, reach: int) -> Tensor:
-    """The encodings of the distances -reach .. reach, [2 reach + 1, d]."""
+    """Return the encodings of the distances -reach .. reach, [2 reach + 1, d]."""
     distance = torch.arange(-reach, reach + 1, device=table.device)
     return table[(distance + len(table) // 2).clamp(0, len(table) - 1)]
 

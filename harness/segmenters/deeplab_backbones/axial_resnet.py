@@ -75,7 +75,7 @@ class AxialResNet(nn.Module):
         return Maps(*found)
 
     def activated(self, maps: Maps) -> Maps:
-        """The maps after the activation."""
+        """Return the maps after the activation."""
         return Maps(*(self.activation(x) for x in maps))
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class BlockPlan(NamedTuple):
 
 
 def plans(options: AxialResNetOptions, stage: int) -> list[BlockPlan]:
-    """The blocks of a stage (1 to 5). Strides are those that the stage has before anything is dilated."""
+    """Return the blocks of a stage (1 to 5). Strides are those that the stage has before anything is dilated."""
     wide = options.kind == "wide_resnet"
     halves = not (stage == 1 or (stage == 2 and options.pool))
     end = 2**stage
@@ -229,7 +229,7 @@ class ActivatedAttention(nn.Module):
 
 
 def _stem(options: AxialResNetOptions, norm: NormLayer, activation: Activation) -> tuple[nn.Module, int]:
-    """The stem (its last norm is not activated) and its channels."""
+    """Return the stem (its last norm is not activated) and its channels."""
     narrow, wide = round(64 * options.stem_width), round(128 * options.stem_width)
     if options.kind != "resnet_beta":
         kernel = 7 if options.kind == "resnet" else 3

@@ -152,7 +152,7 @@ def move_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count:
 def plain_conv(
     inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Conv2d:
-    """A convolution without bias that pads by its reach; weights from `he_normal_`."""
+    """Return a convolution without bias that pads by its reach; weights from `he_normal_`."""
     reach = dilation * (kernel // 2)
     conv = nn.Conv2d(
         inputs, outputs, kernel, stride=stride, padding=reach, dilation=dilation, groups=groups, bias=False

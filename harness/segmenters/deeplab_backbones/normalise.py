@@ -16,7 +16,7 @@ _SCALES = {
 
 
 def deeplab_pixels(images: Sequence[np.ndarray], *, normalisation: Normalisation, stride: int, corners: bool) -> Tensor:
-    """Images uint8 [H, W, 3] of one size as float32 [B, 3, H', W'], padded with 0 at the right and the bottom.
+    """Return images uint8 [H, W, 3] of one size as float32 [B, 3, H', W'], padded with 0 at the right and the bottom.
 
     To multiples of `stride`, and with `corners` one pixel more: the corners of all maps then lie on those of the image.
     """

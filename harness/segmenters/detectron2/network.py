@@ -175,7 +175,7 @@ class _Run:
         replace(log, lambda new: new.write_text("".join(kept), encoding="utf-8"))
 
     def batches(self) -> Any:
-        """The batches that are left, mapped by worker processes where there are some."""
+        """Return the batches that are left, mapped by worker processes where there are some."""
         size = self.training.batch_size
         left = range(self.step * size, self.training.iterations * size)
         return torch.utils.data.DataLoader(
@@ -260,7 +260,7 @@ class Frames(torch.utils.data.Dataset):
 
 
 def _keys(options: Model) -> CfgNode:
-    """The default configuration with the keys of the repository."""
+    """Return the default configuration with the keys of the repository."""
     if options.repository:
         folder = str(Path(options.repository).resolve())
         if not Path(folder).is_dir():
@@ -305,7 +305,7 @@ def _has(cfg: CfgNode, key: str) -> bool:
 
 
 def _budgeted(cfg: CfgNode, training: Training) -> CfgNode:
-    """The configuration with our budget; steps of the schedule keep their share of it."""
+    """Return the configuration with our budget; steps of the schedule keep their share of it."""
     cfg = cfg.clone()
     cfg.defrost()
     share = training.iterations / cfg.SOLVER.MAX_ITER

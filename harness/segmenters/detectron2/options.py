@@ -54,7 +54,7 @@ class Inference(options.Inference):
 
 
 def config_path(name: str) -> Path:
-    """The configuration file called so: a path, or a name of the model zoo; HarnessError when there is none."""
+    """Return the configuration file called so: a path, or a name of the model zoo; HarnessError when there is none."""
     found = importlib.util.find_spec("detectron2")
     zoo = (
         [Path(folder) / "model_zoo" / "configs" for folder in (found.submodule_search_locations or ())] if found else []

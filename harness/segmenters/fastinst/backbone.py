@@ -17,7 +17,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def build(backbone: Backbone, *, shape: dict[str, Any] | None = None) -> ResNetBackbone:
-    """The feature extractor, with the weights that `backbone` names; `shape`: that of a trained one, without weights.
+    """Return the feature extractor, with the weights that `backbone` names; `shape`: that of a trained one, without
+    weights.
 
     `weights`: see `pretrained_backbone`; the hub id "timm/resnet50.tv_in1k" holds torchvision's first.
     """

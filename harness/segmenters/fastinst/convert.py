@@ -43,7 +43,7 @@ def exported(network: nn.Module) -> dict[str, Tensor]:
 
 
 def detectron2_name(name: str) -> str:
-    """The authors' name of one of our tensors."""
+    """Return the authors' name of one of our tensors."""
     part, _, rest = name.partition(".")
     return {"backbone": _backbone_name, "pixel_decoder": _pixel_decoder_name, "decoder": _decoder_name}[part](rest)
 

@@ -100,8 +100,8 @@ class DualPathLayer(nn.Module):
         self.query_feedforward = FeedForward(hidden, feedforward)
 
     def forward(self, state: State, whereabouts: Tensor, places: Tensor, seen: Tensor) -> State:
-        """The next state; `whereabouts` and `places`: position embeddings of queries and pixels; `seen`: what each
-        query may look at (`attention_mask`).
+        """Return the next state; `whereabouts` and `places`: position embeddings of queries and pixels; `seen`: what
+        each query may look at (`attention_mask`).
         """
         queries, pixels = state
         pixels = self.pixel_feedforward(self.pixel_attention(pixels, places, queries, whereabouts))
@@ -182,7 +182,8 @@ def attention_mask(seen: Tensor, *, free: int) -> Tensor:
 
 
 def waves(channels: int, side: int) -> Tensor:
-    """A table [1, channels, side, side] of sines and cosines of x and of y, from half a wave to side / 3 waves."""
+    """Return a table [1, channels, side, side] of sines and cosines of x and of y, from half a wave to side / 3
+    waves."""
     count = channels // 4
     frequencies = 2 * math.pi * 0.5 * (max(side, 2) / 1.5) ** torch.linspace(0, 1, count)
     angles = (torch.arange(side) + 0.5) / side * frequencies[:, None]

@@ -14,7 +14,7 @@ from harness.segmenters.kmax.options import Inference
 def panoptic(
     classes: Tensor, chances: Tensor, labels: Sequence[Label], inference: Inference
 ) -> tuple[np.ndarray, tuple[Segment, ...]]:
-    """The panoptic map (int32 [H, W], 0 = void) and its segments, ids 1, 2, ...
+    """Return the panoptic map (int32 [H, W], 0 = void) and its segments, ids 1, 2, ...
 
     `classes` probabilities [slots, K] without "none"; `chances` [slots, H, W], over slots one in sum. Slots take pixels
     by falling class probability; one that finds too little of its mask free is left out. Stuff of one class is one
@@ -49,7 +49,9 @@ def panoptic(
 
 
 def instances(classes: Tensor, chances: Tensor, labels: Sequence[Label], inference: Inference) -> list[Instance]:
-    """The `topk` best (slot, class) pairs that are things, by falling class probability x mean chance in the mask."""
+    """Return the `topk` best (slot, class) pairs that are things, by falling class probability x mean chance in the
+    mask.
+    """
     best = classes.flatten().topk(min(inference.topk, classes.numel()))
     things = [label.is_thing for label in labels]
     masks = chances > inference.pixel_threshold

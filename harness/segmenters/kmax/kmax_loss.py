@@ -85,7 +85,7 @@ def losses(found: Sequence[Clusters], truths: Sequence[Truth], options: Model) -
 
 @torch.no_grad()
 def match(classes: Tensor, chances: Tensor, truth: Truth) -> Match:
-    """Each mask's slot, by the largest sum of dice x class probability.
+    """Return each mask's slot, by the largest sum of dice x class probability.
 
     `classes` logits [slots, K + 1]; `chances` [slots, P], over slots one in sum.
     """

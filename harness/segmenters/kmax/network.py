@@ -158,6 +158,6 @@ class KMaXNetwork(DeepLab[Inference]):
 
 
 def _strided(x: Tensor, like: Tensor) -> Tensor:
-    """Every n-th pixel of [..., H, W], at the size of a map whose corners are those of the image."""
+    """Return every n-th pixel of [..., H, W], at the size of a map whose corners are those of the image."""
     stride = (x.shape[-1] - 1) // (like.shape[-1] - 1)
     return x[..., ::stride, ::stride]

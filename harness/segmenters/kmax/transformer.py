@@ -104,7 +104,9 @@ class KMeansLayer(nn.Module):
         return x, clusters
 
     def _gather(self, values: Tensor, masks: Tensor) -> Tensor:
-        """The sum of the values of the pixels that a slot wins, [B, hidden, slots, 1]; the choice has no gradient."""
+        """Return the sum of the values of the pixels that a slot wins, [B, hidden, slots, 1]; the choice has no
+        gradient.
+        """
         batch, slots = masks.shape[:2]
         winner = masks.detach().argmax(1).flatten(1)
         sums = values.new_zeros(batch, values.shape[1], slots)

@@ -171,7 +171,8 @@ def converted(theirs: Mapping[str, Tensor], *, source: str) -> Any:
 
 
 def authors_name(name: str) -> tuple[str, str | None]:
-    """The authors' name of a tensor of transformers' OneFormer; "q", "k" or "v" where it is a third of theirs."""
+    """Return the authors' name of a tensor of transformers' OneFormer; "q", "k" or "v" where it is a third of
+    theirs."""
     bare = name.removeprefix("model.")
     stem, _, kind = bare.rpartition(".")
     for text, end in ((stem, f".{kind}"), (bare, "")):
@@ -186,7 +187,7 @@ def authors_name(name: str) -> tuple[str, str | None]:
 
 
 def config_of(theirs: Mapping[str, Tensor], *, source: str) -> Any:
-    """The configuration that the sizes of the tensors say; the rest as the authors' configurations have it."""
+    """Return the configuration that the sizes of the tensors say; the rest as the authors' configurations have it."""
     from transformers import OneFormerConfig
 
     def size(name: str, side: int = 0) -> int:
@@ -263,5 +264,5 @@ def _made(name: str, like: Tensor) -> Tensor:
 
 
 def _whole(value: Tensor, part: str | None) -> tuple[int, ...]:
-    """The shape of the authors' tensor that `value` is (a third of)."""
+    """Return the shape of the authors' tensor that `value` is (a third of)."""
     return tuple(value.shape) if part is None else (3 * value.shape[0], *value.shape[1:])

@@ -173,8 +173,8 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
 
 
 def _causal(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """The text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the padding
-    behind the last.
+    """Return the text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the
+    padding behind the last.
     """
     words = arguments[0]
     mask = torch.full((len(words), len(words)), float("-inf"), device=words.device, dtype=words.dtype).triu(1)

@@ -44,7 +44,7 @@ class Words:
 
     @classmethod
     def of(cls, kind: Vocabulary, labels: LabelSet) -> "Words":
-        """The words for the evaluated classes."""
+        """Return the words for the evaluated classes."""
         return cls(kind=kind, names=tuple(label.name for label in labels.evaluated))
 
     @property
@@ -62,7 +62,7 @@ class Words:
         return max(len(self._ids(text)) for text in every)
 
     def tokens(self, text: str) -> np.ndarray:
-        """A text of this vocabulary as int64 [length]; KeyError for another word (our own mistake)."""
+        """Return a text of this vocabulary as int64 [length]; KeyError for another word (our own mistake)."""
         row = np.zeros(self.length, dtype=np.int64)
         ids = self._ids(text)
         row[: len(ids)] = ids
@@ -101,8 +101,8 @@ def task_text(task: str) -> str:
 
 
 def texts(task: str, names: Sequence[str], count: int) -> list[str]:
-    """The text list of ONE image: a line per target (class `names`, in class order), filled with the task's line to
-    `count`.
+    """Return the text list of ONE image: a line per target (class `names`, in class order), filled with the task's line
+    to `count`.
 
     Targets beyond `count` are dropped, as the authors do.
     """

@@ -26,7 +26,7 @@ class Targets(NamedTuple):
 
 
 def targets(ids: np.ndarray, labels: LabelSet, *, sigma: float, small_area: int, small_weight: float) -> Targets:
-    """The targets of `ids` (int [H, W], in the encoding of `labels`).
+    """Return the targets of `ids` (int [H, W], in the encoding of `labels`).
 
     Pixels of instances of fewer than `small_area` pixels weigh `small_weight`.
     """

@@ -66,7 +66,7 @@ class AtrousPyramid(nn.Module):
         return self.dropout(self.project(x))
 
     def _means(self, x: Tensor) -> Tensor:
-        """The mean of the map, or of each place of the window in a larger map."""
+        """Return the mean of the map, or of each place of the window in a larger map."""
         if self.window is None:
             return x.mean((2, 3), keepdim=True)
         window = (min(self.window[0], x.shape[-2]), min(self.window[1], x.shape[-1]))
@@ -143,7 +143,7 @@ def convolution(
     norm: NormLayer,
     activation: Activation = F.relu,
 ) -> nn.Module:
-    """A 5 x 5 separable convolution, or two of 3 x 3 (`middle` channels between) that see as far."""
+    """Return a 5 x 5 separable convolution, or two of 3 x 3 (`middle` channels between) that see as far."""
     if kind == "separable":
         return SeparableConv(inputs, outputs, 5, norm=norm, activation=activation)
     return nn.Sequential(

@@ -70,7 +70,7 @@ def group(chances: Tensor, heatmap: Tensor, offsets: Tensor, peaks: Tensor, thin
 
 
 def instances(grouped: Grouped, labels: Sequence[Label], *, min_score: float) -> list[Instance]:
-    """The instances by falling score."""
+    """Return the instances by falling score."""
     owner, classes, scores = (part.cpu().numpy() for part in grouped[:3])
     kept = [n for n in np.argsort(-scores, kind="stable") if grouped.areas[n] > 0 and scores[n] >= min_score]
     return [Instance(owner == n + 1, labels[classes[n]].id, float(scores[n])) for n in kept]
@@ -79,7 +79,8 @@ def instances(grouped: Grouped, labels: Sequence[Label], *, min_score: float) ->
 def panoptic(
     kinds: Tensor, grouped: Grouped, labels: Sequence[Label], *, stuff_area: int
 ) -> tuple[np.ndarray, tuple[Segment, ...]]:
-    """The panoptic map (int32 [H, W], 0 = void) and its segments: instances, then stuff of `stuff_area` pixels or more.
+    """Return the panoptic map (int32 [H, W], 0 = void) and its segments: instances, then stuff of `stuff_area` pixels
+    or more.
 
     `kinds` int64 [H, W]: the class of each pixel. Thing pixels without a centre are void.
     """

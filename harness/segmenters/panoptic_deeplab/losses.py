@@ -34,6 +34,6 @@ def offset_loss(found: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
 
 
 def mean_of_nonzero(losses: Tensor) -> Tensor:
-    """The mean over the batch of each image's mean over losses that are not zero; losses [B, N]."""
+    """Return the mean over the batch of each image's mean over losses that are not zero; losses [B, N]."""
     counts = torch.count_nonzero(losses.detach(), 1).clamp(min=1)
     return (losses.sum(1) / counts).mean()
