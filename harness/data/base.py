@@ -177,7 +177,7 @@ DATASETS: Registry[Dataset] = Registry(
     {
         "cityscapes": "harness.data.tree:Tree",
         "coco_panoptic": "harness.data.sets.coco:CocoPanoptic",
-        "folder": "harness.data.sets.described:Folder",
+        "folder": "harness.data.sets.described:FolderDataset",
         "streets": "harness.data.streets.adapter:Streets",
         "vistas": "harness.data.sets.vistas:Vistas",
     },

@@ -167,7 +167,7 @@ GENERATORS: Registry[Generator[Any]] = Registry(
         "identity": "harness.generators.controls:Identity",
         "recolor": "harness.generators.controls:Recolor",
         "blended": "harness.generators.blended:BlendedDiff",
-        "folder": "harness.generators.folder:Folder",
+        "folder": "harness.generators.folder:FolderGenerator",
         "diff_inpainting": "harness.generators.diff_inpainting:DiffInpainting",
         "gligen": "harness.generators.gligen:Gligen",
         "inpainting": "harness.generators.inpainting:Inpainting",

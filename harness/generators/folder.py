@@ -103,7 +103,7 @@ class _File(NamedTuple):
     labels: Path | None = None
 
 
-class Folder(Generator[FolderOptions]):
+class FolderGenerator(Generator[FolderOptions]):
     """Gives crops or images from files; device, masks, prompts and seeds play no part."""
 
     Options = FolderOptions

@@ -14,7 +14,7 @@ from harness.data.labels import LabelSet
 from harness.planning import demands
 from harness.rehearsal import stand_ins
 from harness.rehearsal.findings import Finding, State
-from harness.rehearsal.parts import Network, Parts, generator_of
+from harness.rehearsal.parts import NetworkSteps, PlanParts, generator_of
 from harness.weights import public
 from harness.weights.checkpoints import Need
 
@@ -79,7 +79,7 @@ def _decoded(frame: Frame, labels: LabelSet) -> tuple[int, int]:
     return ids.shape[0], ids.shape[1]
 
 
-def checkpoints(parts: Parts, labels: LabelSet, *, stand_in: bool) -> "Iterator[tuple[Finding, Any]]":
+def checkpoints(parts: PlanParts, labels: LabelSet, *, stand_in: bool) -> "Iterator[tuple[Finding, Any]]":
     """Build each generator and network at full size on the meta device, from headers of its checkpoints or, where these
     are missing, from what is published of them; with what was built, None where nothing was."""
     from harness.weights.tensors import headers_only
@@ -102,7 +102,7 @@ def checkpoints(parts: Parts, labels: LabelSet, *, stand_in: bool) -> "Iterator[
             yield _built("segmenter", name, needs, lambda network=network: _on_meta(network, labels))
 
 
-def _on_meta(network: Network, labels: LabelSet) -> Any:
+def _on_meta(network: NetworkSteps, labels: LabelSet) -> Any:
     """Return the network without memory: with the headers of its checkpoint, or at its published sizes."""
     import torch
 
@@ -175,7 +175,7 @@ def disk(found: demands.Demands, store: Store) -> Finding:
     return Finding(about="disk", name="store", state="fine", said=said)
 
 
-def weights_of_assessments(parts: Parts, *, stand_in: bool) -> Iterator[Finding]:
+def weights_of_assessments(parts: PlanParts, *, stand_in: bool) -> Iterator[Finding]:
     """Check that the weight files of the image metrics are there."""
     from harness.quality import weight_files
     from harness.stages.assess import AssessSpec

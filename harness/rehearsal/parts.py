@@ -9,7 +9,7 @@ from harness.stages.synthesize import SynthesisSpec
 from harness.stages.train import TrainSpec
 
 
-class Network(NamedTuple):
+class NetworkSteps(NamedTuple):
     """A segmenter on one of its backbones: the steps of one of its rows, if possible of one with synthetic frames."""
 
     train: Step
@@ -28,17 +28,17 @@ class Network(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Parts:
+class PlanParts:
     """This holds the distinct parts of a plan by name: "gligen", "oneformer-swin"."""
 
     generators: dict[str, Step] = field(default_factory=dict)
-    networks: dict[str, Network] = field(default_factory=dict)
+    networks: dict[str, NetworkSteps] = field(default_factory=dict)
     assessments: dict[str, Step] = field(default_factory=dict)
 
 
-def of_plan(plan: Plan) -> Parts:
+def of_plan(plan: Plan) -> PlanParts:
     """Return the distinct parts of what can be run."""
-    found = Parts()
+    found = PlanParts()
     for row in plan.rows:
         for final in row.finals.values():
             steps = {step.kind: step for step in chain(final)}
@@ -49,7 +49,7 @@ def of_plan(plan: Plan) -> Parts:
             if "evaluate" in steps:
                 name = f"{row.arm.segmenter}-{row.arm.backbone}"
                 if name not in found.networks or "synthesis" not in found.networks[name].train.inputs:
-                    found.networks[name] = Network(steps["train"], steps["predict"], steps["evaluate"])
+                    found.networks[name] = NetworkSteps(steps["train"], steps["predict"], steps["evaluate"])
     return found
 
 

@@ -17,7 +17,7 @@ from harness.planning import demands
 from harness.planning.plan import Plan, Step
 from harness.rehearsal import checks, short
 from harness.rehearsal.findings import Finding, State
-from harness.rehearsal.parts import Network, Parts, of_plan
+from harness.rehearsal.parts import NetworkSteps, PlanParts, of_plan
 from harness.running.local import Local
 from harness.running.scheduler import run
 
@@ -58,7 +58,7 @@ class _Rehearsal:
     def __init__(self, plan: Plan, store: Store, stand_in: bool, doing: Callable[[str], None]) -> None:
         self.plan, self.store, self.stand_in, self.doing = plan, store, stand_in, doing
         self.dataset: Dataset = open_dataset(plan.dataset.spec, plan.dataset.external)
-        self.parts: Parts = of_plan(plan)
+        self.parts: PlanParts = of_plan(plan)
         self.folder = store.root / FOLDER
         self.missing: set[str] = set()
         """Generators and networks, whose checkpoint isn't there."""
@@ -113,7 +113,7 @@ class _Rehearsal:
             del built
             shortage.free()
 
-    def _built(self, name: str, network: Network) -> Any:
+    def _built(self, name: str, network: NetworkSteps) -> Any:
         """Return the network on the CPU at full size, at random."""
         part = network.part
         backbone = part.chosen(network.spec.backbone)

@@ -19,7 +19,7 @@ from harness.data.tree import Tree
 from harness.generators.base import GeneratorPart
 from harness.planning.plan import Step, make_step
 from harness.rehearsal import stand_ins
-from harness.rehearsal.parts import Network, generator_of
+from harness.rehearsal.parts import NetworkSteps, generator_of
 from harness.segmenters.base import SegmenterPart
 from harness.segmenters.options import Training
 from harness.stages.assess import AssessSpec
@@ -119,7 +119,7 @@ def _with(part: GeneratorPart, **changed: Any) -> GeneratorPart:
     return part.model_copy(update={"options": part.options.model_copy(update=known)})
 
 
-def network(found: Network, data: Step, synthetic: Step | None, *, stand_in: bool) -> dict[str, Step]:
+def network(found: NetworkSteps, data: Step, synthetic: Step | None, *, stand_in: bool) -> dict[str, Step]:
     """Two training steps of a network, its prediction of one frame and the evaluation of that."""
     spec, part = found.spec, _short(found.part)
     if stand_in:

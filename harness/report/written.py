@@ -35,14 +35,14 @@ def table_of(plan: "Plan", store: "Store", name: str = "results", *, intervals: 
     return named_table(name, plan.suite, plan.profile, collected, things=things_of(plan), intervals=known)
 
 
-class Intervals(NamedTuple):
+class IntervalSources(NamedTuple):
     """This holds the functions that give a report its intervals: of differences, of single scores."""
 
     paired: "Paired"
     cells: "Single"
 
 
-def intervals_of(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> Intervals:
+def intervals_of(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> IntervalSources:
     """Return what statistics in the store and accepted rows of the kind say; image quality has no statistics of
     frames."""
     from harness.results.baselines import read_baselines
@@ -55,7 +55,7 @@ def intervals_of(plan: "Plan", store: "Store", collected: "Sequence[Row]") -> In
     def where(run: "SeedResult") -> Path | None:
         return statistics_folder(run, store) if segmented else None
 
-    return Intervals(intervals(where, collected, accepted), estimates(where, collected, accepted))
+    return IntervalSources(intervals(where, collected, accepted), estimates(where, collected, accepted))
 
 
 def things_of(plan: "Plan") -> list[str]:

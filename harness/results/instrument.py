@@ -16,7 +16,7 @@ LEARNT_NOTHING = 0.02
 """Score in the main metric below which a network has learnt nothing."""
 
 Kind = Literal["gain", "none", "nothing learnt"]
-Outcome = Literal["passed", "failed", "unknown"]
+TrialOutcome = Literal["passed", "failed", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Trial:
 
     kind: Kind
     """The truth: a gain, no difference, or (for shuffled labels) nothing learnt."""
-    outcome: Outcome
+    outcome: TrialOutcome
     """unknown: there is no interval to decide it."""
     row: Row
     """The control."""
@@ -41,7 +41,7 @@ class Instrument:
     resolutions: tuple[Resolution, ...]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrialOutcome:
         """failed when one trial did; passed when all did; else, or without a trial, unknown."""
         outcomes = {trial.outcome for trial in self.trials}
         return "failed" if "failed" in outcomes else "passed" if outcomes == {"passed"} else "unknown"
@@ -69,11 +69,11 @@ def _trial(gain: Gain) -> Trial | None:
     if gain.after.expects == "none":
         return Trial(kind="none", outcome=_null(gain), row=gain.after, gain=gain)
     found = gain.difference
-    outcome: Outcome = "unknown" if found is None else "passed" if found.low > 0 else "failed"
+    outcome: TrialOutcome = "unknown" if found is None else "passed" if found.low > 0 else "failed"
     return Trial(kind="gain", outcome=outcome, row=gain.after, gain=gain)
 
 
-def _null(gain: Gain) -> Outcome:
+def _null(gain: Gain) -> TrialOutcome:
     """Kept unless the interval leaves zero out."""
     return "unknown" if gain.difference is None else "failed" if gain.certain else "passed"
 

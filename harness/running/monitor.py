@@ -18,7 +18,7 @@ from harness.running.launcher import Job, PullLauncher
 from harness.running.runfile import write_run
 from harness.running.task import Task, task_of
 from harness.running.view import View
-from harness.running.watch import Outcome, Tell, Watcher
+from harness.running.watch import RunResult, Tell, Watcher
 
 LOOK = 2.0
 """Seconds between two looks at the store."""
@@ -50,7 +50,7 @@ class Monitor(Watcher):
         self.seen = 0
         """How much had happened when the last worker ended."""
 
-    def run(self, *, retry_failed: bool) -> Outcome:
+    def run(self, *, retry_failed: bool) -> RunResult:
         """Watch the run until every step is made or has failed."""
         kept = self.old_failures(retry_failed=retry_failed)
         path = self.enlist()

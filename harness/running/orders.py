@@ -10,7 +10,7 @@ from harness.core.leases import Holder
 from harness.core.store import Store
 from harness.running.signals import Signals
 from harness.running.task import Task
-from harness.running.worker import Outcome, Site, make
+from harness.running.worker import Site, WorkerOutcome, make
 
 
 class Order(NamedTuple):
@@ -41,7 +41,7 @@ def serve(orders: int, answers: int) -> bool:
     return True
 
 
-def obey(order: Order, *, life: int | None) -> Outcome:
+def obey(order: Order, *, life: int | None) -> WorkerOutcome:
     """Make the step of an order; the launcher is gone when the descriptor `life` has ended."""
     holder = Holder(order.launcher, order.job, order.device, order.node)
     site = Site(holder=holder, variables=order.variables)

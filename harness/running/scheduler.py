@@ -21,9 +21,9 @@ from harness.running.launcher import Ended, Job, Launcher, PullLauncher
 from harness.running.local import Local
 from harness.running.monitor import Monitor
 from harness.running.task import task_of
-from harness.running.watch import Event, Outcome, Tell, Watcher
+from harness.running.watch import Event, RunResult, Tell, Watcher
 
-__all__ = ["Event", "Outcome", "heal", "run"]
+__all__ = ["Event", "RunResult", "heal", "run"]
 
 LOOK = 1.0
 """Seconds between two looks at what the running steps say of themselves."""
@@ -47,7 +47,7 @@ def run(
     resources: Mapping[str, Resources] | None = None,
     retry_failed: bool = False,
     tell: Tell = lambda event: None,
-) -> Outcome:
+) -> RunResult:
     """Make what is missing of `plan`.
 
     `launcher`: where; default this machine, with `workers` and `devices` as `Local` takes them. `devices` share each
@@ -61,7 +61,7 @@ def run(
     steps = _steps(plan, store, devices)
     launcher = launcher or Local(store, workers=workers, devices=devices)
 
-    def make(steps: dict[str, Step]) -> Outcome:
+    def make(steps: dict[str, Step]) -> RunResult:
         needs = resources or {}
         if isinstance(launcher, PullLauncher):
             return Monitor(steps, store, launcher, tell, needs).run(retry_failed=retry_failed)
@@ -75,7 +75,7 @@ def run(
             steps = _made_possible(_steps(plan, store, devices), outcome, tried)
             again, tried = make(steps), tried | set(steps)
             failed = {key: record for key, record in outcome.failed.items() if key not in steps}
-            outcome = Outcome(made=outcome.made + again.made, failed={**failed, **again.failed})
+            outcome = RunResult(made=outcome.made + again.made, failed={**failed, **again.failed})
         return outcome
     finally:
         launcher.close()
@@ -132,7 +132,7 @@ class _Push(Watcher):
         self.running: dict[str, tuple[int, int]] = {}
         """Steps given to the launcher: tenure when it was given, workers lost without taking the lease."""
 
-    def run(self, *, retry_failed: bool) -> Outcome:
+    def run(self, *, retry_failed: bool) -> RunResult:
         """Until every step is made or has failed."""
         for key, record in self.old_failures(retry_failed=retry_failed).items():
             if key in self.graph.open:
@@ -192,7 +192,7 @@ class _Push(Watcher):
         self.failed(key, Failure(kind="lost", message=message, label=step.label), self.graph.fail(key))
 
 
-def _set_aside(outcome: Outcome, store: Store, tell: Tell, steps: Mapping[str, Step]) -> bool:
+def _set_aside(outcome: RunResult, store: Store, tell: Tell, steps: Mapping[str, Step]) -> bool:
     """Set the damaged artifacts aside that steps refused; return whether there were any."""
     damaged = {}
     for key, record in outcome.failed.items():
@@ -208,7 +208,7 @@ def _set_aside(outcome: Outcome, store: Store, tell: Tell, steps: Mapping[str, S
     return bool(damaged)
 
 
-def _made_possible(missing: Mapping[str, Step], outcome: Outcome, tried: Collection[str]) -> dict[str, Step]:
+def _made_possible(missing: Mapping[str, Step], outcome: RunResult, tried: Collection[str]) -> dict[str, Step]:
     """Return the steps that were not tried, those that refused what was damaged, and those that need these alone."""
     found: dict[str, Step] = {}
     for key, step in missing.items():

@@ -32,7 +32,7 @@ Tell = Callable[[Event], None]
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class RunResult:
     """This holds what a run did: steps made now, and steps that failed with their records."""
 
     made: list[Step] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Watcher:
 
     def __init__(self, steps: dict[str, Step], store: Store, tell: Tell) -> None:
         self.steps, self.store, self.tell = steps, store, tell
-        self.outcome = Outcome()
+        self.outcome = RunResult()
         self.begun: dict[str, tuple[int, int, str]] = {}
         """Steps that a worker has begun, with their last progress."""
 

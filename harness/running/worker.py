@@ -26,7 +26,7 @@ from harness.running.signals import Signals, read
 from harness.running.task import Task
 from harness.stages import STAGES
 
-Outcome = Literal["made", "failed", "stopped", "lost"]
+WorkerOutcome = Literal["made", "failed", "stopped", "lost"]
 """made: the artifact stands, whoever made it. stopped: asked to end. lost: another worker has taken over."""
 
 STOPPED = 75
@@ -73,7 +73,7 @@ class Ending(NamedTuple):
     signal: int = 0
 
 
-def make(task: Task, store: Store, site: Site, signals: Signals) -> Outcome:
+def make(task: Task, store: Store, site: Site, signals: Signals) -> WorkerOutcome:
     """Make the artifact of `task`, or wait until another worker has made it."""
     while not store.has(task.kind, task.key):
         if signals.asked:
@@ -84,7 +84,7 @@ def make(task: Task, store: Store, site: Site, signals: Signals) -> Outcome:
     return "made"
 
 
-def attempt(task: Task, store: Store, site: Site, signals: Signals) -> Outcome | None:
+def attempt(task: Task, store: Store, site: Site, signals: Signals) -> WorkerOutcome | None:
     """Make the artifact of `task`; None while another worker holds the step, or there is no room to take it."""
     try:
         lease = store.lease(task.kind, task.key, site.holder)
@@ -107,7 +107,7 @@ class _Try:
     signals: Signals
     started: float = field(default_factory=time.time)
 
-    def run(self) -> Outcome:
+    def run(self) -> WorkerOutcome:
         store, task, lease = self.store, self.task, self.lease
         while True:
             try:
@@ -121,7 +121,7 @@ class _Try:
                 if not self._room(_number(error)):
                     return self._fail(_of_store(error))
 
-    def _again_and_again(self, partial: Path) -> Outcome:
+    def _again_and_again(self, partial: Path) -> WorkerOutcome:
         stalled, best = self.lease.record.stalled, self.lease.record.first
         while True:
             if stalled >= TRIES:
@@ -200,7 +200,7 @@ class _Try:
             pause = BEAT - (now - beaten) if not news else NEWS - (now - told)
             self.signals.wait(max(0.0, min(pause, 0.1 if deadline else BEAT)))
 
-    def _commit(self, partial: Path, result: dict[str, Any]) -> Outcome:
+    def _commit(self, partial: Path, result: dict[str, Any]) -> WorkerOutcome:
         task, store, lease = self.task, self.store, self.lease
         manifest = {
             "version": 3,
@@ -230,7 +230,7 @@ class _Try:
                 lease.remove()
                 return "made"
 
-    def _fail(self, failure: Failure) -> Outcome:
+    def _fail(self, failure: Failure) -> WorkerOutcome:
         task, store, record = self.task, self.store, self.lease.record
         log = store.log(task.kind, task.key)
         complete = failure.model_copy(

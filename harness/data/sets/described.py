@@ -58,7 +58,7 @@ class FolderPart(DatasetPart):
     """Of the label set, in names of files, and of frames that name no city."""
 
 
-class Folder(Foreign):
+class FolderDataset(Foreign):
     """A data set whose part describes its files."""
 
     Part = FolderPart
