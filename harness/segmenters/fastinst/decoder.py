@@ -185,8 +185,11 @@ def waves(channels: int, side: int) -> Tensor:
     """Return a table [1, channels, side, side] of sines and cosines of x and of y, from half a wave to side / 3
     waves."""
     count = channels // 4
-    frequencies = 2 * math.pi * 0.5 * (max(side, 2) / 1.5) ** torch.linspace(0, 1, count)
-    angles = (torch.arange(side) + 0.5) / side * frequencies[:, None]
+    cells = torch.arange(side)
+    # With a device of its own: transformers exchanges torch.linspace while it loads, and torch may then forget that a
+    # default device (meta, in a rehearsal) holds for it.
+    frequencies = 2 * math.pi * 0.5 * (max(side, 2) / 1.5) ** torch.linspace(0, 1, count, device=cells.device)
+    angles = (cells + 0.5) / side * frequencies[:, None]
     along = torch.cat([angles.sin(), angles.cos()])
     over_x = along[:, None, :].expand(-1, side, -1)
     return torch.cat([over_x, over_x.transpose(1, 2)])[None].contiguous()

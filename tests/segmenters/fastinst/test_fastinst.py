@@ -14,7 +14,7 @@ from harness.data.mix import Mix
 from harness.data.tree import Tree
 from harness.segmenters.criterion import Layer, Matching
 from harness.segmenters.fastinst.adapter import FastInst
-from harness.segmenters.fastinst.decoder import Attention, DualPathLayer, State, attention_mask
+from harness.segmenters.fastinst.decoder import Attention, DualPathLayer, State, attention_mask, waves
 from harness.segmenters.fastinst.network import allowed
 from harness.segmenters.fastinst.options import Inference, Model
 from harness.segmenters.fastinst.proposals import pick
@@ -310,3 +310,11 @@ def test_four_images_are_learned_by_heart(tmp_path):
     root, _ = trained(tmp_path, toy.part("fastinst", **still), split="train", train=4, val=1)
     scores = evaluate(Tree(root), "train", instances=tmp_path / "predict" / "instances").scores
     assert scores["AP50"] > 0.8
+
+
+def test_positions_are_made_on_the_device_that_holds(monkeypatch):
+    """torch keeps the set of functions that a default device holds for, perhaps made with another linspace."""
+    plain = torch.linspace
+    monkeypatch.setattr(torch, "linspace", lambda *arguments, **named: plain(*arguments, **{"device": "cpu"} | named))
+    with torch.device("meta"):
+        assert waves(8, 4).is_meta
