@@ -35,7 +35,7 @@ def synthesize(
     frames: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """Return a synthesis on its own: `generator` and `recipe` are names of configs/, taken as `profile` has them.
+    """Make a synthesis on its own: `generator` and `recipe` are names of configs/, taken as `profile` has them.
 
     `out` appears when it is whole; until then the work lies in <out>.part, where the same call goes on. Returns the
     facts of `run`; errors as there, for unknown names, and for an `out` of which a file changed since or is gone.

@@ -150,7 +150,7 @@ def counted(found: Any) -> dict[str, int]:
 
 
 def _published(name: str, needs: tuple[Need, ...]) -> Finding:
-    """Return the size of a generator whose checkpoint isn't there, built from what is published of it."""
+    """Count the parameters of a generator whose checkpoint isn't there, built from what is published of it."""
     import torch
 
     known = [public.generators()[need.names[0]] for need in needs if need.names[0] in public.generators()]

@@ -133,7 +133,7 @@ class _Rehearsal:
         return Finding(about="speed", name=f"segmenter {name}", state="fine", said=said)
 
     def play(self) -> Iterator[Finding]:
-        """Yield each distinct part for short."""
+        """Run each distinct part for a few steps; yield what was found."""
         shutil.rmtree(self.folder, ignore_errors=True)
         broken = False
         for finding in self._played():

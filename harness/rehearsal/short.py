@@ -88,8 +88,9 @@ def _small(frame: Frame) -> Small:
 
 
 def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
-    """Return one crop of a synthesis, one for each of two frames where it goes into the other; `folder`: where a stand-
-    in is written.
+    """Return the step for one crop of a synthesis, one for each of two frames where it goes into the other.
+
+    `folder`: where a stand-in is written.
     """
     spec = generator_of(step)
     part = spec.generator
@@ -110,7 +111,7 @@ def synthesis(step: Step, data: Step, folder: Path, *, stand_in: bool) -> Step:
 
 
 def _lighter(part: GeneratorPart) -> GeneratorPart:
-    """Return a real checkpoint on a processor: fewer pixels, three steps."""
+    """Return the part as a real checkpoint runs on a processor: fewer pixels, three steps."""
     return _with(part, size=min(SIDE, getattr(part.options, "size", SIDE)), steps=3)
 
 
@@ -146,7 +147,7 @@ def _short(part: SegmenterPart) -> SegmenterPart:
 
 
 def assessment(step: Step, synthetic: Step, *, stand_in: bool) -> Step:
-    """Return the assessment of one crop; with stand-ins for the networks of the metrics those of the profile mini."""
+    """Return the step that assesses one crop; its stand-ins for the networks of metrics are those of mini."""
     spec = step.spec
     if stand_in:
         from harness.core.config import parse

@@ -85,7 +85,7 @@ def _place(table: Table, name: str) -> tuple[int, Column]:
 
 
 def _order(cell: Cell, entry: Column) -> tuple[bool, float, str]:
-    """Return numbers by what is better (large counts first), texts by the alphabet, what has no value last."""
+    """Return the place in the order: numbers by what is better, large counts first; texts; then what has no value."""
     if isinstance(cell.value, int | float):
         return False, cell.value if entry.direction == "down" else -cell.value, ""
     return not isinstance(cell.value, str), 0.0, cell.text.casefold()

@@ -192,8 +192,8 @@ def _value(gain: Gain) -> str:
 
 
 def _as_good(best: Gain, controls: Sequence[Gain]) -> str:
-    """Return a control whose truth is not known, in the same network, that gains at least as much as the best
-    generator.
+    """Return a clause on a control of unknown truth, in the same network, that gains at least as much as the best
+    generator; empty where there is none.
     """
     rivals = [gain for gain in controls if gain.group == best.group and gain.certain and gain.value > 0]
     ahead = [gain for gain in rivals if _score(gain) >= _score(best)]

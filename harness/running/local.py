@@ -234,7 +234,7 @@ class Nursery:
             self.process.stdin.flush()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        """Return a session of its own, so that Ctrl-C reaches the runner alone; one thread, so that it may fork."""
+        """Start it in a session of its own: Ctrl-C reaches the runner alone; in one thread, so that it may fork."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", "worker", "--serve", *self.kinds],
             stdin=subprocess.PIPE,

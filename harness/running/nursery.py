@@ -109,7 +109,7 @@ class _Nursery:
             os._exit(1)
 
     def _spawn(self) -> _Worker:
-        """Return the slow way, for a process that cannot fork safely."""
+        """Start a new interpreter: the slow way, for a process that cannot fork safely."""
         reading, writing = os.pipe()
         command = [sys.executable, "-P", "-m", "harness", "worker"]
         child = subprocess.Popen(command, stdin=reading, stdout=self.answers)

@@ -71,7 +71,7 @@ def described(source: str) -> dict[str, Any]:
 
 
 def _without_precision(config: Any) -> Any:
-    """Return a backbone that is made from a config with `dtype = "float16"` would compute in it."""
+    """Return the config without its precision: a backbone made with `dtype = "float16"` would compute in it."""
     if isinstance(config, dict):
         return {k: _without_precision(v) for k, v in config.items() if k not in ("dtype", "torch_dtype")}
     return config

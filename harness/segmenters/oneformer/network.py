@@ -173,7 +173,7 @@ class OneFormerNetwork(MaskNetwork[OneFormerForUniversalSegmentation, Model, Inf
 
 
 def _causal(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Return the text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the
+    """Add the text encoder's mask, which transformers builds and never applies: no word sees a later one, nor the
     padding behind the last.
     """
     words = arguments[0]
